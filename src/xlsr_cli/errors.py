@@ -1,0 +1,93 @@
+"""Everything that can go wrong, and the exit code that each kind carries.
+
+::
+
+    XlsrError                      1  a bug in xlsr
+    ├── UsageError                 2  options that contradict each other or make no sense
+    ├── InputError                 3  an input is missing, damaged or of a kind that is not supported
+    ├── OutputError                4  an output exists, cannot be written, or the disk is full
+    ├── ModelError                 5  a model is unknown, damaged or of the wrong kind
+    ├── ResourceError              6  a provider, memory or a core is missing
+    ├── ItemsFailedError           7  some items of a batch failed
+    ├── NotKeptError               8  something of the input could not be kept, and ``--strict`` was given
+    └── BelowThresholdError        9  a comparison fell under ``--fail-under``
+
+130 means interrupted (Ctrl-C). The numbers are a documented interface: they never change meaning.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process returns."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    INPUT = 3
+    OUTPUT = 4
+    MODEL = 5
+    RESOURCE = 6
+    ITEMS_FAILED = 7
+    NOT_KEPT = 8
+    BELOW_THRESHOLD = 9
+    INTERRUPTED = 130
+
+
+class XlsrError(Exception):
+    """Base of every error that xlsr raises on purpose.
+
+    The message is one sentence for people: what failed, which file, what to do.
+    """
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+
+class UsageError(XlsrError):
+    """Options that contradict each other or make no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(XlsrError):
+    """An input is missing, damaged or of a kind that is not supported."""
+
+    exit_code = ExitCode.INPUT
+
+
+class OutputError(XlsrError):
+    """An output exists already, cannot be written, or the disk is full."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class ModelError(XlsrError):
+    """A model is unknown, damaged or of the wrong kind."""
+
+    exit_code = ExitCode.MODEL
+
+
+class ResourceError(XlsrError):
+    """A provider, memory or another resource of the machine is missing."""
+
+    exit_code = ExitCode.RESOURCE
+
+
+class ItemsFailedError(XlsrError):
+    """Some items of a batch failed; the others are done."""
+
+    exit_code = ExitCode.ITEMS_FAILED
+
+
+class NotKeptError(XlsrError):
+    """Something of the input could not be kept, and ``--strict`` was given."""
+
+    exit_code = ExitCode.NOT_KEPT
+
+
+class BelowThresholdError(XlsrError):
+    """A comparison fell under the threshold that was asked for."""
+
+    exit_code = ExitCode.BELOW_THRESHOLD

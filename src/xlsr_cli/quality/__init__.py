@@ -1,0 +1,1 @@
+"""Measure pictures: PSNR, SSIM, and the MATLAB-compatible shrinking that the field's tables use."""

@@ -1,0 +1,1 @@
+"""What makes the files in ``models/``. Needs PyTorch; the package never imports it."""

@@ -1,0 +1,126 @@
+"""Pictures from a folder, their low-resolution twins, and random training crops."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.network import HALO
+from xlsr_cli.quality.bicubic import shrink
+
+Pixels = NDArray[np.uint8]
+
+#: Every n-th picture of the folder is held out and scored during training, never trained on.
+HOLD_OUT_EVERY = 40
+
+
+class NoPictures(Exception):
+    """The folder holds nothing to train on; the message says which folder and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A picture and its shrunk twin: uint8, (H·s, W·s, C) and (H, W, C), C = 3 (BGR) or 1 (luma)."""
+
+    high: Pixels
+    low: Pixels
+
+
+def full_range_luma(bgr: Pixels) -> Pixels:
+    """BT.601 full-range Y′ of a uint8 BGR picture (H, W, 3), as uint8 (H, W, 1)."""
+    weights = np.array([0.114, 0.587, 0.299], dtype=np.float32)
+    return np.floor(bgr.astype(np.float32) @ weights + 0.5).astype(np.uint8)[..., None]
+
+
+def load_pairs(folder: Path, scale: int, colours: int, min_side: int = 64) -> list[Pair]:
+    """Every picture below ``folder`` that OpenCV reads and that is at least ``min_side`` pixels a side.
+
+    Low-resolution twins are made by MATLAB's bicubic. Raises :class:`NoPictures` when nothing is left.
+    """
+    if not folder.is_dir():
+        raise NoPictures(f"{folder} is not a folder; give one that holds training pictures")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor() as pool:
+        loaded = pool.map(lambda path: _load_pair(path, scale, colours, min_side), files)
+        pairs = [pair for pair in loaded if pair is not None]
+    if not pairs:
+        raise NoPictures(
+            f"{folder} holds no picture of at least {min_side}x{min_side} pixels that OpenCV can read"
+        )
+    return pairs
+
+
+def _load_pair(path: Path, scale: int, colours: int, min_side: int) -> Pair | None:
+    encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    high = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if high is None or min(high.shape[:2]) < min_side:
+        return None
+    height, width = (side // scale * scale for side in high.shape[:2])
+    high = np.asarray(high[:height, :width], dtype=np.uint8)
+    low = shrink(high, scale)
+    if colours == 1:
+        return Pair(high=full_range_luma(high), low=full_range_luma(low))
+    return Pair(high=high, low=low)
+
+
+def hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """(training pairs, held-out pairs); with too few pictures to spare any, the second is empty."""
+    held = pairs[::HOLD_OUT_EVERY] if len(pairs) >= HOLD_OUT_EVERY else []
+    return [pair for index, pair in enumerate(pairs) if not held or index % HOLD_OUT_EVERY], held
+
+
+class Crops:
+    """An endless source of random crops with random flips and rotations.
+
+    ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
+    for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors.
+    """
+
+    def __init__(
+        self, pairs: list[Pair], *, scale: int, crop: int, batch: int, intensities: list[float], seed: int
+    ) -> None:
+        self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
+        if not self.pairs:
+            raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
+        self.scale, self.crop, self.batch = scale, crop, batch
+        self.intensities = np.asarray(intensities, dtype=np.float32)
+        self.random = np.random.default_rng(seed)
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """(low, high): float32 in 0 … 1, (N, C, crop, crop) and (N, C, (crop-10)·s, (crop-10)·s)."""
+        cut = [self._cut() for _ in range(self.batch)]
+        gain = self.random.choice(self.intensities, size=(self.batch, 1, 1, 1)).astype(np.float32) / 255.0
+        low, high = (np.stack(side) for side in zip(*cut, strict=True))
+        return _to_tensor(low, gain), _to_tensor(high, gain)
+
+    def _cut(self) -> tuple[Pixels, Pixels]:
+        pair = self.pairs[self.random.integers(len(self.pairs))]
+        top = int(self.random.integers(pair.low.shape[0] - self.crop + 1))
+        left = int(self.random.integers(pair.low.shape[1] - self.crop + 1))
+        low = pair.low[top : top + self.crop, left : left + self.crop]
+        inner, scale = self.crop - 2 * HALO, self.scale
+        first_row, first_column = (top + HALO) * scale, (left + HALO) * scale
+        high = pair.high[
+            first_row : first_row + inner * scale, first_column : first_column + inner * scale
+        ]
+        return self._turn(low, high, int(self.random.integers(8)))
+
+    @staticmethod
+    def _turn(low: Pixels, high: Pixels, symmetry: int) -> tuple[Pixels, Pixels]:
+        """One of the square's eight symmetries, the same for both pictures."""
+        turned = [np.rot90(picture, symmetry % 4) for picture in (low, high)]
+        if symmetry >= 4:
+            turned = [picture[:, ::-1] for picture in turned]
+        return turned[0], turned[1]
+
+
+def _to_tensor(pictures: Pixels, gain: NDArray[np.float32]) -> Tensor:
+    scaled = pictures.astype(np.float32) * gain
+    return torch.from_numpy(scaled).permute(0, 3, 1, 2)  # stays channels_last in memory

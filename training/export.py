@@ -1,0 +1,173 @@
+"""ONNX files from trained networks, with standard operators only.
+
+int8: uint8 NHWC (1, H, W, 4) in, uint8 NHWC (1, H - 10, W - 10, K) out. The fourth input channel (three
+of them for luma) is ignored; K is C·s² padded to a multiple of 16. Both paddings select onnxruntime's
+fast symmetric kernels. fp32: the same shapes without padding, float32 in 0 … 1.
+
+Channels are ordered so that depth-to-space copies runs: channel (i·s + j)·C + c is colour c of the pixel
+in row i, column j of the s×s block. Depth-to-space itself is left to the caller, who copies bytes
+straight to where they belong.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from training.network import BLOCKS, HALO, FoldedXLSR
+from training.quantize import LEVELS, Layer
+
+#: Operator set 13 is understood by every runtime of the last five years.
+_OPSET = 13
+_IR_VERSION = 8
+INPUT_CHANNELS = 4
+_OUTPUT_MULTIPLE = 16
+
+
+def run_order(colours: int, scale: int) -> NDArray[np.intp]:
+    """PyTorch's tail channel (c·s + i)·s + j for each channel of the shipped order (i·s + j)·C + c."""
+    return np.arange(colours * scale * scale).reshape(colours, scale, scale).transpose(1, 2, 0).ravel()
+
+
+class _Graph:
+    """Nodes and constants of one model, added in the order of the data."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, NDArray[np.generic]] = {}
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        self.constants.setdefault(name, value)
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def crop(self, name: str, output: str, border: int) -> str:
+        """The NCHW tensor ``name`` without ``border`` rows and columns on each side."""
+        starts = self.constant("crop_starts", np.array([border, border], dtype=np.int64))
+        ends = self.constant("crop_ends", np.array([-border, -border], dtype=np.int64))
+        axes = self.constant("crop_axes", np.array([2, 3], dtype=np.int64))
+        return self.node("Slice", [name, starts, ends, axes], output)
+
+    def save(self, path: Path, name: str, element: int, inputs: int, outputs: int) -> None:
+        shape = [1, "height", "width", inputs]
+        shape_out = [1, "out_height", "out_width", outputs]
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [helper.make_tensor_value_info("picture", element, shape)],
+            [helper.make_tensor_value_info("upscaled", element, shape_out)],
+            [numpy_helper.from_array(np.asarray(value), key) for key, value in self.constants.items()],
+        )
+        model = helper.make_model(
+            graph,
+            producer_name="xlsr",
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+        )
+        onnx.checker.check_model(model, full_check=True)
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def export_int8(layers: dict[str, Layer], *, scale: int, colours: int, path: Path) -> None:
+    """Write the integer graph of ``layers`` (as in :func:`training.quantize.integer_layers`)."""
+    graph = _Graph()
+    padded = {
+        "head": _pad(layers["head"], inputs=INPUT_CHANNELS),
+        "skip": _pad(layers["skip"], inputs=INPUT_CHANNELS),
+        "tail": _pad(_reorder(layers["tail"], run_order(colours, scale)), multiple=_OUTPUT_MULTIPLE),
+    }
+    layers = layers | padded
+    picture = graph.node("Transpose", ["picture"], "planes", perm=[0, 3, 1, 2])
+    features = _integer_conv(graph, "head", layers["head"], picture)
+    for index in range(BLOCKS):
+        features = _integer_conv(graph, f"body.{index}", layers[f"body.{index}"], features)
+    # Cropping the four-channel picture moves a quarter of the bytes that cropping the answer would.
+    skip = _integer_conv(graph, "skip", layers["skip"], graph.crop(picture, "inner", BLOCKS))
+    joined = graph.node("Concat", [features, skip], "joined", axis=1)
+    features = _integer_conv(graph, "fuse", layers["fuse"], joined)
+    features = _integer_conv(graph, "tail", layers["tail"], features)
+    graph.node("Transpose", [features], "upscaled", perm=[0, 2, 3, 1])
+    outputs = layers["tail"].weight.shape[0]
+    graph.save(path, path.stem, TensorProto.UINT8, INPUT_CHANNELS, outputs)
+
+
+def export_fp32(network: FoldedXLSR, *, path: Path) -> None:
+    """Write the float32 graph of the folded network."""
+    graph = _Graph()
+    order = run_order(network.colours, network.scale)
+    picture = graph.node("Transpose", ["picture"], "planes", perm=[0, 3, 1, 2])
+    features = _float_conv(graph, "head", network.head, picture)
+    features = graph.node("Relu", [features], "head_relu")
+    for index, conv in enumerate(network.body):
+        features = _float_conv(graph, f"body.{index}", conv, features)
+        features = graph.node("Relu", [features], f"body.{index}_relu")
+    skip = _float_conv(graph, "skip", network.skip, graph.crop(picture, "inner", BLOCKS))
+    joined = graph.node("Concat", [features, skip], "joined", axis=1)
+    features = graph.node("Relu", [_float_conv(graph, "fuse", network.fuse, joined)], "fuse_relu")
+    features = _float_conv(graph, "tail", network.tail, features, order)
+    zero = graph.constant("zero", np.array(0.0, dtype=np.float32))
+    one = graph.constant("one", np.array(1.0, dtype=np.float32))
+    features = graph.node("Clip", [features, zero, one], "clipped")
+    graph.node("Transpose", [features], "upscaled", perm=[0, 2, 3, 1])
+    graph.save(path, path.stem, TensorProto.FLOAT, network.colours, len(order))
+
+
+def _integer_conv(graph: _Graph, name: str, layer: Layer, features: str) -> str:
+    outputs = layer.weight.shape[0]
+    unit = graph.constant("unit", np.array(1.0 / LEVELS, dtype=np.float32))
+    zero = graph.constant("zero", np.array(0, dtype=np.uint8))
+    inputs = [
+        features, unit, zero,
+        graph.constant(f"{name}.weight", layer.weight),
+        graph.constant(f"{name}.scale", layer.weight_scale),
+        graph.constant(f"{name}.zero", np.zeros(outputs, dtype=np.int8)),
+        unit, zero,
+        graph.constant(f"{name}.bias", layer.bias),
+    ]  # fmt: skip
+    return graph.node("QLinearConv", inputs, f"{name}.out")
+
+
+def _float_conv(
+    graph: _Graph, name: str, conv: nn.Module, features: str, order: NDArray[np.intp] | None = None
+) -> str:
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    weight, bias = conv.weight.detach().numpy(), conv.bias.detach().numpy()
+    if order is not None:
+        weight, bias = weight[order], bias[order]
+    inputs = [
+        features,
+        graph.constant(f"{name}.weight", np.ascontiguousarray(weight)),
+        graph.constant(f"{name}.bias", np.ascontiguousarray(bias)),
+    ]
+    return graph.node("Conv", inputs, f"{name}.out")
+
+
+def _reorder(layer: Layer, order: NDArray[np.intp]) -> Layer:
+    return Layer(
+        weight=layer.weight[order],
+        weight_scale=layer.weight_scale[order],
+        bias=layer.bias[order],
+    )
+
+
+def _pad(layer: Layer, *, inputs: int | None = None, multiple: int = 1) -> Layer:
+    """``layer`` with zero weights for more inputs, or for outputs up to a multiple of ``multiple``."""
+    out, into = layer.weight.shape[:2]
+    more_out = -out % multiple
+    more_in = 0 if inputs is None else inputs - into
+    return Layer(
+        weight=np.pad(layer.weight, ((0, more_out), (0, more_in), (0, 0), (0, 0))),
+        weight_scale=np.pad(layer.weight_scale, (0, more_out), constant_values=1.0),
+        bias=np.pad(layer.bias, (0, more_out)),
+    )
+
+
+__all__ = ["HALO", "INPUT_CHANNELS", "export_fp32", "export_int8", "run_order"]

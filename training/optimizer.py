@@ -1,0 +1,73 @@
+"""Optimizers: Adam, and Muon for the convolution weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.recipe import Recipe
+
+#: Coefficients of the quintic Newton-Schulz iteration (Jordan et al. 2024, "Muon").
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+
+
+def orthogonalise(matrix: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: singular values between 0.7 and 1.2."""
+    a, b, c = _QUINTIC
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised; each filter bank is the matrix (out, in·k·k).
+
+    The update's root mean square is that of Adam's at the same learning rate times 0.2, as in Liu et
+    al. 2025 ("Muon is scalable for LLM training", eq. 4), so one schedule serves both optimizers.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._update(parameter, group["lr"], group["momentum"])
+
+    def _update(self, parameter: Tensor, lr: float, momentum: float) -> None:
+        state = self.state[parameter]
+        buffer = state.setdefault("momentum", torch.zeros_like(parameter))
+        buffer.lerp_(parameter.grad, 1.0 - momentum)
+        nesterov = parameter.grad.lerp(buffer, momentum)
+        matrix = nesterov.reshape(nesterov.shape[0], -1)
+        size = 0.2 * math.sqrt(max(matrix.shape))
+        update = orthogonalise(matrix).reshape(parameter.shape)
+        parameter.add_(update, alpha=-lr * size)
+
+
+def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Adam for everything, or Muon for the filter banks and Adam for the biases."""
+    if recipe.optimizer == "adam":
+        return [torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)]
+    banks = [parameter for parameter in network.parameters() if parameter.ndim == 4]
+    biases = [parameter for parameter in network.parameters() if parameter.ndim != 4]
+    return [Muon(banks, lr=recipe.learning_rate), torch.optim.Adam(biases, lr=recipe.learning_rate)]
+
+
+def learning_rate_at(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then half a cosine down to ``final_learning_rate``."""
+    if step < recipe.warmup:
+        return recipe.learning_rate * (step + 1) / recipe.warmup
+    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    span = recipe.learning_rate - recipe.final_learning_rate
+    return recipe.final_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,161 @@
+"""The folded network with 8-bit arithmetic in it: fake quantization for training, integers for export.
+
+Every tensor is an 8-bit picture: uint8 with scale 1/255 and zero point 0, whose saturation is at once
+ReLU and Clipped ReLU. ReLU is positively homogeneous, so :func:`normalise` divides each layer by the
+largest activation that calibration saw and multiplies the next one by it; the signed skip branch is
+moved to the middle of the range, and the fuse layer's bias takes the shift out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.network import BLOCKS, FEATURES, FoldedXLSR
+
+#: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
+#: 16-bit intermediate of CPUs with AVX2 but without VNNI, so every CPU gets the same sums.
+WEIGHT_MAX = 63
+#: Largest activation.
+LEVELS = 255
+#: Where calibration cuts an activation's range; beyond lie a few outliers, not worth the resolution.
+RANGE_QUANTILE = 0.9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One integer convolution: ``uint8 = clip(rint(multiplier · (conv(uint8, weight) + bias)))``.
+
+    ``weight`` int8 (out, in, k, k) within ±63; ``weight_scale`` float32 (out,); ``bias`` int32 (out,),
+    in units of weight_scale / 255.
+    """
+
+    weight: NDArray[np.int8]
+    weight_scale: NDArray[np.float32]
+    bias: NDArray[np.int32]
+
+
+def _round(value: Tensor) -> Tensor:
+    """Round half to even, with the gradient of the identity (straight-through estimator)."""
+    return value + (value.round() - value).detach()
+
+
+def _weight_scale(weight: Tensor) -> Tensor:
+    return weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6) / WEIGHT_MAX
+
+
+class QuantizedXLSR(nn.Module):
+    """Fake-quantized :class:`FoldedXLSR`: what it computes in float is what the integers will give.
+
+    Input float on the grid of 1/255; output float on the same grid, in 0 … 1.
+    """
+
+    def __init__(self, scale: int, colours: int = 3) -> None:
+        super().__init__()
+        folded = FoldedXLSR(scale, colours)
+        self.scale, self.colours = scale, colours
+        self.head, self.skip, self.body = folded.head, folded.skip, folded.body
+        self.fuse, self.tail = folded.fuse, folded.tail
+
+    def forward(self, picture: Tensor) -> Tensor:
+        features = self._layer(self.head, picture)
+        for conv in self.body:
+            features = self._layer(conv, features)
+        skip = self._layer(self.skip, picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
+        features = self._layer(self.fuse, torch.cat([features, skip], dim=1))
+        return functional.pixel_shuffle(self._layer(self.tail, features), self.scale)
+
+    @staticmethod
+    def _layer(conv: nn.Module, features: Tensor) -> Tensor:
+        assert isinstance(conv, nn.Conv2d)
+        scale = _weight_scale(conv.weight)
+        weight = _round(conv.weight / scale) * scale
+        out = functional.conv2d(features, weight, conv.bias)
+        return _round(out.clamp(0.0, 1.0) * LEVELS) / LEVELS
+
+
+@torch.no_grad()
+def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
+    """The same function with every activation in 0 … 1, ranges taken from ``pictures``.
+
+    ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see.
+    """
+    ranges = _activation_ranges(folded, list(pictures))
+    network = QuantizedXLSR(folded.scale, folded.colours)
+    network.load_state_dict(folded.state_dict())
+    before = 1.0
+    for conv, largest in zip([network.head, *network.body], ranges.layers, strict=True):
+        _rescale(conv, before, largest)
+        before = largest
+    _rescale(network.skip, 1.0, 2.0 * ranges.skip)
+    assert network.skip.bias is not None and network.fuse.bias is not None
+    network.skip.bias += 0.5
+    weight = network.fuse.weight
+    weight[:, :FEATURES] *= before
+    weight[:, FEATURES:] *= 2.0 * ranges.skip
+    network.fuse.bias -= 0.5 * weight[:, FEATURES:].sum(dim=(1, 2, 3))
+    _rescale(network.fuse, 1.0, ranges.fuse)
+    _rescale(network.tail, ranges.fuse, 1.0)
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranges:
+    layers: list[float]  # after head and each body convolution
+    skip: float  # largest magnitude, signed
+    fuse: float
+
+
+def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
+    seen: dict[str, list[float]] = {}
+
+    def note(name: str, values: Tensor) -> Tensor:
+        sample = values.abs().flatten()[::7].double().numpy()
+        seen.setdefault(name, []).append(float(np.quantile(sample, RANGE_QUANTILE)))
+        return values
+
+    for picture in pictures:
+        features = note("0", functional.relu(folded.head(picture)))
+        for index, conv in enumerate(folded.body, start=1):
+            features = note(str(index), functional.relu(conv(features)))
+        skip = note("skip", folded.skip(picture))[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
+        note("fuse", functional.relu(folded.fuse(torch.cat([features, skip], dim=1))))
+    largest = {name: max(values) for name, values in seen.items()}
+    return _Ranges(
+        layers=[largest[str(index)] for index in range(BLOCKS + 1)],
+        skip=largest["skip"],
+        fuse=largest["fuse"],
+    )
+
+
+def _rescale(conv: nn.Module, before: float, after: float) -> None:
+    """Make ``conv`` take activations divided by ``before`` and give its own divided by ``after``."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    conv.weight *= before / after
+    conv.bias /= after
+
+
+@torch.no_grad()
+def integer_layers(network: QuantizedXLSR) -> dict[str, Layer]:
+    """The integers of ``network``: head, skip, body.0 … body.2, fuse, tail."""
+    convs = {"head": network.head, "skip": network.skip}
+    convs |= {f"body.{index}": conv for index, conv in enumerate(network.body)}  # type: ignore[misc]
+    convs |= {"fuse": network.fuse, "tail": network.tail}
+    return {name: _integer_layer(conv) for name, conv in convs.items()}
+
+
+def _integer_layer(conv: nn.Conv2d) -> Layer:
+    assert conv.bias is not None
+    scale = _weight_scale(conv.weight)
+    flat = scale.flatten().double()
+    return Layer(
+        weight=(conv.weight / scale).round().to(torch.int8).numpy(),
+        weight_scale=flat.float().numpy(),
+        bias=(conv.bias.double() * LEVELS / flat).round().to(torch.int32).numpy(),
+    )

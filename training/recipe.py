@@ -1,0 +1,65 @@
+"""A recipe: one small TOML file that says how a checkpoint is made."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Form = Literal["xlsr", "folded", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run.
+
+    ``form`` is the network that is trained: ``xlsr`` as published, ``folded``, or ``int8`` (the folded
+    network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
+    ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
+    loss on Y′, on which pictures are scored and which eyes see best. ``groups`` and ``clipped`` exist
+    for the ablation record.
+    """
+
+    name: str
+    form: Form
+    scale: int
+    colours: int
+    steps: int
+    batch: int = 16
+    crop: int = 36
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 200
+    optimizer: Literal["adam", "muon"] = "adam"
+    ema: float = 0.999
+    epsilon: float = 1e-3
+    luma_weight: float = 1.0
+    intensities: list[float] = field(default_factory=lambda: [1.0])
+    start: str | None = None
+    groups: int = 4
+    clipped: bool = True
+    seed: int = 1
+
+
+class BadRecipe(Exception):
+    """The recipe cannot be used; the message names the file and the field."""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe. Raises :class:`BadRecipe` for an unreadable file or unknown fields."""
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadRecipe(f"cannot read the recipe {path}: {error}") from error
+    known = {entry.name for entry in fields(Recipe)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise BadRecipe(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    try:
+        recipe = Recipe(**{"name": path.stem, **values})
+    except TypeError as error:
+        raise BadRecipe(f"{path}: {error}") from error
+    if recipe.scale not in (2, 3, 4) or recipe.colours not in (1, 3):
+        raise BadRecipe(f"{path}: scale must be 2, 3 or 4 and colours 1 or 3")
+    return recipe

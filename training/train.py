@@ -1,0 +1,274 @@
+"""Train one recipe: ``python -m training.train training/recipes/x3_rgb.toml --pictures DIR``.
+
+Stops and resumes at any moment: a checkpoint (weights, optimizer, EMA, random state) is written every
+two minutes, and the same command continues from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.data import Crops, NoPictures, Pair, hold_out, load_pairs
+from training.evaluate import score_pairs, torch_upscale
+from training.network import XLSR, FoldedXLSR, fold, parameter_count
+from training.optimizer import build_optimizers, learning_rate_at
+from training.quantize import QuantizedXLSR, normalise
+from training.recipe import BadRecipe, Recipe, load_recipe
+
+CHECKPOINT_SECONDS = 120.0
+LOG_EVERY = 100
+SCORE_EVERY = 5000
+CALIBRATION_BATCHES = 32
+
+#: BT.601 luma of full-range B, G, R.
+_LUMA_BGR = (0.114, 0.587, 0.299)
+
+
+def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> nn.Module:
+    """Train ``recipe`` on a folder of pictures; checkpoint and log go to ``runs / recipe.name``.
+
+    Returns the network with its averaged (EMA) weights, on the CPU. A finished run is only loaded.
+    """
+    run = runs / recipe.name
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_checkpoint(run)
+    if checkpoint is not None and checkpoint["step"] >= recipe.steps:
+        return restore_network(recipe, checkpoint)
+    training, held = hold_out(load_pairs(pictures, recipe.scale, recipe.colours))
+    crops = _crops(recipe, training)
+    network = build_network(recipe, runs, crops).to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(network)
+    optimizers = build_optimizers(network, recipe)
+    step = _resume(checkpoint, network, average, optimizers, crops)
+    log = (run / "log.jsonl").open("a", encoding="utf-8")
+    saved, shown, loss_sum = time.monotonic(), (time.monotonic(), step), 0.0
+    while step < recipe.steps:
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, recipe)
+        loss_sum += _step(recipe, network, optimizers, crops.next(), device)
+        _update_average(average, network, min(recipe.ema, (step + 1) / (step + 10)))
+        step += 1
+        if step % LOG_EVERY == 0:
+            entry: dict[str, Any] = {"step": step, "loss": loss_sum / LOG_EVERY}
+            if step % SCORE_EVERY == 0 or step == recipe.steps:
+                entry["psnr"] = _held_out_psnr(average, held, recipe.scale)
+            log.write(json.dumps(entry) + "\n")
+            log.flush()
+            _show(recipe, step, shown, entry)
+            shown, loss_sum = (time.monotonic(), step), 0.0
+        if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
+            _save(run, recipe, step, network, average, optimizers, crops)
+            saved = time.monotonic()
+    log.close()
+    return average.cpu().eval()
+
+
+def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
+    """A fresh network for ``recipe``, or one that continues the network of the recipe it starts from.
+
+    From published to folded form it is folded, from folded to int8 form normalised on training crops.
+    Where scale or colours differ, what fits is taken and the rest stays as initialised: the body has
+    the same shape at every scale.
+    """
+    torch.manual_seed(recipe.seed)
+    if recipe.start is None:
+        return _empty_network(recipe)
+    checkpoint = load_checkpoint(runs / recipe.start)
+    if checkpoint is None:
+        raise BadRecipe(f"recipe {recipe.name} starts from {recipe.start}, which has no checkpoint yet")
+    start = Recipe(**checkpoint["recipe"])
+    source = restore_network(start, checkpoint)
+    if isinstance(source, XLSR) and recipe.form != "xlsr":
+        source = fold(source)
+    if recipe.form == "int8" and isinstance(source, FoldedXLSR):
+        lows = [crops.next()[0] for _ in range(CALIBRATION_BATCHES)]
+        return normalise(source, lows)
+    network = _empty_network(recipe)
+    _take_what_fits(network, source)
+    return network
+
+
+def _empty_network(recipe: Recipe) -> nn.Module:
+    if recipe.form == "xlsr":
+        return XLSR(recipe.scale, recipe.colours, recipe.groups, recipe.clipped)
+    if recipe.form == "folded":
+        return FoldedXLSR(recipe.scale, recipe.colours, recipe.clipped)
+    return QuantizedXLSR(recipe.scale, recipe.colours)
+
+
+def _take_what_fits(network: nn.Module, source: nn.Module) -> None:
+    """Copy every tensor of equal shape; a three-colour input layer becomes a luma one by summing."""
+    target = network.state_dict()
+    for name, value in source.state_dict().items():
+        if value.shape == target[name].shape:
+            target[name] = value
+        elif value.ndim == 4 and value.shape[0] == target[name].shape[0] and target[name].shape[1] == 1:
+            target[name] = value.sum(dim=1, keepdim=True)
+    network.load_state_dict(_tail_of(source, target))
+
+
+def _tail_of(source: nn.Module, target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """At equal scale, a luma tail starts as the luma of the colour tail's three answers."""
+    weight, bias = source.state_dict()["tail.weight"], source.state_dict()["tail.bias"]
+    if weight.shape[0] == 3 * target["tail.weight"].shape[0]:
+        luma = weight.new_tensor(_LUMA_BGR)
+        target["tail.weight"] = torch.einsum("cnihw,c->nihw", weight.unflatten(0, (3, -1)), luma)
+        target["tail.bias"] = torch.einsum("cn,c->n", bias.unflatten(0, (3, -1)), luma)
+    return target
+
+
+def _step(
+    recipe: Recipe,
+    network: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    batch: tuple[Tensor, Tensor],
+    device: torch.device,
+) -> float:
+    low, high = (side.to(device) for side in batch)
+    # Fake quantization needs the exact grid of 1/255, which bfloat16 cannot hold.
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.form != "int8"):
+        answer = network(low)
+    loss = charbonnier(answer.float() - high, recipe)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        optimizer.step()
+    return float(loss.detach())
+
+
+def charbonnier(error: Tensor, recipe: Recipe) -> Tensor:
+    """Mean of sqrt(error² + ε²), plus ``luma_weight`` times the same of the error's Y′."""
+    loss = (error.square() + recipe.epsilon**2).sqrt().mean()
+    if recipe.colours == 3 and recipe.luma_weight > 0:
+        luma = torch.einsum("nchw,c->nhw", error, error.new_tensor(_LUMA_BGR))
+        loss = loss + recipe.luma_weight * (luma.square() + recipe.epsilon**2).sqrt().mean()
+    return loss
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    targets, sources = list(average.parameters()), list(network.parameters())
+    torch._foreach_lerp_(targets, sources, 1.0 - decay)
+
+
+def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | None:
+    if not held:
+        return None
+    return score_pairs(torch_upscale(copy.deepcopy(average).cpu().eval()), held, scale)
+
+
+def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
+    return Crops(
+        pairs,
+        scale=recipe.scale,
+        crop=recipe.crop,
+        batch=recipe.batch,
+        intensities=recipe.intensities,
+        seed=recipe.seed,
+    )
+
+
+def _save(
+    run: Path,
+    recipe: Recipe,
+    step: int,
+    network: nn.Module,
+    average: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    crops: Crops,
+) -> None:
+    state = {
+        "recipe": asdict(recipe),
+        "step": step,
+        "network": network.state_dict(),
+        "average": average.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "random": crops.random.bit_generator.state,
+    }
+    temporary = run / "checkpoint.pt.part"
+    torch.save(state, temporary)
+    os.replace(temporary, run / "checkpoint.pt")
+
+
+def load_checkpoint(run: Path) -> dict[str, Any] | None:
+    """The checkpoint in folder ``run``, on the CPU, or None where there is none."""
+    path = run / "checkpoint.pt"
+    if not path.exists():
+        return None
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint
+
+
+def restore_network(recipe: Recipe, checkpoint: dict[str, Any]) -> nn.Module:
+    """The network of a checkpoint with its averaged weights, on the CPU."""
+    network = _empty_network(recipe)
+    network.load_state_dict(checkpoint["average"])
+    return network.eval()
+
+
+def _resume(
+    checkpoint: dict[str, Any] | None,
+    network: nn.Module,
+    average: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    crops: Crops,
+) -> int:
+    if checkpoint is None:
+        return 0
+    network.load_state_dict(checkpoint["network"])
+    average.load_state_dict(checkpoint["average"])
+    for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    crops.random.bit_generator.state = checkpoint["random"]
+    return int(checkpoint["step"])
+
+
+def _show(recipe: Recipe, step: int, since: tuple[float, int], entry: dict[str, Any]) -> None:
+    rate = (step - since[1]) / max(1e-9, time.monotonic() - since[0])
+    left = (recipe.steps - step) / rate
+    line = f"{recipe.name} {step}/{recipe.steps}  loss {entry['loss']:.5f}  {rate:.0f} steps/s  {left / 60:.1f} min left"
+    psnr = f"  held-out {entry['psnr']:.3f} dB\n" if entry.get("psnr") is not None else ""
+    end = "\r" if sys.stderr.isatty() and not psnr else "\n" if step % 1000 == 0 and not psnr else ""
+    if sys.stderr.isatty() or psnr or end:
+        print(line + psnr, end=end, file=sys.stderr, flush=True)
+
+
+def git_revision() -> str:
+    """The revision this was trained with, or ``unknown`` outside a repository."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> int:
+    """Train one recipe from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of training pictures")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints and logs go")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        network = train(load_recipe(arguments.recipe), arguments.pictures, arguments.runs, device)
+    except (BadRecipe, NoPictures) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 3
+    print(f"{arguments.recipe.stem}: {parameter_count(network)} parameters trained")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
