@@ -1,0 +1,262 @@
+"""Write a file so that it is either whole or not there.
+
+The bytes go to a hidden file beside the output, ``.<name>.xlsr-<random>.part``; when all of them are on the
+disk, that file takes the output's name in one step. A crash leaves the old file, or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from xlsr_cli.errors import OutputError
+
+_PART = re.compile(r"^\..*\.xlsr-[0-9a-f]{8}\.part$", re.DOTALL)
+
+#: The longest file name on the file systems of Linux, macOS and Windows, in bytes.
+_LONGEST_NAME = 255
+
+_WINDOWS = os.name == "nt"
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space or choose another folder",
+    errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.EACCES: "permission denied: choose another folder or change its permissions",
+    errno.EPERM: "the system does not permit it: choose another folder",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ENOENT: "its folder does not exist: create it first",
+    errno.ENOTDIR: "a part of its path is a file, not a folder",
+    errno.EISDIR: "it is a folder: give a file name",
+    errno.ELOOP: "its symbolic links go in a circle",
+    errno.EPIPE: "the reader at the other end has closed the pipe",
+    errno.EINVAL: "the system does not accept this name",
+    errno.EIO: "the disk reports an input/output error",
+}
+
+
+@contextmanager
+def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """Yield a seekable binary file whose bytes become ``path`` when the block ends without an exception.
+
+    On an exception of any kind nothing is left and an existing ``path`` is untouched. Without
+    ``overwrite`` an existing file is refused, also one that appears while the block runs. With it, the
+    file keeps its permissions and, where the system allows, its owner; a symbolic link is followed. A
+    device or a named pipe is written to directly. Raises :class:`OutputError` for everything that the
+    system refuses, from the block's own writes as well.
+    """
+    check_output(path, overwrite=overwrite)
+    target = Path(os.path.realpath(path))
+    existing = _stat(target)
+    if existing is not None and not stat.S_ISREG(existing.st_mode):
+        with _device(target, shown=path) as file:
+            yield file
+        return
+    part = target.with_name(part_name(target.name))
+    with _mapped(path):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with _closing(cast(BinaryIO, io.BufferedRandom(_Watched(descriptor, shown=path)))) as file:
+            yield file
+            with _mapped(path):
+                file.flush()
+                os.fsync(descriptor)
+                if existing is not None:
+                    _adopt(descriptor, existing)
+        with _mapped(path):
+            if overwrite:
+                os.replace(part, target)  # noqa: PTH105 - the words of the system call
+            else:
+                _place(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raise :class:`OutputError` now for what :func:`atomic_output` would refuse later.
+
+    Meant to be called before expensive work: it looks at the name, the folder and its permissions, and
+    whether the output exists; it writes nothing.
+    """
+    with _mapped(path):
+        existing = _stat(Path(os.path.realpath(path)))
+        if existing is not None:
+            if stat.S_ISDIR(existing.st_mode):
+                raise OSError(errno.EISDIR, "is a folder")
+            if stat.S_ISREG(existing.st_mode) and not overwrite:
+                raise FileExistsError(errno.EEXIST, "exists")
+            if not stat.S_ISREG(existing.st_mode):
+                return
+        folder = Path(os.path.realpath(path)).parent
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            raise OSError(errno.ENOTDIR, "not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            # os.access knows permissions and read-only mounts alike; tell them apart for the sentence.
+            raise OSError(errno.EROFS if _read_only(folder) else errno.EACCES, "not writable")
+
+
+def part_name(name: str) -> str:
+    """A fresh name of a temporary file for the output ``name``: hidden, random, at most 255 bytes."""
+    ending = f".xlsr-{secrets.token_hex(4)}.part"
+    room = _LONGEST_NAME - len(ending) - 1
+    return "." + _shortened(name, room) + ending
+
+
+def remove_parts(folder: Path) -> list[Path]:
+    """Remove the temporary files that runs killed in mid-write left in ``folder``; return what was removed.
+
+    Only for a caller who knows that nothing else is writing there, such as a batch that holds the
+    folder's lock. Other files, also other programs' ``.part`` files, are never touched.
+    """
+    removed = []
+    for entry in sorted(folder.iterdir()):
+        if _PART.match(entry.name) and not entry.is_symlink() and entry.is_file():
+            with contextlib.suppress(OSError):
+                entry.unlink()
+                removed.append(entry)
+    return removed
+
+
+def _shortened(name: str, room: int) -> str:
+    """``name`` cut so that it takes at most ``room`` bytes, no character cut in two."""
+    while len(os.fsencode(name)) > room:
+        name = name[:-1]
+    return name
+
+
+class _Watched(io.FileIO):
+    """A file whose refusals are ours: the caller's own ``OSError`` of another file is never mistaken."""
+
+    def __init__(self, descriptor: int, *, shown: Path) -> None:
+        super().__init__(descriptor, "r+b")
+        self._shown = shown
+
+    def write(self, data: object, /) -> int:
+        with _mapped(self._shown):
+            return super().write(data)  # type: ignore[arg-type]  # any buffer, as FileIO takes it
+
+    def truncate(self, size: int | None = None, /) -> int:
+        with _mapped(self._shown):
+            return super().truncate(size)
+
+
+@contextmanager
+def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Close ``file``; after an exception its unwritten bytes do not matter, nor that they fail again."""
+    try:
+        yield file
+    except BaseException:
+        with contextlib.suppress(OSError, OutputError):
+            file.close()
+        raise
+    file.close()
+
+
+@contextmanager
+def _device(target: Path, *, shown: Path) -> Iterator[BinaryIO]:
+    with _mapped(shown):
+        descriptor = os.open(target, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    raw = _WatchedDevice(descriptor, shown=shown)
+    with _closing(cast(BinaryIO, io.BufferedWriter(raw))) as file:
+        yield file
+        file.flush()
+
+
+class _WatchedDevice(io.FileIO):
+    """As :class:`_Watched`, for what can only be written to: devices and named pipes."""
+
+    def __init__(self, descriptor: int, *, shown: Path) -> None:
+        super().__init__(descriptor, "wb")
+        self._shown = shown
+
+    def write(self, data: object, /) -> int:
+        with _mapped(self._shown):
+            return super().write(data)  # type: ignore[arg-type]  # any buffer, as FileIO takes it
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into one sentence about ``path``."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists already; give --overwrite to replace it") from error
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or "the system refuses it")
+        raise OutputError(f"cannot write {path}: {reason}") from error
+    except ValueError as error:  # a NUL in the name
+        raise OutputError(f"cannot write {path!r}: the system does not accept this name") from error
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _adopt(descriptor: int, existing: os.stat_result) -> None:
+    """Give the new file the owner and the permissions of the one that it replaces, as far as allowed."""
+    if _WINDOWS:
+        return
+    with contextlib.suppress(OSError):
+        mine = os.fstat(descriptor)
+        if (mine.st_uid, mine.st_gid) != (existing.st_uid, existing.st_gid):
+            os.fchown(descriptor, existing.st_uid, existing.st_gid)
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, stat.S_IMODE(existing.st_mode))
+
+
+def _place(part: Path, target: Path) -> None:
+    """Give ``part`` the name ``target`` in one step, and never over a file that is already there."""
+    if _WINDOWS:
+        part.rename(target)  # refuses an existing target there
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: claim the name first, then replace our own empty file.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            os.replace(part, target)  # noqa: PTH105
+        except BaseException:
+            target.unlink()
+            raise
+    else:
+        part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power failure, where a folder can be synced at all."""
+    if _WINDOWS:
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read_only(folder: Path) -> bool:
+    if _WINDOWS:
+        return False
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
