@@ -1,0 +1,139 @@
+"""The documentation says what the code does: options, exit codes, notices, links and commands."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlsr_cli.errors import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def fences(page: Path, *languages: str) -> Iterator[str]:
+    """The contents of the fenced code blocks in one of ``languages``."""
+    for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        if match[1] in languages:
+            yield match[2]
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every ``xlsr …`` in a page's shell blocks, from its name to the next shell operator."""
+    for block in fences(page, "bash", "sh", "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=";|&<>()")
+            lexer.whitespace_split = True
+            lexer.commenters = "#"
+            words: list[str] = []
+            for word in [*lexer, ";"]:
+                if re.fullmatch(r"[;|&<>()]+", word):
+                    if words:
+                        yield words
+                    words = []
+                elif words or re.search(r"(^|/)xlsr$", word):
+                    words.append(word)
+
+
+def the_command() -> Any:
+    """The command line as click sees it."""
+    main = pytest.importorskip("typer.main")
+    return main.get_command(importlib.import_module("xlsr_cli.cli.app").app)
+
+
+def test_the_reference_page_is_what_the_code_says() -> None:
+    spec = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    make_reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_reference)
+    committed = make_reference.PAGE.read_text("utf-8")
+    assert make_reference.render() == committed, "run: python docs/make_reference.py"
+
+
+def test_every_option_says_what_it_does() -> None:
+    silent = [
+        f"{path} {parameter.name}"
+        for path, command in walk(the_command(), "xlsr")
+        for parameter in command.params
+        if not getattr(parameter, "hidden", False) and not getattr(parameter, "help", None)
+    ]
+    assert not silent
+
+
+def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from walk(child, f"{path} {name}")
+
+
+def test_every_exit_code_is_explained() -> None:
+    page = (DOCS / "exit-codes.md").read_text("utf-8")
+    documented = {int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert documented == {int(code) for code in ExitCode}
+
+
+def notice_codes() -> set[str]:
+    """Every literal ``code=`` that the package gives to a Notice."""
+    return {
+        keyword.value.value
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Notice"
+        for keyword in node.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+    }
+
+
+def test_every_notice_is_documented() -> None:
+    pages = "".join(page.read_text("utf-8") for page in DOCS.glob("*.md"))
+    assert notice_codes()
+    assert not {code for code in notice_codes() if f"`{code}`" not in pages}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text)
+    local = {target for pair in targets for target in pair if target and not re.match(r"\w+:|#", target)}
+    assert not {target for target in local if not (page.parent / target.split("#")[0]).exists()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_the_documentation_exist(page: Path) -> None:
+    root = the_command()
+    for words in commands(page):
+        command = root
+        for word in words[1:]:
+            children = getattr(command, "commands", {})
+            if word in children:
+                command = children[word]
+        known = {"--help"} | {
+            name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]
+        }
+        used = {word.split("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+        assert used <= known, f"{' '.join(words)}: {sorted(used - known)}"
+        assert len(words) == 1 or command is not root or used, f"{' '.join(words)}: no such command"
+
+
+@pytest.mark.parametrize("page", [DOCS / "python-api.md", ROOT / "README.md"], ids=lambda page: page.name)
+def test_python_in_the_documentation_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("photo.png", "a.png", "b.png"):
+        shutil.copy(DOCS / "sample" / "gae-aulenti.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    blocks = list(fences(page, "python"))
+    assert blocks
+    names: dict[str, Any] = {"__name__": "documentation"}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)

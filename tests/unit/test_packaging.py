@@ -1,0 +1,88 @@
+"""What a user installs: the wheel, its version and its requirements."""
+
+from __future__ import annotations
+
+import re
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    build = pytest.importorskip("hatchling.builders.wheel", reason="hatchling builds the wheel")
+    folder = tmp_path_factory.mktemp("wheel")
+    built = next(iter(build.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])))
+    return zipfile.ZipFile(built)
+
+
+def test_the_wheel_holds_every_model(wheel: zipfile.ZipFile) -> None:
+    manifest = tomllib.loads(wheel.read("xlsr_cli/models/manifest.toml").decode("utf-8"))
+    held = {Path(name).name for name in wheel.namelist() if name.startswith("xlsr_cli/models/")}
+    assert manifest["model"]
+    assert {f"{model['name']}.onnx" for model in manifest["model"]} <= held
+    assert "MODEL_CARD.md" in held
+
+
+def test_the_wheel_holds_what_is_not_python(wheel: zipfile.ZipFile) -> None:
+    package = ROOT / "src" / "xlsr_cli"
+    expected = {
+        f"xlsr_cli/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert "xlsr_cli/py.typed" in expected
+    assert any(name.endswith(".html") for name in expected)
+    assert expected <= set(wheel.namelist())
+
+
+def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"xlsr_cli"}
+
+
+def test_the_models_are_small(wheel: zipfile.ZipFile) -> None:
+    sizes = [entry.file_size for entry in wheel.infolist() if entry.filename.endswith(".onnx")]
+    assert 0 < sum(sizes) < 2_000_000
+
+
+def test_the_version_is_the_changelogs_newest(project: dict[str, Any]) -> None:
+    import xlsr_cli
+
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == xlsr_cli.__version__
+
+
+def test_running_needs_no_training_and_one_opencv(project: dict[str, Any]) -> None:
+    names = {re.split(r"[<>=;\[ ]", line)[0] for line in project["project"]["dependencies"]}
+    assert "opencv-python-headless" in names
+    assert not names & {"opencv-python", "opencv-contrib-python", "torch", "onnx", "matplotlib"}
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    for command in (
+        "pip install .",
+        "xlsr upscale docs/sample/gae-aulenti.png",
+        "--group test",
+        ".venv/bin/python -m pytest",
+    ):
+        assert command in readme
+        assert command.replace("--group test", "--group dev") in script
