@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: models, sessions, tiles, colour and resampling. Knows no files of users."""

@@ -1,0 +1,113 @@
+"""Colour, chroma and alpha: what is split from a picture and merged again. Nothing else converts colour.
+
+Everything on uint8 is integer arithmetic: OpenCV's BT.601 conversions of integers are fixed-point with
+14 bits, and morphology and comparisons have nothing to round.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+#: Transparent pixels this far from visible ones may be seen by the network: its halo, and one more for
+#: filters that follow.
+_BLEED = 6
+
+
+def split_ycc(bgr: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(Y′, CrCb) of uint8 or uint16 (H, W, 3) BGR: BT.601 full range; (H, W) and (H, W, 2)."""
+    ycc = cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)
+    return np.ascontiguousarray(ycc[..., 0]), np.ascontiguousarray(ycc[..., 1:])
+
+
+def merge_ycc(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[Any]:
+    """BGR (H, W, 3) of what :func:`split_ycc` gives."""
+    return np.asarray(cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2BGR))
+
+
+def split_alpha(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """(colour, alpha): (H, W) or (H, W, 3), and (H, W) or None, of a picture with 1 to 4 channels."""
+    if pixels.ndim == 2:
+        return pixels, None
+    channels = pixels.shape[2]
+    if channels == 1:
+        return np.ascontiguousarray(pixels[..., 0]), None
+    if channels == 3:
+        return pixels, None
+    colour = pixels[..., 0] if channels == 2 else pixels[..., :3]
+    return np.ascontiguousarray(colour), np.ascontiguousarray(pixels[..., -1])
+
+
+def merge_alpha(colour: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+    """The picture of what :func:`split_alpha` gives: (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)."""
+    if alpha is None:
+        return colour
+    return np.dstack([colour, alpha])
+
+
+def bleed_under_alpha(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """``colour`` with the colour of visible pixels carried on under the transparent ones beside them.
+
+    Colours of wholly transparent pixels are arbitrary, often black; without this the network would mix
+    them into the visible edge as a fringe. ``colour`` (H, W) or (H, W, 3), ``alpha`` (H, W), uint8 or
+    uint16. Pixels further than the network sees keep what they had.
+    """
+    known = (alpha > 0).astype(np.uint8)
+    if known.all() or not known.any():
+        return colour
+    filled = colour.copy()
+    ring = np.ones((3, 3), dtype=np.uint8)
+    for _ in range(_BLEED):
+        grown = cv2.dilate(known, ring)
+        fresh = (grown > known).nonzero()
+        if not len(fresh[0]):
+            break
+        filled[fresh] = _mean_of_known(filled, known, fresh)
+        known = grown
+    return filled
+
+
+def _mean_of_known(
+    colour: NDArray[Any], known: NDArray[np.uint8], where: tuple[NDArray[np.intp], ...]
+) -> NDArray[Any]:
+    """For each pixel in ``where``, the mean of its known neighbours, rounded half up."""
+    height, width = known.shape
+    deep = colour.ndim == 3
+    total = np.zeros((len(where[0]), *colour.shape[2:]), dtype=np.int64)
+    count = np.zeros(len(where[0]), dtype=np.int64)
+    for down in (-1, 0, 1):
+        for across in (-1, 0, 1):
+            rows = np.clip(where[0] + down, 0, height - 1)
+            columns = np.clip(where[1] + across, 0, width - 1)
+            weight = known[rows, columns].astype(np.int64)
+            total += colour[rows, columns] * (weight[:, None] if deep else weight)
+            count += weight
+    divisor = count[:, None] if deep else count
+    return ((2 * total + divisor) // (2 * divisor)).astype(colour.dtype)
+
+
+def bound_alpha(upscaled: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """``upscaled`` alpha, nowhere beyond the range of the 3×3 source pixels around.
+
+    Keeps what is wholly opaque or wholly transparent exactly so, and edges without ringing. ``alpha``
+    is the source (H, W), ``upscaled`` the larger plane, both uint8 or uint16.
+    """
+    ring = np.ones((3, 3), dtype=np.uint8)
+    size = (upscaled.shape[1], upscaled.shape[0])
+    low = cv2.resize(cv2.erode(alpha, ring), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    high = cv2.resize(cv2.dilate(alpha, ring), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(np.clip(upscaled, low, high))
+
+
+def padded_to_four(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (H, W) or (H, W, 3) as contiguous (H, W, 4), which the models take; the rest is ignored."""
+    code = cv2.COLOR_GRAY2BGRA if tile.ndim == 2 else cv2.COLOR_BGR2BGRA
+    return np.asarray(cv2.cvtColor(tile, code), dtype=np.uint8)
+
+
+def gray_of(bgr: NDArray[Any]) -> NDArray[Any]:
+    """BT.601 luma (H, W) of uint8 or uint16 (H, W, 3) BGR."""
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2GRAY))

@@ -1,0 +1,142 @@
+"""What models there are and what each one is: the manifest, read and checked."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from xlsr_cli.errors import ModelError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Colour = Literal["rgb", "luma"]
+ModelPrecision = Literal["int8", "fp32"]
+#: ``runs``: NHWC, valid convolutions, channels ordered so that depth-to-space copies runs (the bundled
+#: models). ``planes``: float NCHW RGB in 0 … 1, output of the input's size times the scale.
+Layout = Literal["runs", "planes"]
+
+SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model file and everything that is needed to run it.
+
+    ``halo`` is the receptive-field radius in input pixels; None when it is not known, and the whole
+    picture must be one tile. ``macs`` counts multiply-accumulates per input pixel. ``golden`` is the
+    sha256 of the answer to :func:`xlsr_cli.engine.golden.golden_input` (int8), ``golden_samples`` some
+    of its values (fp32). ``psnr`` maps ``Set5`` … to dB on luma.
+    """
+
+    name: str
+    path: Path
+    scale: int
+    colour: Colour
+    precision: ModelPrecision
+    layout: Layout = "runs"
+    halo: int | None
+    input_channels: int
+    sha256: str
+    parameters: int = 0
+    macs: int = 0
+    golden: str = ""
+    golden_samples: tuple[float, ...] = ()
+    recipe: str = ""
+    revision: str = ""
+    licence: str = ""
+    psnr: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def colours(self) -> int:
+        """How many colour channels come out: 3 or 1."""
+        return 3 if self.colour == "rgb" else 1
+
+
+def models_folder() -> Path:
+    """The folder of the bundled models: inside the installed package, or beside ``src`` in a checkout."""
+    installed = Path(__file__).resolve().parent.parent / "models"
+    if (installed / "manifest.toml").is_file():
+        return installed
+    return Path(__file__).resolve().parents[3] / "models"
+
+
+def read_manifest(folder: Path) -> tuple[ModelSpec, ...]:
+    """Every model that ``manifest.toml`` in ``folder`` describes, in its order.
+
+    Raises :class:`ModelError` when the manifest is missing or damaged.
+    """
+    path = folder / "manifest.toml"
+    try:
+        manifest: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tuple(_spec(folder, entry) for entry in manifest["model"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"the list of models {path} is missing or damaged ({error}); reinstall xlsr-cli"
+        ) from error
+
+
+def _spec(folder: Path, entry: dict[str, Any]) -> ModelSpec:
+    values = dict(entry)
+    values["path"] = folder / values.pop("file")
+    values["golden_samples"] = tuple(values.get("golden_samples", ()))
+    return ModelSpec(**values)
+
+
+@functools.lru_cache(maxsize=1)
+def bundled_models() -> tuple[ModelSpec, ...]:
+    """Every bundled model. Raises :class:`ModelError` when the installation is damaged."""
+    return read_manifest(models_folder())
+
+
+def bundled_model(scale: int, colour: Colour, precision: ModelPrecision) -> ModelSpec:
+    """The bundled model for ``scale`` (2, 3 or 4). Raises :class:`ModelError` when there is none."""
+    for spec in bundled_models():
+        if (spec.scale, spec.colour, spec.precision) == (scale, colour, precision):
+            return spec
+    raise ModelError(
+        f"no bundled model for x{scale}, {colour}, {precision}; 'xlsr models list' shows what there is"
+    )
+
+
+def find_model(name: str) -> ModelSpec | Path:
+    """A bundled model by name, or the path of a model file from outside.
+
+    A path is anything that has an ``.onnx`` suffix or exists. Raises :class:`ModelError` for a name that
+    is neither.
+    """
+    for spec in bundled_models():
+        if name in (spec.name, spec.path.name):
+            return spec
+    path = Path(name)
+    if path.suffix.lower() == ".onnx" or path.exists():
+        return path
+    names = ", ".join(spec.name for spec in bundled_models())
+    raise ModelError(f"no model is called {name!r}; give the path of an .onnx file or one of: {names}")
+
+
+def load_bytes(spec: ModelSpec) -> bytes:
+    """The model file's bytes, checked against ``spec.sha256``.
+
+    Raises :class:`ModelError` when the file is missing or is not the one that was described.
+    """
+    content = read_model_file(spec.path)
+    if spec.sha256 and hashlib.sha256(content).hexdigest() != spec.sha256:
+        raise ModelError(
+            f"the model file {spec.path} is damaged (its sha256 is not the manifest's); reinstall xlsr-cli"
+        )
+    return content
+
+
+def read_model_file(path: Path) -> bytes:
+    """The bytes of any model file. Raises :class:`ModelError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model file {path}: {error.strerror or error}") from error

@@ -1,0 +1,77 @@
+"""What an upscale will do, worked out from sizes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xlsr_cli.options import Size
+
+#: Chains of model scales for each total factor, the cheapest first: the smaller model goes first, since
+#: the second one works on the larger picture.
+CHAINS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))
+
+#: Bytes of activations per input pixel of a tile, measured: onnxruntime keeps about three feature maps
+#: of 32 and one of 48 channels alive, plus the padded answer.
+BYTES_PER_PIXEL = {"int8": 250, "fp32": 1000}
+#: Memory for activations when nothing else is asked for, all workers together.
+DEFAULT_TILE_MEMORY = 128 << 20
+#: Tiles are not planned smaller than this: below, the halo costs more than the tile.
+MIN_TILE_PIXELS = 64 * 64
+#: No tile is larger, even where memory would allow it: features of a tile should stay in the cache.
+MAX_TILE_PIXELS = 1 << 17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One run of one model over one picture of ``size`` (its input), in ``tiles`` tiles."""
+
+    model: str
+    scale: int
+    size: Size
+    tiles: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The steps from ``source`` to ``target``.
+
+    ``passes`` in order; ``resample`` tells that the last answer is shrunk to ``target``. ``peak_memory``
+    is an estimate in bytes of everything at once: input, output, what lies between, and tiles.
+    ``seconds`` is an estimate for the network alone, from a measured tile.
+    """
+
+    source: Size
+    target: Size
+    passes: tuple[Pass, ...]
+    resample: bool
+    threads: int
+    peak_memory: int
+    seconds: float
+
+
+def chain_for(source: Size, target: Size) -> tuple[int, ...]:
+    """The model scales whose product just reaches ``target`` from ``source``.
+
+    >>> chain_for(Size(width=100, height=100), Size(width=250, height=250))
+    (3,)
+    """
+    factor = max(target.width / source.width, target.height / source.height)
+    return next(chain for chain in CHAINS if math.prod(chain) >= factor)
+
+
+def foreign_chain(scale: int, source: Size, target: Size) -> tuple[int, ...]:
+    """The same for a model from outside, which knows one scale only: as often as it takes."""
+    factor = max(target.width / source.width, target.height / source.height)
+    times = 1
+    while scale**times < factor:
+        times += 1
+    return (scale,) * times
+
+
+def tile_pixels(precision: str, workers: int, max_memory: int | None) -> int:
+    """The largest tile, in input pixels, whose activations fit the memory, ``workers`` at once."""
+    budget = DEFAULT_TILE_MEMORY if max_memory is None else max_memory
+    fits = budget // (workers * BYTES_PER_PIXEL[precision])
+    return max(MIN_TILE_PIXELS, min(MAX_TILE_PIXELS, fits))

@@ -1,0 +1,171 @@
+"""One loaded model. The only importer of onnxruntime."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from xlsr_cli.engine.models import ModelSpec, load_bytes, read_model_file
+from xlsr_cli.errors import ModelError, ResourceError
+
+#: Sides of the probe picture with which the scale of a model from outside is found, in pixels.
+_PROBE_SIDE = 64
+
+
+class TileOutOfMemory(ResourceError):
+    """The runtime could not allocate memory for one tile; a smaller one may fit."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may keep busy: the affinity mask, then the cgroup's CPU quota."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        cores = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, math.ceil(quota)) if quota is not None else cores)
+
+
+def _cgroup_quota() -> float | None:
+    """CPUs that the control group grants, version 2 or 1, or None without a limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    folder = Path("/sys/fs/cgroup/cpu")
+    try:
+        limit = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        return None if limit < 0 else limit / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def available_providers() -> tuple[str, ...]:
+    """onnxruntime's execution providers on this machine, by their full names."""
+    return tuple(onnxruntime.get_available_providers())
+
+
+def provider_name(provider: str) -> str:
+    """The full name of a provider given in short (``cpu``, ``cuda``) or in full.
+
+    Raises :class:`ResourceError` when this onnxruntime does not offer it.
+    """
+    for name in available_providers():
+        if provider.lower() in (name.lower(), name.removesuffix("ExecutionProvider").lower()):
+            return name
+    offered = ", ".join(name.removesuffix("ExecutionProvider").lower() for name in available_providers())
+    raise ResourceError(f"onnxruntime offers no provider {provider!r} here; it has: {offered}")
+
+
+class Session:
+    """A model ready to run. :meth:`run` may be called from several threads at once."""
+
+    def __init__(self, spec: ModelSpec, content: bytes, *, threads: int = 1, provider: str = "cpu") -> None:
+        """Load ``content``. ``threads`` are onnxruntime's own, within one call of :meth:`run`.
+
+        Raises :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the
+        provider is missing.
+        """
+        self.spec = spec
+        self._session = _load(content, spec.path, threads, provider)
+        self._input = self._session.get_inputs()[0].name
+
+    @classmethod
+    def bundled(cls, spec: ModelSpec, *, threads: int = 1, provider: str = "cpu") -> Session:
+        """Load a model of the manifest, its hash checked."""
+        return cls(spec, load_bytes(spec), threads=threads, provider=provider)
+
+    @classmethod
+    def foreign(cls, path: Path, *, halo: int | None, threads: int = 1, provider: str = "cpu") -> Session:
+        """Load a model from outside: float32 NCHW RGB in 0 … 1; its scale is found by probing.
+
+        Raises :class:`ModelError` when it takes or gives anything else.
+        """
+        content = read_model_file(path)
+        session = _load(content, path, threads, provider)
+        spec = _probe(session, path, halo, hashlib.sha256(content).hexdigest())
+        loaded = cls.__new__(cls)
+        loaded.spec, loaded._session, loaded._input = spec, session, session.get_inputs()[0].name
+        return loaded
+
+    def run(self, tile: NDArray[Any]) -> NDArray[Any]:
+        """One batch of one: as the model's layout says, uint8 or float32, four dimensions in and out.
+
+        Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
+        """
+        try:
+            answer: NDArray[Any] = self._session.run(None, {self._input: tile})[0]
+        except Exception as error:
+            raise _mapped(error, self.spec.path, tile.shape) from error
+        return answer
+
+
+def _load(content: bytes, path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Threads that spin while they wait would take the cores from decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    name = provider_name(provider)
+    # onnxruntime falls back to another provider without a word; ours must be the one that runs.
+    names = [name] if name == "CPUExecutionProvider" else [name, "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=names)
+    except Exception as error:
+        if b"onnx" not in content[:4096] and not content.startswith(b"\x08"):
+            raise ModelError(f"{path} is not an ONNX model") from error
+        raise ModelError(f"onnxruntime cannot load the model {path}: {_first_line(error)}") from error
+    if name not in session.get_providers():
+        raise ResourceError(f"the provider {name} is installed but does not work on this machine")
+    return session
+
+
+def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, digest: str) -> ModelSpec:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shape = inputs[0].shape
+    if len(inputs) != 1 or len(outputs) < 1 or inputs[0].type != "tensor(float)" or len(shape) != 4:
+        raise ModelError(
+            f"{path} is not a network that xlsr understands: one float32 input (1, 3, height, width), "
+            "RGB in 0 to 1, is expected"
+        )
+    if shape[1] != 3 or any(isinstance(side, int) for side in shape[2:]):
+        raise ModelError(
+            f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width"
+        )
+    picture = np.full((1, 3, _PROBE_SIDE, _PROBE_SIDE + 8), 0.5, dtype=np.float32)
+    try:
+        answer = session.run(None, {inputs[0].name: picture})[0]
+    except Exception as error:
+        raise ModelError(f"{path} fails on a small test picture: {_first_line(error)}") from error
+    scale = answer.shape[-2] / _PROBE_SIDE if answer.ndim == 4 else 0.0
+    wanted = (1, 3, int(scale * _PROBE_SIDE), int(scale * (_PROBE_SIDE + 8)))
+    if scale < 1 or scale != int(scale) or answer.shape != wanted:
+        raise ModelError(
+            f"{path} answers {answer.shape} to a picture of {picture.shape}: that is no super-resolution "
+            "by a whole factor"
+        )
+    return ModelSpec(
+        name=path.stem, path=path, scale=int(scale), colour="rgb", precision="fp32", layout="planes",
+        halo=halo, input_channels=3, sha256=digest,
+    )  # fmt: skip
+
+
+def _mapped(error: Exception, path: Path, shape: tuple[int, ...]) -> Exception:
+    message = str(error)
+    if isinstance(error, MemoryError) or "bad_alloc" in message or "allocate memory" in message.lower():
+        return TileOutOfMemory(f"not enough memory to run {path.name} on a tile of {shape}")
+    return ModelError(f"the model {path} failed on a tile of {shape}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

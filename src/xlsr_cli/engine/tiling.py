@@ -1,0 +1,150 @@
+"""Cut a picture into tiles, each with the halo that its pixels depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xlsr_cli.options import Size
+
+#: Tiles are at least this wide where the picture is: the halo's share falls with the tile's side.
+_MIN_SIDE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A rectangle of pixels: rows ``top`` … ``bottom - 1``, columns ``left`` … ``right - 1``."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    @property
+    def pixels(self) -> int:
+        """Rows times columns."""
+        return self.height * self.width
+
+    def scaled(self, scale: int) -> Region:
+        """The same rectangle in a picture ``scale`` times as large."""
+        return Region(
+            top=self.top * scale,
+            bottom=self.bottom * scale,
+            left=self.left * scale,
+            right=self.right * scale,
+        )
+
+    def of(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """The view of ``pixels`` (H, W[, C]) inside this rectangle."""
+        return pixels[self.top : self.bottom, self.left : self.right]
+
+    def grown(self, border: int, size: Size) -> Region:
+        """The rectangle with ``border`` more pixels on each side, as far as a picture of ``size`` goes."""
+        return Region(
+            top=max(0, self.top - border),
+            bottom=min(size.height, self.bottom + border),
+            left=max(0, self.left - border),
+            right=min(size.width, self.right + border),
+        )
+
+
+def plan_tiles(size: Size, *, tile: int | None, workers: int, max_pixels: int) -> list[Region]:
+    """Rectangles that cover a picture of ``size`` without overlap, row by row.
+
+    ``tile`` asks for squares of that side. Otherwise each has at most ``max_pixels``, as wide as
+    possible (a wide strip has the least halo that is not its neighbour's cache line), there are at least
+    ``workers`` of them where the picture allows it, and as many in the end as keep all workers busy.
+    """
+    if tile is not None:
+        return list(_grid(size, math.ceil(size.height / tile), math.ceil(size.width / tile), tile))
+    columns = max(1, math.ceil(size.width * _MIN_SIDE / max_pixels))
+    width = math.ceil(size.width / columns)
+    rows = math.ceil(size.height * width / max_pixels)
+    if rows * columns < workers:
+        rows = min(workers, max(1, size.height // _MIN_SIDE))
+    elif rows * columns > workers > 1:
+        rows = math.ceil(rows * columns / workers) * workers // columns
+    return list(_grid(size, rows, columns, None))
+
+
+def _grid(size: Size, rows: int, columns: int, side: int | None) -> Iterator[Region]:
+    """Cut into ``rows`` × ``columns``, all of ``side`` or else as equal as whole pixels allow."""
+
+    def edge(index: int, parts: int, length: int) -> int:
+        return min(index * side, length) if side is not None else index * length // parts
+
+    for row in range(rows):
+        for column in range(columns):
+            region = Region(
+                top=edge(row, rows, size.height),
+                bottom=edge(row + 1, rows, size.height),
+                left=edge(column, columns, size.width),
+                right=edge(column + 1, columns, size.width),
+            )
+            if region.pixels:
+                yield region
+
+
+def quarters(region: Region) -> list[Region]:
+    """``region`` cut in the middle of both sides: four regions, or two where a side is one pixel."""
+    row, column = (region.top + region.bottom) // 2, (region.left + region.right) // 2
+    pieces = [
+        Region(top=top, bottom=bottom, left=left, right=right)
+        for top, bottom in ((region.top, row), (row, region.bottom))
+        for left, right in ((region.left, column), (column, region.right))
+    ]
+    return [piece for piece in pieces if piece.pixels]
+
+
+def cut(pixels: NDArray[Any], region: Region, halo: int) -> NDArray[Any]:
+    """``region`` of ``pixels`` (H, W[, C]) with ``halo`` more pixels on each side.
+
+    Beyond the picture's border it goes on by reflection (the border pixel itself is not repeated), as
+    often as needed, so that a tile sees exactly what the whole picture, extended, would show there.
+    """
+    size = Size(width=pixels.shape[1], height=pixels.shape[0])
+    inner = region.grown(halo, size)
+    missing = (
+        halo - (region.top - inner.top),
+        halo - (inner.bottom - region.bottom),
+        halo - (region.left - inner.left),
+        halo - (inner.right - region.right),
+    )
+    view = inner.of(pixels)
+    if not any(missing):
+        return view
+    return np.asarray(cv2.copyMakeBorder(view, *missing, cv2.BORDER_REFLECT_101))
+
+
+def place_runs(runs: NDArray[Any], picture: NDArray[Any], region: Region, scale: int) -> None:
+    """Depth-to-space: write the answer of a ``runs`` model into ``picture``, as copies of byte runs.
+
+    ``runs`` is (h, w, K) and contiguous, channel (i·s + j)·C + c holding colour c of row i, column j of
+    each s×s block; K may be padded. ``picture`` is the whole output, (H·s, W·s, C) or (H·s, W·s),
+    contiguous and of the same dtype; ``region`` (h × w) says where in the input the answer belongs.
+    """
+    height, width, channels = runs.shape
+    colours = picture.shape[2] if picture.ndim == 3 else 1
+    run = scale * colours * runs.itemsize
+    block = np.dtype((np.void, run))
+    pixel, row = channels * runs.itemsize, picture.strides[0]
+    source = np.ndarray((height, scale, width), block, runs, 0, (width * pixel, run, pixel))
+    first = region.top * scale * row + region.left * run
+    target = np.ndarray((height, scale, width), block, picture, first, (scale * row, row, run))
+    target[...] = source

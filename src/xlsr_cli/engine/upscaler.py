@@ -1,0 +1,406 @@
+"""Upscale one picture: the steps in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlsr_cli.engine import color, resample, tiling
+from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
+from xlsr_cli.engine.plan import BYTES_PER_PIXEL, Pass, Plan, chain_for, foreign_chain, tile_pixels
+from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.session import Session, TileOutOfMemory, usable_cores
+from xlsr_cli.engine.tiling import Region
+from xlsr_cli.errors import ModelError, ResourceError, UsageError
+from xlsr_cli.options import ColorMode, EngineOptions, Precision, Size, Target
+from xlsr_cli.progress import QUIET, Progress
+
+Pixels = NDArray[Any]
+
+#: A tile that did not fit memory is cut smaller, down to this side; below, memory is truly gone.
+_SMALLEST_TILE = 32
+#: Side of the tile that is timed for an estimate.
+_TIMED_SIDE = 128
+
+
+class Upscaler:
+    """Enlarges arrays: ``Upscaler(scale=2)(pixels)``.
+
+    Models are loaded when first needed and kept. Safe to call from several threads at once; each call
+    spreads its tiles over ``threads`` workers, which all calls share.
+    """
+
+    def __init__(
+        self,
+        scale: float = 2.0,
+        *,
+        model: str | None = None,
+        color: ColorMode = "auto",
+        precision: Precision = "auto",
+        tile: int | None = None,
+        halo: int | None = None,
+        threads: int | None = None,
+        provider: str = "cpu",
+        max_memory: int | None = None,
+    ) -> None:
+        """See :class:`~xlsr_cli.options.EngineOptions` for what each argument means.
+
+        Raises :class:`UsageError` for numbers out of range, :class:`ModelError` for an unknown model.
+        """
+        options = EngineOptions(
+            model=model,
+            color=color,
+            precision=precision,
+            tile=tile,
+            halo=halo,
+            threads=threads,
+            provider=provider,
+            max_memory=max_memory,
+        )
+        self._configure(options, Target(scale=scale))
+
+    @classmethod
+    def from_options(cls, options: EngineOptions, target: Target | None = None) -> Upscaler:
+        """The same from an options object; ``target`` is the size asked for, by default ×2."""
+        upscaler = cls.__new__(cls)
+        upscaler._configure(options, target or Target())
+        return upscaler
+
+    def _configure(self, options: EngineOptions, target: Target) -> None:
+        self.options = options
+        self.target = target
+        self.threads = options.threads or usable_cores()
+        self._model = None if options.model is None else find_model(options.model)
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._seconds_per_pixel: dict[str, float] = {}
+
+    def __call__(
+        self,
+        pixels: Pixels,
+        *,
+        size: Size | None = None,
+        progress: Progress = QUIET,
+        reuse: Reuse | None = None,
+    ) -> Pixels:
+        """``pixels`` enlarged, same dtype and channels.
+
+        uint8 or uint16; (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR, (H, W, 4)
+        BGRA, alpha straight. ``size`` overrides the target of the constructor. ``progress`` hears input
+        megapixels. ``reuse`` carries unchanged tiles from the frame before; the array that is returned
+        may then be read-only.
+
+        Raises :class:`UsageError` for an array of another shape or dtype or an impossible size,
+        :class:`ModelError` and :class:`ResourceError` for what their names say.
+        """
+        _check_array(pixels)
+        source = Size(width=pixels.shape[1], height=pixels.shape[0])
+        target = size or self.target.size_for(source)
+        pixels = np.ascontiguousarray(pixels)
+        colour, alpha = color.split_alpha(pixels)
+        if alpha is not None:
+            colour = color.bleed_under_alpha(colour, alpha)
+        total = self._passes_megapixels(source, target, colour, alpha)
+        progress.start(total, "MP")
+        try:
+            upscaled = self._upscale_colour(colour, target, progress, reuse)
+            if alpha is not None:
+                upscaled = color.merge_alpha(upscaled, self._upscale_alpha(alpha, target, progress, reuse))
+        except MemoryError as error:
+            raise ResourceError(
+                f"not enough memory for a picture of {target}; close other programs or ask for a smaller size"
+            ) from error
+        finally:
+            progress.finish()
+        return upscaled.reshape(*upscaled.shape[:2], 1) if pixels.ndim == 3 and pixels.shape[2] == 1 else upscaled
+
+    def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
+        """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
+
+        Loads the models and times one tile of each for the estimate of seconds.
+        """
+        target = size or self.target.size_for(source)
+        dtype = np.dtype(np.uint8 if depth <= 8 else np.uint16)
+        planes = self._planes(channels, dtype)
+        passes = tuple(
+            step for colour in planes for step in self._plan_passes(source, target, colour, dtype)
+        )
+        seconds = sum(self._seconds_for(step) for step in passes) / self.threads
+        return Plan(
+            source=source,
+            target=target,
+            passes=passes,
+            resample=_final_size(source, passes) != target,
+            threads=self.threads,
+            peak_memory=self._peak_memory(source, target, passes, channels, dtype),
+            seconds=seconds,
+        )
+
+    def close(self) -> None:
+        """Stop the worker threads and forget the models. The object may be used again."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+            self._sessions.clear()
+
+    # What runs: colour, luma, alpha
+
+    def _upscale_colour(self, colour: Pixels, target: Size, progress: Progress, reuse: Reuse | None) -> Pixels:
+        if colour.ndim == 2:
+            return self._upscale_plane(colour, target, "luma", progress, reuse)
+        if self._color_mode() == "rgb":
+            return self._upscale_plane(colour, target, "rgb", progress, reuse)
+        luma, chroma = color.split_ycc(colour)
+        luma = self._upscale_plane(luma, target, "luma", progress, reuse)
+        return color.merge_ycc(luma, resample.resize(chroma, target))
+
+    def _upscale_alpha(self, alpha: Pixels, target: Size, progress: Progress, reuse: Reuse | None) -> Pixels:
+        lowest = alpha.min()
+        if lowest == alpha.max():
+            return np.full((target.height, target.width), lowest, dtype=alpha.dtype)
+        upscaled = self._upscale_plane(alpha, target, "luma", progress, reuse, "alpha")
+        return color.bound_alpha(upscaled, alpha)
+
+    def _upscale_plane(
+        self,
+        pixels: Pixels,
+        target: Size,
+        colour: Colour,
+        progress: Progress,
+        reuse: Reuse | None,
+        role: str = "picture",
+    ) -> Pixels:
+        """Through as many models as it takes, then shrunk to ``target``."""
+        source = Size(width=pixels.shape[1], height=pixels.shape[0])
+        for place, scale in enumerate(self._chain(source, target)):
+            session = self._session(scale, colour, pixels.dtype)
+            key = (role, place, session.spec.name)
+            pixels = self._run_pass(session, pixels, key, progress, reuse)
+        return resample.resize(pixels, target, filter="lanczos3") if _differs(pixels, target) else pixels
+
+    def _run_pass(
+        self, session: Session, pixels: Pixels, key: object, progress: Progress, reuse: Reuse | None
+    ) -> Pixels:
+        halo = session.spec.halo
+        known = None if reuse is None or halo is None else reuse.changed_regions(key, pixels, halo)
+        if known is None:
+            height, width = pixels.shape[:2]
+            scale = session.spec.scale
+            answer = np.empty((height * scale, width * scale, *pixels.shape[2:]), dtype=pixels.dtype)
+            regions = self._regions(Size(width=width, height=height), session.spec)
+        else:
+            answer, regions = known
+        self._run_tiles(session, pixels, answer, regions, progress)
+        if reuse is not None:
+            reuse.remember(key, pixels, answer)
+        return answer
+
+    # Tiles over workers
+
+    def _run_tiles(
+        self, session: Session, pixels: Pixels, answer: Pixels, regions: list[Region], progress: Progress
+    ) -> None:
+        """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
+        if self.threads == 1 or len(regions) == 1:
+            for region in regions:
+                _run_tile(session, pixels, answer, region)
+                progress.advance(region.pixels / 1e6)
+            return
+        pool = self._workers()
+        futures: list[Future[None]] = [
+            pool.submit(_run_tile, session, pixels, answer, region) for region in regions
+        ]
+        try:
+            for future, region in zip(futures, regions, strict=True):
+                future.result()
+                progress.advance(region.pixels / 1e6)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+    def _workers(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="xlsr-tile")
+            return self._pool
+
+    def _regions(self, size: Size, spec: ModelSpec) -> list[Region]:
+        if spec.halo is None:
+            return tiling.plan_tiles(size, tile=None, workers=1, max_pixels=max(size.pixels, 1 << 30))
+        limit = tile_pixels(spec.precision, self.threads, self.options.max_memory)
+        return tiling.plan_tiles(size, tile=self.options.tile, workers=self.threads, max_pixels=limit)
+
+    # Which model runs
+
+    def _color_mode(self) -> ColorMode:
+        """``rgb`` or ``ycbcr``: a model that was named decides by its own colours, else ``auto`` is rgb."""
+        if isinstance(self._model, ModelSpec):
+            return "ycbcr" if self._model.colour == "luma" else "rgb"
+        return "rgb" if self.options.color == "auto" or self._model is not None else self.options.color
+
+    def _precision(self, dtype: np.dtype[Any]) -> ModelPrecision:
+        wanted = self.options.precision
+        if dtype == np.uint16:
+            if wanted == "int8":
+                raise UsageError("--precision int8 would cut a 16-bit picture to 8 bits; leave it out")
+            return "fp32"
+        return "fp32" if wanted == "fp32" else "int8"
+
+    def _chain(self, source: Size, target: Size) -> tuple[int, ...]:
+        if self._model is None:
+            return chain_for(source, target)
+        if isinstance(self._model, ModelSpec):
+            return foreign_chain(self._model.scale, source, target)
+        return foreign_chain(self._foreign_session(self._model).spec.scale, source, target)
+
+    def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any]) -> Session:
+        if isinstance(self._model, Path):
+            return self._foreign_session(self._model)
+        precision = self._precision(dtype)
+        if isinstance(self._model, ModelSpec) and colour == self._model.colour:
+            spec = self._model
+            if dtype == np.uint16 and spec.precision == "int8":
+                raise ModelError(
+                    f"{spec.name} works in 8 bits and the picture has 16; use {spec.name.replace('int8', 'fp32')}"
+                )
+        else:
+            spec = bundled_model(scale, colour, precision)
+        with self._lock:
+            if spec.name not in self._sessions:
+                self._sessions[spec.name] = Session.bundled(spec, provider=self.options.provider)
+            return self._sessions[spec.name]
+
+    def _foreign_session(self, path: Path) -> Session:
+        with self._lock:
+            if str(path) not in self._sessions:
+                threads = self.threads if self.options.halo is None else 1
+                self._sessions[str(path)] = Session.foreign(
+                    path, halo=self.options.halo, threads=threads, provider=self.options.provider
+                )
+            return self._sessions[str(path)]
+
+    # What it will take
+
+    def _planes(self, channels: int, dtype: np.dtype[Any]) -> list[Colour]:
+        planes: list[Colour] = ["luma" if channels <= 2 or self._color_mode() == "ycbcr" else "rgb"]
+        return [*planes, "luma"] if channels in (2, 4) else planes
+
+    def _plan_passes(self, source: Size, target: Size, colour: Colour, dtype: np.dtype[Any]) -> list[Pass]:
+        passes = []
+        size = source
+        for scale in self._chain(source, target):
+            spec = self._session(scale, colour, dtype).spec
+            tiles = len(self._regions(size, spec))
+            passes.append(Pass(model=spec.name, scale=spec.scale, size=size, tiles=tiles, macs=spec.macs))
+            size = Size(width=size.width * spec.scale, height=size.height * spec.scale)
+        return passes
+
+    def _passes_megapixels(self, source: Size, target: Size, colour: Pixels, alpha: Pixels | None) -> float:
+        """Input megapixels of all passes together; a flat alpha needs none."""
+        total, size = 0.0, source
+        for scale in self._chain(source, target):
+            total += size.pixels / 1e6
+            size = Size(width=size.width * scale, height=size.height * scale)
+        return total if alpha is None or alpha.min() == alpha.max() else 2 * total
+
+    def _seconds_for(self, step: Pass) -> float:
+        """Core-seconds of one pass: one tile is run and timed, once per model."""
+        session = next(s for s in self._sessions.values() if s.spec.name == step.model)
+        if step.model not in self._seconds_per_pixel:
+            tile = _blank_tile(session.spec, _TIMED_SIDE)
+            session.run(tile)
+            started = time.perf_counter()
+            session.run(tile)
+            elapsed = time.perf_counter() - started
+            self._seconds_per_pixel[step.model] = elapsed / _TIMED_SIDE**2
+        return self._seconds_per_pixel[step.model] * step.size.pixels
+
+    def _peak_memory(
+        self, source: Size, target: Size, passes: tuple[Pass, ...], channels: int, dtype: np.dtype[Any]
+    ) -> int:
+        largest = max(step.size.pixels * step.scale**2 for step in passes)
+        between = 0 if largest == target.pixels else largest
+        pictures = (source.pixels + target.pixels + between) * channels * dtype.itemsize
+        merging = target.pixels * channels * dtype.itemsize if channels in (2, 4) else 0
+        precision = "fp32" if dtype == np.uint16 else "int8"
+        busiest = max(-(-step.size.pixels // step.tiles) for step in passes)
+        tiles = min(self.threads, max(step.tiles for step in passes)) * busiest * BYTES_PER_PIXEL[precision]
+        return pictures + merging + tiles
+
+
+def _check_array(pixels: Pixels) -> None:
+    shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 2, 3, 4))
+    if pixels.dtype not in (np.uint8, np.uint16) or not shaped or pixels.size == 0:
+        raise UsageError(
+            f"cannot upscale an array of shape {pixels.shape} and dtype {pixels.dtype}; give uint8 or uint16 "
+            "of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)"
+        )
+
+
+def _final_size(source: Size, passes: tuple[Pass, ...]) -> Size:
+    last = passes[-1]
+    return Size(width=last.size.width * last.scale, height=last.size.height * last.scale)
+
+
+def _differs(pixels: Pixels, size: Size) -> bool:
+    return pixels.shape[:2] != (size.height, size.width)
+
+
+def _blank_tile(spec: ModelSpec, side: int) -> Pixels:
+    if spec.layout == "planes":
+        return np.zeros((1, 3, side, side), dtype=np.float32)
+    dtype = np.uint8 if spec.precision == "int8" else np.float32
+    return np.zeros((1, side, side, spec.input_channels), dtype=dtype)
+
+
+def _run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
+    """Compute ``region`` of the answer; where memory does not suffice, in four smaller tiles."""
+    try:
+        tile = tiling.cut(pixels, region, session.spec.halo or 0)
+        if session.spec.layout == "planes":
+            _run_planes(session, tile, answer, region)
+        else:
+            tiling.place_runs(_run_runs(session, tile), answer, region, session.spec.scale)
+    except (TileOutOfMemory, MemoryError) as error:
+        quarters = tiling.quarters(region)
+        if session.spec.halo is None or max(region.height, region.width) <= _SMALLEST_TILE:
+            raise ResourceError(
+                f"not enough memory to run {session.spec.name}, even on small tiles; close other programs"
+            ) from error
+        for quarter in quarters:
+            _run_tile(session, pixels, answer, quarter)
+
+
+def _run_runs(session: Session, tile: Pixels) -> Pixels:
+    """A bundled model on a tile with halo; the answer in the tile's dtype, (h, w, K)."""
+    spec = session.spec
+    if spec.precision == "int8":
+        return np.asarray(session.run(color.padded_to_four(tile)[None])[0])
+    top = np.float32(np.iinfo(tile.dtype).max)
+    floats = tile.astype(np.float32) / top
+    answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]
+    answer *= top
+    return np.rint(answer, out=answer).astype(tile.dtype)
+
+
+def _run_planes(session: Session, tile: Pixels, answer: Pixels, region: Region) -> None:
+    """A model from outside on a tile with halo; its answer's halo is cut off."""
+    spec = session.spec
+    top = np.float32(np.iinfo(tile.dtype).max)
+    bgr = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
+    planes = np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1), dtype=np.float32)[None] / top
+    upscaled = session.run(planes)[0]
+    border = (spec.halo or 0) * spec.scale
+    inner = upscaled[:, border : upscaled.shape[1] - border, border : upscaled.shape[2] - border]
+    bgr_answer = np.rint(np.clip(inner, 0.0, 1.0) * top).astype(tile.dtype).transpose(1, 2, 0)[..., ::-1]
+    target = region.scaled(spec.scale).of(answer)
+    target[...] = bgr_answer if tile.ndim == 3 else color.gray_of(bgr_answer)

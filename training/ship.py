@@ -1,0 +1,240 @@
+"""From checkpoints to the files in ``models/``: exported, checked, scored and described.
+
+``python -m training.ship --runs runs --models models --eval DIR`` may be run at any time; it takes the
+best checkpoint that each model has so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import NoPictures
+from training.evaluate import Upscale, score_folder
+from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order
+from training.integer import run_network
+from training.network import FEATURES, HALO, FoldedXLSR, parameter_count
+from training.quantize import Layer, QuantizedXLSR, integer_layers, normalise
+from training.recipe import Recipe
+from training.train import CALIBRATION_BATCHES, git_revision, load_checkpoint, restore_network
+from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
+from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
+from xlsr_cli.engine.session import Session
+from xlsr_cli.engine.upscaler import Upscaler
+
+LICENCE = "Apache-2.0"
+#: Awkward tile sizes (height, width), halo included, on which onnxruntime must equal the integers.
+CHECKED_TILES = ((11, 11), (12, 17), (27, 64), (64, 65), (75, 131))
+
+
+class NotExact(Exception):
+    """onnxruntime does not compute what the integer reference computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training left for one scale and colour: the float network and the integers."""
+
+    scale: int
+    colours: int
+    network: FoldedXLSR
+    layers: dict[str, Layer]
+    float_recipe: str
+    int8_recipe: str
+
+    @property
+    def colour(self) -> Colour:
+        """``rgb`` or ``luma``."""
+        return "rgb" if self.colours == 3 else "luma"
+
+
+def collect(runs: Path) -> Iterator[Trained]:
+    """The best that ``runs`` holds for each scale and colour; those without a checkpoint are left out.
+
+    The long run is preferred to the quick one. Without quantization-aware tuning, the float weights are
+    quantized as they are.
+    """
+    for scale in (2, 3, 4):
+        for colours, colour in ((3, "rgb"), (1, "luma")):
+            names = (f"x{scale}_{colour}", f"quick_x{scale}_{colour}")
+            found = next((name for name in names if load_checkpoint(runs / name)), None)
+            if found is None:
+                continue
+            network = _restored(runs / found)
+            assert isinstance(network, FoldedXLSR)
+            tuned = runs / f"{found}_int8"
+            quantized = _restored(tuned) if load_checkpoint(tuned) else None
+            if quantized is None:
+                quantized, recipe = _quantized_as_is(network), found
+            else:
+                recipe = tuned.name
+            assert isinstance(quantized, QuantizedXLSR)
+            yield Trained(
+                scale=scale,
+                colours=colours,
+                network=network,
+                layers=integer_layers(quantized),
+                float_recipe=found,
+                int8_recipe=recipe,
+            )
+
+
+def _restored(run: Path) -> FoldedXLSR | QuantizedXLSR:
+    checkpoint = load_checkpoint(run)
+    assert checkpoint is not None
+    network = restore_network(Recipe(**checkpoint["recipe"]), checkpoint)
+    assert isinstance(network, FoldedXLSR | QuantizedXLSR)
+    return network
+
+
+def _quantized_as_is(network: FoldedXLSR) -> QuantizedXLSR:
+    """Ranges from smooth random pictures: good enough until the tuned weights are there."""
+    import torch
+
+    torch.manual_seed(0)
+    coarse = [torch.rand(16, network.colours, 8, 8) for _ in range(CALIBRATION_BATCHES)]
+    return normalise(network, [torch.nn.functional.interpolate(c, scale_factor=6.0, mode="bicubic").clamp(0, 1) for c in coarse])
+
+
+def ship(trained: Trained, models: Path, eval_folder: Path | None, revision: str) -> list[ModelSpec]:
+    """Write the int8 and the fp32 file of ``trained`` and describe them.
+
+    Raises :class:`NotExact` when onnxruntime's answer differs from the integer reference anywhere.
+    """
+    name = f"xlsr_x{trained.scale}_{trained.colour}"
+    models.mkdir(parents=True, exist_ok=True)
+    int8, fp32 = models / f"{name}_int8.onnx", models / f"{name}_fp32.onnx"
+    export_int8(trained.layers, scale=trained.scale, colours=trained.colours, path=int8)
+    export_fp32(trained.network, path=fp32)
+    specs = [
+        _describe(trained, int8, "int8", INPUT_CHANNELS, trained.int8_recipe, revision, eval_folder),
+        _describe(trained, fp32, "fp32", trained.colours, trained.float_recipe, revision, eval_folder),
+    ]
+    check_exact(Session.bundled(specs[0]), trained)
+    return specs
+
+
+def _describe(
+    trained: Trained,
+    path: Path,
+    precision: ModelPrecision,
+    channels: int,
+    recipe: str,
+    revision: str,
+    eval_folder: Path | None,
+) -> ModelSpec:
+    content = path.read_bytes()
+    values = {
+        "name": path.stem,
+        "path": path,
+        "scale": trained.scale,
+        "colour": trained.colour,
+        "precision": precision,
+        "halo": HALO,
+        "input_channels": channels,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "parameters": parameter_count(trained.network),
+        "macs": _macs(trained),
+        "recipe": recipe,
+        "revision": revision,
+        "licence": LICENCE,
+    }
+    session = Session(ModelSpec(**values), content)  # type: ignore[arg-type]
+    answer = session.run(golden_input(session.spec))
+    if precision == "int8":
+        values["golden"] = golden_hash(answer, session.spec)
+    else:
+        values["golden_samples"] = golden_samples(answer)
+    if eval_folder is not None:
+        upscale = model_upscale(session)
+        values["psnr"] = {
+            folder.name: round(score_folder(upscale, folder, trained.scale, trained.colours), 3)
+            for folder in sorted(eval_folder.iterdir())
+            if folder.is_dir()
+        }
+    return ModelSpec(**values)  # type: ignore[arg-type]
+
+
+def _macs(trained: Trained) -> int:
+    """Multiply-accumulates per input pixel of the folded network: each weight is used once a pixel."""
+    banks = [parameter.numel() for parameter in trained.network.parameters() if parameter.ndim == 4]
+    assert banks[0] == FEATURES * trained.colours * 9
+    return sum(banks)
+
+
+def check_exact(session: Session, trained: Trained) -> None:
+    """Compare onnxruntime with the numpy integers, bit for bit, on random tiles of awkward sizes."""
+    random = np.random.default_rng(7)
+    order = run_order(trained.colours, trained.scale)
+    for height, width in CHECKED_TILES:
+        tile = random.integers(0, 256, (height, width, INPUT_CHANNELS), dtype=np.uint8)
+        answer = session.run(tile[None])[0][..., : len(order)]
+        expected = run_network(trained.layers, tile[..., : trained.colours])[..., order]
+        if not np.array_equal(answer, expected):
+            raise NotExact(f"{session.spec.name}: onnxruntime differs from the integers at {width}x{height}")
+
+
+def model_upscale(session: Session) -> Upscale:
+    """The whole way of a picture through the engine, with exactly this model."""
+    spec = session.spec
+    upscaler = Upscaler(spec.scale, threads=1)
+    upscaler._model = spec
+    upscaler._sessions[spec.name] = session
+
+    def upscale(low: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(upscaler(low), dtype=np.uint8)
+
+    return upscale
+
+
+def write_manifest(specs: list[ModelSpec], models: Path) -> None:
+    """``manifest.toml``: one table per model file."""
+    lines = ["# Written by training.ship; every field is explained at xlsr_cli.engine.models.ModelSpec."]
+    for spec in specs:
+        lines += ["", "[[model]]", f'name = "{spec.name}"', f'file = "{spec.path.name}"']
+        lines += [f"{key} = {getattr(spec, key)}" for key in ("scale", "halo", "input_channels")]
+        lines += [f"{key} = {getattr(spec, key)}" for key in ("parameters", "macs")]
+        lines += [
+            f'{key} = "{getattr(spec, key)}"'
+            for key in ("colour", "precision", "sha256", "recipe", "revision", "licence")
+        ]
+        if spec.golden:
+            lines.append(f'golden = "{spec.golden}"')
+        if spec.golden_samples:
+            lines.append(f"golden_samples = {list(spec.golden_samples)}")
+        table = ", ".join(f"{name} = {value}" for name, value in spec.psnr.items())
+        lines.append(f"psnr = {{ {table} }}")
+    (models / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Ship everything that the runs hold; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--eval", type=Path, help="folder that holds Set5, Set14 …")
+    arguments = parser.parse_args()
+    specs: list[ModelSpec] = []
+    try:
+        for trained in collect(arguments.runs):
+            specs += ship(trained, arguments.models, arguments.eval, git_revision())
+            for spec in specs[-2:]:
+                print(spec.name, spec.psnr, f"{spec.path.stat().st_size} bytes")
+        if not specs:
+            raise NoPictures(f"{arguments.runs} holds no checkpoints; train a recipe first")
+    except (NoPictures, NotExact) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 3
+    write_manifest(specs, arguments.models)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
