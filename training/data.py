@@ -36,7 +36,7 @@ class Pair:
 def full_range_luma(bgr: Pixels) -> Pixels:
     """BT.601 full-range Y′ of a uint8 BGR picture (H, W, 3), as uint8 (H, W, 1)."""
     weights = np.array([0.114, 0.587, 0.299], dtype=np.float32)
-    return np.floor(bgr.astype(np.float32) @ weights + 0.5).astype(np.uint8)[..., None]
+    return np.asarray(np.floor(bgr.astype(np.float32) @ weights + 0.5).astype(np.uint8)[..., None])
 
 
 def load_pairs(folder: Path, scale: int, colours: int, min_side: int = 64) -> list[Pair]:
@@ -59,11 +59,11 @@ def load_pairs(folder: Path, scale: int, colours: int, min_side: int = 64) -> li
 
 def _load_pair(path: Path, scale: int, colours: int, min_side: int) -> Pair | None:
     encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    high = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if high is None or min(high.shape[:2]) < min_side:
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    if decoded is None or min(decoded.shape[:2]) < min_side:
         return None
-    height, width = (side // scale * scale for side in high.shape[:2])
-    high = np.asarray(high[:height, :width], dtype=np.uint8)
+    height, width = (side // scale * scale for side in decoded.shape[:2])
+    high: Pixels = np.asarray(decoded[:height, :width], dtype=np.uint8)
     low = shrink(high, scale)
     if colours == 1:
         return Pair(high=full_range_luma(high), low=full_range_luma(low))
@@ -107,9 +107,7 @@ class Crops:
         low = pair.low[top : top + self.crop, left : left + self.crop]
         inner, scale = self.crop - 2 * HALO, self.scale
         first_row, first_column = (top + HALO) * scale, (left + HALO) * scale
-        high = pair.high[
-            first_row : first_row + inner * scale, first_column : first_column + inner * scale
-        ]
+        high = pair.high[first_row : first_row + inner * scale, first_column : first_column + inner * scale]
         return self._turn(low, high, int(self.random.integers(8)))
 
     @staticmethod

@@ -32,14 +32,15 @@ def torch_upscale(network: nn.Module) -> Upscale:
         padded = np.pad(low, ((HALO, HALO), (HALO, HALO), (0, 0)), mode="reflect")
         batch = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div(255.0)
         high = network(batch)[0].clamp(0.0, 1.0).mul(255.0).add(0.5).floor()
-        return high.permute(1, 2, 0).to(torch.uint8).numpy()
+        return np.asarray(high.permute(1, 2, 0).to(torch.uint8).numpy())
 
     return upscale
 
 
 def score_folder(upscale: Upscale, folder: Path, scale: int, colours: int) -> float:
     """Mean PSNR in dB over the PNG files of ``folder``: luma, ``scale`` pixels of border cropped."""
-    return float(np.mean([score_picture(upscale, path, scale, colours) for path in sorted(folder.glob("*.png"))]))
+    files = sorted(folder.glob("*.png"))
+    return float(np.mean([score_picture(upscale, path, scale, colours) for path in files]))
 
 
 def score_picture(upscale: Upscale, path: Path, scale: int, colours: int) -> float:
@@ -81,7 +82,7 @@ def _upscale_gray(upscale: Upscale, low: Pixels, colours: int) -> Pixels:
 
 def _exact_luma(bgr: Pixels) -> NDArray[np.float64]:
     """BT.601 full-range Y′, not rounded, float64 (H, W)."""
-    return bgr.astype(np.float64) @ np.array([0.114, 0.587, 0.299])
+    return np.asarray(bgr.astype(np.float64) @ np.array([0.114, 0.587, 0.299]))
 
 
 def _plane_psnr(reference: NDArray[np.generic], test: NDArray[np.generic], border: int) -> float:

@@ -12,6 +12,7 @@ straight to where they belong.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,7 +46,7 @@ class _Graph:
         self.constants.setdefault(name, value)
         return name
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
@@ -57,8 +58,8 @@ class _Graph:
         return self.node("Slice", [name, starts, ends, axes], output)
 
     def save(self, path: Path, name: str, element: int, inputs: int, outputs: int) -> None:
-        shape = [1, "height", "width", inputs]
-        shape_out = [1, "out_height", "out_width", outputs]
+        shape: list[str | int | None] = [1, "height", "width", inputs]
+        shape_out: list[str | int | None] = [1, "out_height", "out_width", outputs]
         graph = helper.make_graph(
             self.nodes,
             name,

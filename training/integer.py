@@ -21,7 +21,7 @@ def run_layer(layer: Layer, features: Pixels) -> Pixels:
     flat = windows.reshape(*windows.shape[:2], -1).astype(np.int32)
     total = flat @ layer.weight.reshape(layer.weight.shape[0], -1).T.astype(np.int32) + layer.bias
     scaled = total.astype(np.float32) * multipliers(layer)
-    return np.clip(np.rint(scaled), 0, LEVELS).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled), 0, LEVELS).astype(np.uint8))
 
 
 def multipliers(layer: Layer) -> NDArray[np.float32]:

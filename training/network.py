@@ -105,11 +105,10 @@ def fold(network: XLSR) -> FoldedXLSR:
     for name in ("head", "skip", "tail"):
         getattr(folded, name).load_state_dict(getattr(network, name).state_dict())
     for dense, grouped, mix in zip(folded.body, network.grouped, network.mix, strict=False):
+        assert isinstance(grouped, nn.Conv2d)
         _store(dense, *_compose(mix, _dense_weight(grouped), grouped.bias))
     weight = network.fuse.weight
-    features_part, features_bias = _compose(
-        network.mix[BLOCKS], weight[:, :FEATURES], network.fuse.bias
-    )
+    features_part, features_bias = _compose(network.mix[BLOCKS], weight[:, :FEATURES], network.fuse.bias)
     _store(folded.fuse, torch.cat([features_part, weight[:, FEATURES:].double()], dim=1), features_bias)
     return folded
 
@@ -126,9 +125,9 @@ def _dense_weight(grouped: nn.Conv2d) -> Tensor:
     return dense
 
 
-def _compose(first: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def _compose(first: nn.Module, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Weight and bias of ``convolution(weight, bias)`` after the 1×1 convolution ``first``."""
-    assert first.bias is not None and bias is not None
+    assert isinstance(first, nn.Conv2d) and first.bias is not None and bias is not None
     matrix = first.weight[:, :, 0, 0].double()
     composed = torch.einsum("omhw,mi->oihw", weight.double(), matrix)
     shift = torch.einsum("omhw,m->o", weight.double(), first.bias.double())

@@ -20,7 +20,7 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrix, roughly: singular values between 0.7 and 1.2."""
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.T
@@ -45,10 +45,11 @@ class Muon(torch.optim.Optimizer):
                 self._update(parameter, group["lr"], group["momentum"])
 
     def _update(self, parameter: Tensor, lr: float, momentum: float) -> None:
-        state = self.state[parameter]
-        buffer = state.setdefault("momentum", torch.zeros_like(parameter))
-        buffer.lerp_(parameter.grad, 1.0 - momentum)
-        nesterov = parameter.grad.lerp(buffer, momentum)
+        gradient = parameter.grad
+        assert gradient is not None
+        buffer = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+        buffer.lerp_(gradient, 1.0 - momentum)
+        nesterov = gradient.lerp(buffer, momentum)
         matrix = nesterov.reshape(nesterov.shape[0], -1)
         size = 0.2 * math.sqrt(max(matrix.shape))
         update = orthogonalise(matrix).reshape(parameter.shape)

@@ -76,7 +76,9 @@ class QuantizedXLSR(nn.Module):
         assert isinstance(conv, nn.Conv2d)
         scale = _weight_scale(conv.weight)
         weight = _round(conv.weight / scale) * scale
-        out = functional.conv2d(features, weight, conv.bias)
+        unit = scale.flatten() / LEVELS
+        bias = None if conv.bias is None else _round(conv.bias / unit) * unit
+        out = functional.conv2d(features, weight, bias)
         return _round(out.clamp(0.0, 1.0) * LEVELS) / LEVELS
 
 

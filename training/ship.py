@@ -1,14 +1,8 @@
-"""From checkpoints to the files in ``models/``: exported, checked, scored and described.
-
-``python -m training.ship --runs runs --models models --eval DIR`` may be run at any time; it takes the
-best checkpoint that each model has so far.
-"""
+"""From checkpoints to the files in ``models/``: exported, checked, scored and described."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import NoPictures
 from training.evaluate import Upscale, score_folder
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order
 from training.integer import run_network
 from training.network import FEATURES, HALO, FoldedXLSR, parameter_count
 from training.quantize import Layer, QuantizedXLSR, integer_layers, normalise
 from training.recipe import Recipe
-from training.train import CALIBRATION_BATCHES, git_revision, load_checkpoint, restore_network
+from training.train import CALIBRATION_BATCHES, load_checkpoint, restore_network
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
 from xlsr_cli.engine.session import Session
@@ -100,7 +93,8 @@ def _quantized_as_is(network: FoldedXLSR) -> QuantizedXLSR:
 
     torch.manual_seed(0)
     coarse = [torch.rand(16, network.colours, 8, 8) for _ in range(CALIBRATION_BATCHES)]
-    return normalise(network, [torch.nn.functional.interpolate(c, scale_factor=6.0, mode="bicubic").clamp(0, 1) for c in coarse])
+    enlarge = torch.nn.Upsample(scale_factor=6.0, mode="bicubic")
+    return normalise(network, [enlarge(picture).clamp(0, 1) for picture in coarse])
 
 
 def ship(trained: Trained, models: Path, eval_folder: Path | None, revision: str) -> list[ModelSpec]:
@@ -196,7 +190,7 @@ def model_upscale(session: Session) -> Upscale:
 
 def write_manifest(specs: list[ModelSpec], models: Path) -> None:
     """``manifest.toml``: one table per model file."""
-    lines = ["# Written by training.ship; every field is explained at xlsr_cli.engine.models.ModelSpec."]
+    lines = ["# Written by training.make; every field is explained at xlsr_cli.engine.models.ModelSpec."]
     for spec in specs:
         lines += ["", "[[model]]", f'name = "{spec.name}"', f'file = "{spec.path.name}"']
         lines += [f"{key} = {getattr(spec, key)}" for key in ("scale", "halo", "input_channels")]
@@ -212,29 +206,3 @@ def write_manifest(specs: list[ModelSpec], models: Path) -> None:
         table = ", ".join(f"{name} = {value}" for name, value in spec.psnr.items())
         lines.append(f"psnr = {{ {table} }}")
     (models / "manifest.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def main() -> int:
-    """Ship everything that the runs hold; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--eval", type=Path, help="folder that holds Set5, Set14 …")
-    arguments = parser.parse_args()
-    specs: list[ModelSpec] = []
-    try:
-        for trained in collect(arguments.runs):
-            specs += ship(trained, arguments.models, arguments.eval, git_revision())
-            for spec in specs[-2:]:
-                print(spec.name, spec.psnr, f"{spec.path.stat().st_size} bytes")
-        if not specs:
-            raise NoPictures(f"{arguments.runs} holds no checkpoints; train a recipe first")
-    except (NoPictures, NotExact) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 3
-    write_manifest(specs, arguments.models)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +48,12 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         return restore_network(recipe, checkpoint)
     training, held = hold_out(load_pairs(pictures, recipe.scale, recipe.colours))
     crops = _crops(recipe, training)
-    network = build_network(recipe, runs, crops).to(device, memory_format=torch.channels_last)
+    network = build_network(recipe, runs, crops).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network)
     optimizers = build_optimizers(network, recipe)
     step = _resume(checkpoint, network, average, optimizers, crops)
-    log = (run / "log.jsonl").open("a", encoding="utf-8")
+    log = _open_log(run / "log.jsonl", step)
     saved, shown, loss_sum = time.monotonic(), (time.monotonic(), step), 0.0
     while step < recipe.steps:
         for optimizer in optimizers:
@@ -73,7 +74,8 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
             _save(run, recipe, step, network, average, optimizers, crops)
             saved = time.monotonic()
     log.close()
-    return average.cpu().eval()
+    finished: nn.Module = average.cpu().eval()
+    return finished
 
 
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -161,7 +163,8 @@ def charbonnier(error: Tensor, recipe: Recipe) -> Tensor:
 
 @torch.no_grad()
 def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    targets, sources = list(average.parameters()), list(network.parameters())
+    targets: list[Tensor] = list(average.parameters())
+    sources: list[Tensor] = list(network.parameters())
     torch._foreach_lerp_(targets, sources, 1.0 - decay)
 
 
@@ -169,6 +172,14 @@ def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | 
     if not held:
         return None
     return score_pairs(torch_upscale(copy.deepcopy(average).cpu().eval()), held, scale)
+
+
+def _open_log(path: Path, step: int) -> TextIO:
+    """The log to append to, without the entries that a resumed run will write again."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return path.open("a", encoding="utf-8")
 
 
 def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
@@ -240,7 +251,8 @@ def _resume(
 def _show(recipe: Recipe, step: int, since: tuple[float, int], entry: dict[str, Any]) -> None:
     rate = (step - since[1]) / max(1e-9, time.monotonic() - since[0])
     left = (recipe.steps - step) / rate
-    line = f"{recipe.name} {step}/{recipe.steps}  loss {entry['loss']:.5f}  {rate:.0f} steps/s  {left / 60:.1f} min left"
+    line = f"{recipe.name} {step}/{recipe.steps}  loss {entry['loss']:.5f}  {rate:.0f} steps/s"
+    line += f"  {left / 60:.1f} min left"
     psnr = f"  held-out {entry['psnr']:.3f} dB\n" if entry.get("psnr") is not None else ""
     end = "\r" if sys.stderr.isatty() and not psnr else "\n" if step % 1000 == 0 and not psnr else ""
     if sys.stderr.isatty() or psnr or end:

@@ -1,0 +1,120 @@
+"""The network as published, its folding, and its integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order  # noqa: E402
+from training.integer import run_network  # noqa: E402
+from training.network import HALO, XLSR, FoldedXLSR, fold, parameter_count  # noqa: E402
+from training.quantize import WEIGHT_MAX, QuantizedXLSR, integer_layers, normalise  # noqa: E402
+from xlsr_cli.engine.models import ModelSpec  # noqa: E402
+from xlsr_cli.engine.session import Session  # noqa: E402
+
+
+def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Weights large enough that every ReLU cuts something and every bias matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0.0, 0.15, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 17_612), (3, 21_947), (4, 28_016)])
+def test_parameter_counts_are_those_of_the_paper(scale: int, count: int) -> None:
+    assert parameter_count(XLSR(scale)) == count
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_folding_is_exact_at_every_pixel(scale: int, colours: int) -> None:
+    network = randomised(XLSR(scale, colours, clipped=False), seed=scale).double()
+    folded = fold(network).double()
+    picture = torch.rand(2, colours, 23, 31, dtype=torch.float64)
+    with torch.no_grad():
+        before, after = network(picture), folded(picture)
+    assert before.shape == (2, colours, (23 - 2 * HALO) * scale, (31 - 2 * HALO) * scale)
+    # The folded weights are stored in float32.
+    assert torch.allclose(before, after, rtol=0, atol=1e-6 * float(before.abs().max()))
+
+
+def test_the_receptive_field_is_the_halo() -> None:
+    network = randomised(FoldedXLSR(2, clipped=False))
+    picture = torch.rand(1, 3, 31, 31, requires_grad=True)
+    out = network(picture)
+    middle = out.shape[-1] // 2
+    out[0, :, middle, middle].sum().backward()
+    rows, columns = picture.grad[0].abs().sum(dim=0).nonzero(as_tuple=True)
+    assert (rows.max() - rows.min(), columns.max() - columns.min()) == (2 * HALO, 2 * HALO)
+
+
+@pytest.fixture(scope="module", params=[(2, 3), (3, 3), (4, 3), (3, 1)], ids=str)
+def quantized(request: pytest.FixtureRequest) -> QuantizedXLSR:
+    scale, colours = request.param
+    folded = randomised(FoldedXLSR(scale, colours), seed=scale)
+    with torch.no_grad():
+        folded.tail.bias.add_(0.5)
+    return normalise(folded, [torch.rand(4, colours, 40, 40)])
+
+
+def test_normalising_keeps_the_function(quantized: QuantizedXLSR) -> None:
+    # Fake quantization costs a few levels; a wrong rescaling would cost dozens.
+    folded = randomised(FoldedXLSR(quantized.scale, quantized.colours), seed=quantized.scale)
+    with torch.no_grad():
+        folded.tail.bias.add_(0.5)
+        picture = (torch.rand(1, quantized.colours, 40, 40) * 255).round() / 255
+        difference = (quantized(picture) - folded(picture)).abs().mean()
+    assert difference < 6 / 255
+
+
+def test_onnxruntime_equals_the_integers_bit_for_bit(quantized: QuantizedXLSR, tmp_path: Path) -> None:
+    layers = integer_layers(quantized)
+    assert all(np.abs(layer.weight.astype(int)).max() <= WEIGHT_MAX for layer in layers.values())
+    path = tmp_path / "model.onnx"
+    export_int8(layers, scale=quantized.scale, colours=quantized.colours, path=path)
+    session = Session(_spec(path, quantized, "int8"), path.read_bytes())
+    order = run_order(quantized.colours, quantized.scale)
+    random = np.random.default_rng(3)
+    for height, width in [(11, 11), (11, 40), (29, 12), (33, 47), (64, 64)]:
+        tile = random.integers(0, 256, (height, width, INPUT_CHANNELS), dtype=np.uint8)
+        answer = session.run(tile[None])[0][..., : len(order)]
+        expected = run_network(layers, tile[..., : quantized.colours])[..., order]
+        np.testing.assert_array_equal(answer, expected)
+
+
+def test_the_integers_are_what_fake_quantization_trained(quantized: QuantizedXLSR) -> None:
+    random = np.random.default_rng(4)
+    tile = random.integers(0, 256, (30, 26, quantized.colours), dtype=np.uint8)
+    with torch.no_grad():
+        batch = torch.from_numpy(tile).permute(2, 0, 1)[None].float() / 255
+        fake = (quantized(batch)[0] * 255).round().permute(1, 2, 0).numpy().astype(int)
+    planes = torch.from_numpy(run_network(integer_layers(quantized), tile)).permute(2, 0, 1)[None]
+    real = torch.nn.functional.pixel_shuffle(planes, quantized.scale)[0].permute(1, 2, 0).numpy().astype(int)
+    # Float sums may round a tie the other way, and the next layer carries that on; nothing more.
+    assert np.abs(fake - real).mean() < 0.02
+
+
+def test_the_float_graph_is_the_network(tmp_path: Path) -> None:
+    network = randomised(FoldedXLSR(3))
+    path = tmp_path / "model.onnx"
+    export_fp32(network, path=path)
+    session = Session(_spec(path, network, "fp32"), path.read_bytes())
+    picture = np.random.default_rng(5).random((1, 20, 30, 3), dtype=np.float32)
+    answer = session.run(picture)[0].reshape(10, 20, 3, 3, 3)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(picture).permute(0, 3, 1, 2))[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(answer.transpose(0, 2, 1, 3, 4).reshape(30, 60, 3), expected, atol=1e-5)
+
+
+def _spec(path: Path, network: FoldedXLSR | QuantizedXLSR, precision: str) -> ModelSpec:
+    return ModelSpec(
+        name=path.stem, path=path, scale=network.scale, precision=precision, halo=HALO, sha256="",
+        colour="rgb" if network.colours == 3 else "luma", input_channels=INPUT_CHANNELS,
+    )  # fmt: skip

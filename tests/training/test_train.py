@@ -1,0 +1,135 @@
+"""The training loop: it learns, it stops and resumes exactly, and it says what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from training import train as loop  # noqa: E402
+from training.data import Crops, NoPictures, load_pairs  # noqa: E402
+from training.network import HALO  # noqa: E402
+from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for index in range(4):
+        coarse = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(coarse, (96, 96), interpolation=cv2.INTER_CUBIC))
+    (folder / "notes.txt").write_text("not a picture", encoding="utf-8")
+    return folder
+
+
+def recipe(**changes: object) -> Recipe:
+    base = Recipe(name="test", form="folded", scale=2, colours=3, steps=60, batch=4, crop=20, warmup=5)
+    return replace(base, **changes)
+
+
+def test_crops_show_the_target_of_their_inner_pixels(pictures: Path) -> None:
+    pairs = load_pairs(pictures, 2, 3)
+    crops = Crops(pairs, scale=2, crop=20, batch=8, intensities=[1.0], seed=1)
+    low, high = crops.next()
+    assert low.shape == (8, 3, 20, 20)
+    assert high.shape == (8, 3, 20, 20)  # (20 - 10) · 2
+    inner = low[:, :, HALO:-HALO, HALO:-HALO]
+    shrunk = torch.nn.functional.avg_pool2d(high, 2)
+    assert float((inner - shrunk).abs().mean()) < 0.03
+
+
+def test_a_short_run_learns(pictures: Path, tmp_path: Path) -> None:
+    network = loop.train(recipe(steps=300, optimizer="muon"), pictures, tmp_path, CPU)
+    assert (tmp_path / "test" / "checkpoint.pt").stat().st_size < 1_000_000
+    entries = (tmp_path / "test" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = [loop.json.loads(line)["loss"] for line in entries]
+    assert losses[-1] < 0.5 * losses[0]
+    assert not network.training
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    optimizer: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "whole", CPU)
+
+    class Killed(Exception):
+        pass
+
+    def killed_at_35(*arguments: object) -> None:
+        save(*arguments)
+        if arguments[2] == 35:
+            raise Killed
+
+    save = loop._save
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_save", killed_at_35)
+    with pytest.raises(Killed):
+        loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "parts", CPU)
+    monkeypatch.setattr(loop, "_save", save)
+    parts = loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "parts", CPU)
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_each_stage_starts_from_the_one_before(pictures: Path, tmp_path: Path) -> None:
+    stages = [
+        recipe(name="published", form="xlsr", steps=10),
+        recipe(name="folded", start="published", steps=10),
+        recipe(name="luma", colours=1, start="folded", steps=10),
+        recipe(name="larger", scale=4, start="folded", steps=10, crop=16),
+        recipe(name="int8", form="int8", start="folded", steps=10),
+    ]
+    for stage in stages:
+        loop.train(stage, pictures, tmp_path, CPU)
+    crops = Crops(load_pairs(pictures, 2, 3), scale=2, crop=20, batch=4, intensities=[1.0], seed=1)
+    fresh = loop.build_network(replace(stages[1], name="again"), tmp_path, crops)
+    published = loop.restore_network(stages[0], loop.load_checkpoint(tmp_path / "published"))
+    low, _ = crops.next()
+    with torch.no_grad():
+        assert torch.allclose(fresh(low), published(low), atol=1e-5)
+
+
+def test_the_pauses_between_checkpoints_are_short() -> None:
+    assert loop.CHECKPOINT_SECONDS <= 300
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing here", encoding="utf-8")
+    with pytest.raises(NoPictures, match=str(tmp_path)):
+        load_pairs(tmp_path, 2, 3)
+    with pytest.raises(NoPictures, match="not a folder"):
+        load_pairs(tmp_path / "missing", 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('form = "folded"\nscale = 2\ncolours = 3\nsteps = 1\nstepz = 2', "stepz"),
+        ('form = "folded"\nscale = 5\ncolours = 3\nsteps = 1', "scale"),
+        ('form = "folded"\nscale = 2', "steps"),
+        ("form =", "cannot read"),
+    ],
+)
+def test_a_bad_recipe_is_one_sentence(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadRecipe, match=complaint):
+        load_recipe(path)
+
+
+def test_every_recipe_in_the_repository_is_valid() -> None:
+    from training.make import ORDER, RECIPES
+
+    for name in ORDER:
+        loaded = load_recipe(RECIPES / f"{name}.toml")
+        assert loaded.name == name
+        assert loaded.start is None or ORDER.index(loaded.start) < ORDER.index(name)

@@ -1,0 +1,81 @@
+"""From a folder of pictures to finished files in ``models/``, in one command.
+
+``python -m training.make --pictures DIR --eval DIR`` trains every recipe in order, exports, checks and
+scores every model and writes its record. It may be stopped at any moment; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+import torch
+
+from training.data import NoPictures
+from training.recipe import BadRecipe, load_recipe
+from training.record import restore_runs, write_record
+from training.ship import NotExact, collect, ship, write_manifest
+from training.train import git_revision, train
+
+#: Each recipe after those that it starts from.
+ORDER = (
+    "quick_x3_rgb",
+    *("x3_rgb", "x2_rgb", "x4_rgb"),
+    *("x3_luma", "x2_luma", "x4_luma"),
+    *(f"x{scale}_{colour}_int8" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
+)
+RECIPES = Path(__file__).parent / "recipes"
+RECORDS = Path(__file__).parent / "records"
+
+
+def make(pictures: Path, evaluation: Path | None, runs: Path, models: Path) -> None:
+    """Train what is not trained yet, then write ``models`` and the records."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ORDER:
+        train(load_recipe(RECIPES / f"{name}.toml"), pictures, runs, device)
+    finish(evaluation, runs, models)
+
+
+def finish(evaluation: Path | None, runs: Path, models: Path) -> None:
+    """Export, check, score and record what the runs hold."""
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    specs = []
+    for trained in collect(runs):
+        for spec in ship(trained, models, evaluation, git_revision()):
+            write_record(spec, runs, RECORDS, today)
+            print(spec.name, spec.psnr, f"{spec.path.stat().st_size} bytes", flush=True)
+            specs.append(spec)
+    if not specs:
+        raise NoPictures(f"{runs} holds no finished model; train the recipes first")
+    write_manifest(specs, models)
+
+
+def main() -> int:
+    """Make everything from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pictures", type=Path, help="folder of training pictures")
+    parser.add_argument("--eval", type=Path, help="folder that holds Set5, Set14 …")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints and logs")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="where finished files go")
+    parser.add_argument("--from-records", action="store_true", help="go on from the recorded checkpoints")
+    parser.add_argument("--finish", action="store_true", help="do not train; export what there is")
+    arguments = parser.parse_args()
+    try:
+        if arguments.from_records:
+            restore_runs(RECORDS, arguments.runs)
+        if arguments.finish:
+            finish(arguments.eval, arguments.runs, arguments.models)
+        elif arguments.pictures is None:
+            raise NoPictures("give --pictures, the folder to train on")
+        else:
+            make(arguments.pictures, arguments.eval, arguments.runs, arguments.models)
+    except (BadRecipe, NoPictures, NotExact) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
