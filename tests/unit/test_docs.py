@@ -22,7 +22,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 def fences(page: Path, *languages: str) -> Iterator[str]:
     """The contents of the fenced code blocks in one of ``languages``."""
-    for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    text = page.read_text("utf-8")
+    for match in re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if match[1] in languages:
             yield match[2]
 
