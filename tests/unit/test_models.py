@@ -1,0 +1,161 @@
+"""The manifest, damaged files, models from outside, and the machine's cores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xlsr_cli.engine import models, session
+from xlsr_cli.engine.golden import answers_golden
+from xlsr_cli.engine.models import bundled_models, find_model, load_bytes, models_folder, read_manifest
+from xlsr_cli.engine.session import Session, provider_name, usable_cores
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import ExitCode, ModelError, ResourceError
+
+
+def test_there_is_a_model_for_every_scale_colour_and_precision() -> None:
+    wanted = {
+        f"xlsr_x{scale}_{colour}_{precision}"
+        for scale in (2, 3, 4)
+        for colour in ("rgb", "luma")
+        for precision in ("int8", "fp32")
+    }
+    assert {spec.name for spec in bundled_models()} == wanted
+    assert sum(spec.path.stat().st_size for spec in bundled_models()) < 2_000_000
+
+
+@pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)
+def test_every_model_gives_its_golden_answer(spec: models.ModelSpec) -> None:
+    assert answers_golden(Session.bundled(spec))
+
+
+@pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)
+def test_the_manifest_describes_every_file_fully(spec: models.ModelSpec) -> None:
+    assert spec.halo == 5
+    assert spec.parameters > 30_000
+    assert spec.macs > 30_000
+    assert len(spec.sha256) == 64
+    assert len(spec.revision) == 40
+    assert spec.recipe
+    assert {"Set5", "Set14"} <= set(spec.psnr)
+    assert bool(spec.golden) == (spec.precision == "int8")
+    assert bool(spec.golden_samples) == (spec.precision == "fp32")
+
+
+def test_one_flipped_bit_is_found(tmp_path: Path) -> None:
+    spec = bundled_models()[0]
+    damaged = tmp_path / spec.path.name
+    content = bytearray(spec.path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    damaged.write_bytes(content)
+    with pytest.raises(ModelError, match="damaged") as caught:
+        load_bytes(replace(spec, path=damaged))
+    assert caught.value.exit_code == ExitCode.MODEL
+    assert str(damaged) in str(caught.value)
+    with pytest.raises(ModelError, match="cannot read"):
+        load_bytes(replace(spec, path=tmp_path / "missing.onnx"))
+
+
+@pytest.mark.parametrize("text", ["", "[[model]]\nname = 'x'", "model = 3", "[["])
+def test_a_damaged_manifest_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="reinstall"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="missing or damaged"):
+        read_manifest(tmp_path)
+
+
+def test_models_are_found_by_name_file_and_path(tmp_path: Path) -> None:
+    spec = bundled_models()[0]
+    assert find_model(spec.name) is spec
+    assert find_model(spec.path.name) is spec
+    outside = tmp_path / "mine.onnx"
+    shutil.copyfile(spec.path, outside)
+    assert find_model(str(outside)) == outside
+    assert models_folder().is_dir()
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("this is not a network", encoding="utf-8")
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        Upscaler(2, model=str(path))(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_bundled_kind_of_graph_from_outside_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    shutil.copyfile(bundled_models()[0].path, path)
+    with pytest.raises(ModelError, match="not a network that xlsr understands"):
+        Upscaler(2, model=str(path))(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_an_unknown_provider_is_named() -> None:
+    assert provider_name("cpu") == provider_name("CPUExecutionProvider") == "CPUExecutionProvider"
+    with pytest.raises(ResourceError, match="warp"):
+        provider_name("warp")
+
+
+class TestModelsFromOutside:
+    """Float NCHW RGB in 0 … 1: a nearest-neighbour network that swaps nothing but shows its colours."""
+
+    @pytest.fixture
+    def nearest(self, tmp_path: Path) -> Path:
+        onnx = pytest.importorskip("onnx")
+        helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+        scales = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+        gain = onnx.numpy_helper.from_array(np.array([0.5, 1, 1], np.float32).reshape(1, 3, 1, 1), "gain")
+        graph = helper.make_graph(
+            [
+                helper.make_node("Resize", ["in", "", "scales"], ["large"], mode="nearest"),
+                helper.make_node("Mul", ["large", "gain"], ["out"]),
+            ],
+            "nearest",
+            [helper.make_tensor_value_info("in", tensor, [1, 3, "h", "w"])],
+            [helper.make_tensor_value_info("out", tensor, [1, 3, "H", "W"])],
+            [scales, gain],
+        )
+        path = tmp_path / "nearest.onnx"
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    @pytest.mark.parametrize("halo", [None, 0, 4])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_it_runs_in_tiles_or_whole(self, nearest: Path, halo: int | None, dtype: type) -> None:
+        pixels = np.random.default_rng(0).integers(0, 255, (37, 45, 3)).astype(dtype)
+        answer = Upscaler(2, model=str(nearest), halo=halo, tile=16)(pixels)
+        expected = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1).astype(float)
+        expected[..., 2] *= 0.5  # the first RGB channel is the last of BGR
+        assert np.abs(answer - expected).max() <= 1
+
+    def test_its_scale_is_found_and_chained(self, nearest: Path) -> None:
+        pixels = np.full((9, 9, 3), 100, np.uint8)
+        assert Upscaler(3, model=str(nearest))(pixels).shape == (27, 27, 3)
+        assert Upscaler(2, model=str(nearest))(pixels[..., 0]).shape == (18, 18)
+
+
+class TestUsableCores:
+    def test_the_affinity_mask_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+        monkeypatch.setattr(session, "_cgroup_quota", lambda: None)
+        assert usable_cores() == 3
+
+    @pytest.mark.parametrize(("quota", "cores"), [(0.5, 1), (1.5, 2), (2.0, 2), (64.0, 8)])
+    def test_the_cgroup_quota_counts(self, quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+        monkeypatch.setattr(session, "_cgroup_quota", lambda: quota)
+        assert usable_cores() == cores
+
+    def test_systems_without_affinity_count_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        monkeypatch.setattr(os, "cpu_count", lambda: 6)
+        monkeypatch.setattr(session, "_cgroup_quota", lambda: None)
+        assert usable_cores() == 6
