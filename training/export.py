@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from training.network import BLOCKS, HALO, FoldedXLSR
+from training.network import BLOCKS, FoldedXLSR
 from training.quantize import LEVELS, Layer
 
 #: Operator set 13 is understood by every runtime of the last five years.
@@ -169,6 +169,3 @@ def _pad(layer: Layer, *, inputs: int | None = None, multiple: int = 1) -> Layer
         weight_scale=np.pad(layer.weight_scale, (0, more_out), constant_values=1.0),
         bias=np.pad(layer.bias, (0, more_out)),
     )
-
-
-__all__ = ["HALO", "INPUT_CHANNELS", "export_fp32", "export_int8", "run_order"]

@@ -1,0 +1,144 @@
+"""The paper's design argument, in short runs: what the Clipped ReLU and the grouped convolutions buy.
+
+``python -m training.ablation --pictures DIR --eval DIR`` trains four small runs of XLSR's own form at ×3
+and writes a table: PSNR in float and after plain 8-bit quantization, with and without the Clipped ReLU,
+with grouped (4) and with depthwise (32) convolutions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.data import Crops, load_pairs
+from training.evaluate import score_folder, torch_upscale
+from training.network import BLOCKS, XLSR, parameter_count
+from training.quantize import LEVELS
+from training.recipe import Recipe
+from training.train import train
+
+_BASE = Recipe(
+    name="ablation", form="xlsr", scale=3, colours=3, steps=4000, optimizer="muon", learning_rate=2e-3
+)
+VARIANTS = (
+    replace(_BASE, name="ablation_grouped_clipped"),
+    replace(_BASE, name="ablation_grouped_unclipped", clipped=False),
+    replace(_BASE, name="ablation_depthwise_clipped", groups=32),
+    replace(_BASE, name="ablation_depthwise_unclipped", groups=32, clipped=False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One variant's numbers: PSNR in dB by set."""
+
+    name: str
+    parameters: int
+    float_psnr: dict[str, float]
+    int8_psnr: dict[str, float]
+
+
+class PlainInt8(nn.Module):
+    """A published network after plain post-training quantization, per tensor, as converters do it.
+
+    Weights: signed 8 bits, one scale per tensor. Activations: unsigned 8 bits between the smallest and
+    the largest value that calibration saw, the output included. A Clipped ReLU bounds the output's range
+    to 0 … 1; without it the range must hold every over- and undershoot.
+    """
+
+    def __init__(self, network: XLSR, calibration: list[Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.scale = network.scale
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self._calibrating = True
+        with torch.no_grad():
+            for picture in calibration:
+                self(picture)
+        self._calibrating = False
+
+    def forward(self, picture: Tensor) -> Tensor:
+        network = self.network
+        features = self._layer("head", network.head, picture, relu=True)
+        features = self._layer("mix.0", network.mix[0], features)
+        for index in range(BLOCKS):
+            features = self._layer(f"grouped.{index}", network.grouped[index], features, relu=True)
+            features = self._layer(f"mix.{index + 1}", network.mix[index + 1], features)
+        skip = self._layer("skip", network.skip, picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
+        features = self._layer("fuse", network.fuse, torch.cat([features, skip], dim=1), relu=True)
+        answer = self._layer("tail", network.tail, features, clip=network.clipped)
+        return functional.pixel_shuffle(answer, network.scale).clamp(0.0, 1.0)
+
+    def _layer(
+        self, name: str, conv: nn.Module, features: Tensor, *, relu: bool = False, clip: bool = False
+    ) -> Tensor:
+        assert isinstance(conv, nn.Conv2d)
+        step = conv.weight.abs().max() / 127
+        weight = (conv.weight / step).round() * step
+        out = functional.conv2d(features, weight, conv.bias, groups=conv.groups)
+        out = out.clamp(0.0, 1.0) if clip else functional.relu(out) if relu else out
+        low, high = self._ranges.get(name, (0.0, 0.0))
+        if self._calibrating:
+            self._ranges[name] = (min(low, float(out.min())), max(high, float(out.max())))
+            return out
+        unit = (high - low) / LEVELS
+        return ((out - low) / unit).round().clamp(0, LEVELS) * unit + low
+
+
+def measure(recipe: Recipe, pictures: Path, evaluation: Path, runs: Path) -> Row:
+    """Train one variant and score it in float and in plain 8 bits."""
+    network = train(recipe, pictures, runs, torch.device("cpu"))
+    assert isinstance(network, XLSR)
+    pairs = load_pairs(pictures, recipe.scale, recipe.colours)[::20]
+    crops = Crops(pairs, scale=3, crop=64, batch=8, intensities=[1.0], seed=5)
+    plain = PlainInt8(network, [crops.next()[0] for _ in range(16)])
+    folders = sorted(folder for folder in evaluation.iterdir() if folder.is_dir())
+
+    def scored(variant: nn.Module) -> dict[str, float]:
+        return {folder.name: score_folder(torch_upscale(variant), folder, 3, 3) for folder in folders}
+
+    return Row(
+        name=recipe.name.removeprefix("ablation_"),
+        parameters=parameter_count(network),
+        float_psnr=scored(network),
+        int8_psnr=scored(plain),
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as Markdown."""
+    sets = sorted(rows[0].float_psnr)
+    lines = [
+        "| variant | parameters | "
+        + " | ".join(f"{name} float | {name} int8 | loss" for name in sets)
+        + " |",
+        "|---|---|" + "---|---|---|" * len(sets),
+    ]
+    for row in rows:
+        cells = [
+            f"{row.float_psnr[name]:.2f} | {row.int8_psnr[name]:.2f} | "
+            f"{row.float_psnr[name] - row.int8_psnr[name]:.2f}"
+            for name in sets
+        ]
+        lines.append(f"| {row.name.replace('_', ', ')} | {row.parameters:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the ablation and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("--eval", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    arguments = parser.parse_args()
+    rows = [measure(recipe, arguments.pictures, arguments.eval, arguments.runs) for recipe in VARIANTS]
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Measure what the model card says, and write its tables between their markers.
+
+``python -m training.card --eval DIR --manifest MANIFEST.csv`` rewrites ``models/MODEL_CARD.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import HOLD_OUT_EVERY
+from xlsr_cli.engine.models import ModelSpec, read_manifest
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
+from xlsr_cli.quality.metrics import luma_psnr
+
+Pixels = NDArray[np.uint8]
+QUALITIES = (None, 95, 85, 75, 50)
+#: Held-out pictures of the training folder (every fortieth), chosen for what they show.
+CROPS = [f"{index * HOLD_OUT_EVERY:04d}.webp" for index in (24, 5, 7, 3)]
+
+
+def read_colour(path: Path) -> Pixels:
+    """A picture as uint8 BGR (H, W, 3)."""
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise ValueError(f"{path} cannot be read as a picture")
+    return np.asarray(decoded, dtype=np.uint8)
+
+
+def through_jpeg(picture: Pixels, quality: int | None) -> Pixels:
+    """``picture`` after JPEG at ``quality``; None leaves it alone."""
+    if quality is None:
+        return picture
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
+
+
+def jpeg_table(folder: Path) -> str:
+    """Gain over bicubic in dB, for inputs that went through JPEG, by scale and colour handling."""
+    lines = ["| input | " + " | ".join(f"×{s} rgb | ×{s} luma" for s in (2, 3, 4)) + " |"]
+    lines.append("|---|" + "---|---|" * 3)
+    pictures = [read_colour(path) for path in sorted(folder.rglob("*.png"))]
+    for quality in QUALITIES:
+        cells = []
+        for scale in (2, 3, 4):
+            for color in ("rgb", "ycbcr"):
+                upscaler = Upscaler(scale, color=color)  # type: ignore[arg-type]
+                gains = [_gain(upscaler, picture, scale, quality) for picture in pictures]
+                cells.append(f"{np.mean(gains):+.2f}")
+        name = "not compressed" if quality is None else f"JPEG quality {quality}"
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _gain(upscaler: Upscaler, picture: Pixels, scale: int, quality: int | None) -> float:
+    height, width = (side // scale * scale for side in picture.shape[:2])
+    reference = picture[:height, :width]
+    low = through_jpeg(shrink(reference, scale), quality)
+    bicubic = to_uint8(imresize(low, height, width))
+    return luma_psnr(reference, upscaler(low), scale) - luma_psnr(reference, bicubic, scale)
+
+
+def psnr_table(specs: tuple[ModelSpec, ...]) -> str:
+    """PSNR by model, as the manifest has it."""
+    sets = sorted({name for spec in specs for name in spec.psnr})
+    lines = ["| model | " + " | ".join(sets) + " | parameters | MAC per pixel | bytes |"]
+    lines.append("|---|" + "---|" * (len(sets) + 3))
+    for spec in specs:
+        scores = " | ".join(f"{spec.psnr[name]:.2f}" for name in sets)
+        size = spec.path.stat().st_size
+        lines.append(f"| `{spec.name}` | {scores} | {spec.parameters:,} | {spec.macs:,} | {size:,} |")
+    return "\n".join(lines)
+
+
+def sources_table(manifest: Path) -> str:
+    """Every source of training pictures with its licence, revision and how much was taken."""
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    key: Callable[[dict[str, str]], tuple[str, str, str]] = (
+        lambda row: (  # noqa: E731
+            row["source_repo"],
+            row["commit"][:12],
+            row["licence"].removeprefix("debian/copyright: ").rstrip(":"),
+        )
+    )
+    patches = Counter(key(row) for row in rows)
+    files = Counter(source for source, _ in {(key(row), row["path"]) for row in rows})
+    lines = ["| source | revision | licence, as stated there | pictures | patches |", "|---|---|---|---|---|"]
+    for source in sorted(patches):
+        repository, revision, licence = source
+        link = f"[{repository}](https://github.com/{repository})"
+        lines.append(f"| {link} | `{revision}` | {licence} | {files[source]} | {patches[source]} |")
+    return "\n".join(lines)
+
+
+def draw_crops(folder: Path, names: list[str], target: Path, scale: int = 3, side: int = 64) -> None:
+    """Original, bicubic and int8 rgb side by side, one row per held-out picture, pixels enlarged ×2."""
+    rows = []
+    for name in names:
+        original = read_colour(folder / name)
+        original = original[: original.shape[0] // scale * scale, : original.shape[1] // scale * scale]
+        low = shrink(original, scale)
+        bicubic = to_uint8(imresize(low, *original.shape[:2]))
+        answer = Upscaler(scale)(low)
+        top, left = ((length - side * 2) // 2 for length in original.shape[:2])
+        parts = [p[top : top + side * 2, left : left + side * 2] for p in (original, bicubic, answer)]
+        large = [cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for part in parts]
+        rows.append(np.hstack(large))
+    header = np.full((36, rows[0].shape[1], 3), 255, dtype=np.uint8)
+    for index, title in enumerate(("original", "bicubic", "xlsr int8")):
+        place = (12 + index * side * 4, 25)
+        cv2.putText(header, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2, cv2.LINE_AA)
+    cv2.imwrite(str(target), np.vstack([header, *rows]))
+
+
+def replace_between(text: str, marker: str, content: str) -> str:
+    """``text`` with what stands between ``<!-- marker -->`` and ``<!-- /marker -->`` replaced."""
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
+
+
+def main() -> None:
+    """Measure and rewrite the card."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--eval", type=Path, required=True, help="folder that holds Set5, Set14 …")
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest.csv of the pictures")
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--crops", type=Path, default=Path("docs/pictures/model_card.png"))
+    arguments = parser.parse_args()
+    card = arguments.models / "MODEL_CARD.md"
+    text = card.read_text(encoding="utf-8")
+    text = replace_between(text, "psnr", psnr_table(read_manifest(arguments.models)))
+    text = replace_between(text, "sources", sources_table(arguments.manifest))
+    text = replace_between(text, "jpeg", jpeg_table(arguments.eval))
+    card.write_text(text, encoding="utf-8")
+    arguments.crops.parent.mkdir(parents=True, exist_ok=True)
+    draw_crops(arguments.manifest.parent, CROPS, arguments.crops)
+
+
+if __name__ == "__main__":
+    main()
