@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.cgroup import cpu_quota
 from xlsr_cli.engine.models import ModelSpec, load_bytes, read_model_file
 from xlsr_cli.errors import ModelError, ResourceError
 
@@ -29,23 +30,8 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
         cores = os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = cpu_quota()
     return max(1, min(cores, math.ceil(quota)) if quota is not None else cores)
-
-
-def _cgroup_quota() -> float | None:
-    """CPUs that the control group grants, version 2 or 1, or None without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()[:2]
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    folder = Path("/sys/fs/cgroup/cpu")
-    try:
-        limit = int((folder / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        return None if limit < 0 else limit / int((folder / "cpu.cfs_period_us").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def available_providers() -> tuple[str, ...]:

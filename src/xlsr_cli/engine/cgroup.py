@@ -1,0 +1,79 @@
+"""What Linux control groups (version 2 and 1) leave to this process: CPU time and memory.
+
+A limit may be set on the process's own group or on any group above it, and the tightest one counts. In a
+container, the path in ``/proc/self/cgroup`` may be the host's and not be visible; the mount's top is then
+the container's own group. Elsewhere than on Linux there are no such files, and no limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_MOUNT = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+#: Version 1 says "no limit" with the largest page-aligned number; nothing has an exbibyte.
+_NO_LIMIT = 1 << 60
+
+
+def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float | None:
+    """How many CPUs' worth of time the groups grant, such as 1.5; None without a limit."""
+    quotas = [
+        quota
+        for folder in _folders("cpu", mount, membership)
+        for quota in (_quota_v2(folder), _quota_v1(folder))
+        if quota is not None
+    ]
+    return min(quotas, default=None)
+
+
+def memory_limit(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int | None:
+    """How many bytes of memory the groups grant; None without a limit."""
+    limits = [
+        limit
+        for folder in _folders("memory", mount, membership)
+        for name in ("memory.max", "memory.limit_in_bytes")
+        if (limit := _number(folder / name)) is not None and limit < _NO_LIMIT
+    ]
+    return min(limits, default=None)
+
+
+def _folders(controller: str, mount: Path, membership: Path) -> Iterator[Path]:
+    """The folders of the process's groups that may limit ``controller``, the innermost first."""
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top = mount
+        elif controller in controllers.split(","):
+            top = mount / controller
+        else:
+            continue
+        inside = PurePosixPath(path.lstrip("/"))
+        if ".." in inside.parts:  # the group lies outside of this namespace
+            inside = PurePosixPath()
+        for group in (inside, *inside.parents):
+            yield top / group
+
+
+def _quota_v2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()[:2]
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    return quota / period if quota is not None and quota > 0 and period else None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
