@@ -9,7 +9,6 @@ import argparse
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -85,13 +84,11 @@ def sources_table(manifest: Path) -> str:
     """Every source of training pictures with its licence, revision and how much was taken."""
     with manifest.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    key: Callable[[dict[str, str]], tuple[str, str, str]] = (
-        lambda row: (  # noqa: E731
-            row["source_repo"],
-            row["commit"][:12],
-            row["licence"].removeprefix("debian/copyright: ").rstrip(":"),
-        )
-    )
+
+    def key(row: dict[str, str]) -> tuple[str, str, str]:
+        licence = row["licence"].removeprefix("debian/copyright: ").rstrip(":")
+        return row["source_repo"], row["commit"][:12], licence
+
     patches = Counter(key(row) for row in rows)
     files = Counter(source for source, _ in {(key(row), row["path"]) for row in rows})
     lines = ["| source | revision | licence, as stated there | pictures | patches |", "|---|---|---|---|---|"]
