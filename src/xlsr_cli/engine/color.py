@@ -61,7 +61,7 @@ def bleed_under_alpha(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]
     filled = colour.copy()
     ring = np.ones((3, 3), dtype=np.uint8)
     for _ in range(_BLEED):
-        grown = cv2.dilate(known, ring)
+        grown = np.asarray(cv2.dilate(known, ring), dtype=np.uint8)
         fresh = (grown > known).nonzero()
         if not len(fresh[0]):
             break

@@ -29,8 +29,10 @@ def golden_input(spec: ModelSpec) -> NDArray[Any]:
     checks = (((rows // 7) + (columns // 5)) % 2) * 90
     state = (rows * 7919 + columns * 104729 + channels * 1299709 + 12345).astype(np.int64)
     noise = (state * 1103515245 + 12345 >> 16) % 61
-    picture = ((ramp + checks + noise) % 256).astype(np.uint8)[None]
-    return picture if spec.precision == "int8" else picture.astype(np.float32) / np.float32(255)
+    picture: NDArray[np.uint8] = ((ramp + checks + noise) % 256).astype(np.uint8)[None]
+    if spec.precision == "int8":
+        return picture
+    return np.asarray(picture.astype(np.float32) / np.float32(255))
 
 
 def golden_hash(answer: NDArray[np.uint8], spec: ModelSpec) -> str:

@@ -23,8 +23,8 @@ _RADIUS: dict[Filter, float] = {"cubic": 2.0, "lanczos3": 3.0}
 #: overshoot fits int16, and times 2¹⁴ with the weights' absolute sum (below 2) fits int32.
 _WEIGHT_BITS = 14
 _BETWEEN_BITS = 6
-#: The same for whole factors, where values centred on zero and 7-bit weights fit int16 arithmetic,
-#: four times as fast. Catmull-Rom at ×2 and ×4 is exact in 7 and nearly so in 7 bits.
+#: The same for whole factors, where values centred on zero and 7-bit weights fit int16 arithmetic, which
+#: is several times as fast. Catmull-Rom at ×2 is exact in 7 bits.
 _FAST_BITS = 7
 
 
@@ -101,10 +101,10 @@ def _to_fixed_point(weights: NDArray[np.float64], bits: int) -> NDArray[np.int32
     """Integers whose rows sum to exactly 2 ** bits, so that a flat picture stays as it is.
 
     The remainder of rounding goes to each row's largest weight. Values a hair from a half could round
-    differently with another libm: they are first rounded to 2⁻³⁰.
+    differently with another libm: six decimals of them decide.
     """
     exact = weights / weights.sum(axis=1, keepdims=True) * (1 << bits)
-    fixed = np.floor(np.round(exact, 6) + 0.5).astype(np.int32)
+    fixed: NDArray[np.int32] = np.floor(np.round(exact, 6) + 0.5).astype(np.int32)
     largest = fixed.argmax(axis=1)
     fixed[np.arange(len(fixed)), largest] += (1 << bits) - fixed.sum(axis=1, dtype=np.int32)
     return fixed

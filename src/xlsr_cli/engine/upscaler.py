@@ -389,7 +389,7 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
     floats = tile.astype(np.float32) / top
     answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]
     answer *= top
-    return np.rint(answer, out=answer).astype(tile.dtype)
+    return np.asarray(np.rint(answer, out=answer).astype(tile.dtype))
 
 
 def _run_planes(session: Session, tile: Pixels, answer: Pixels, region: Region) -> None:
