@@ -196,3 +196,41 @@ class PictureOptions:
             raise UsageError("--quality and --lossless exclude each other")
         if self.max_pixels < 1:
             raise UsageError(f"--max-pixels must be at least 1, not {self.max_pixels}")
+
+
+#: Video codecs that can be written.
+VideoCodec = Literal["h264", "hevc", "av1", "vp9", "ffv1"]
+VIDEO_CODECS: tuple[VideoCodec, ...] = ("h264", "hevc", "av1", "vp9", "ffv1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """What is asked of a video beside :class:`PictureOptions`.
+
+    ``codec``: None is the container's default. ``crf``: the quality number of the encoder, smaller is
+    better, and ``preset`` its effort, None being the codec's default. ``pix_fmt``: FFmpeg's name of the
+    pixel format; None keeps the source's. ``deinterlace``: make whole frames of interlaced material.
+    ``start`` and ``end``: seconds from the first frame; ``frames``: how many at most; None is all.
+    ``reuse``: do not compute tiles again whose input did not change.
+    """
+
+    codec: VideoCodec | None = None
+    crf: int | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    deinterlace: bool = False
+    start: float | None = None
+    end: float | None = None
+    frames: int | None = None
+    reuse: bool = True
+
+    def __post_init__(self) -> None:
+        if self.crf is not None and self.crf < 0:
+            raise UsageError(f"--crf must not be negative, not {self.crf}")
+        for name, seconds in (("--start", self.start), ("--end", self.end)):
+            if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+                raise UsageError(f"{name} must be a number of seconds from 0, not {seconds:g}")
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise UsageError("--end must lie behind --start")
+        if self.frames is not None and self.frames < 1:
+            raise UsageError(f"--frames must be at least 1, not {self.frames}")
