@@ -1,0 +1,420 @@
+"""Read a video: what is in the file, and its frames one after another. Nothing is written here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.filter
+import av.stream
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.media.video_tags import (
+    ColorTags,
+    Hdr,
+    Rotation,
+    color_tags,
+    hdr_of,
+    lost_side_data,
+    rotation_of,
+)
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+#: A decoded frame, for rooms that do not know PyAV.
+Picture = av.VideoFrame
+
+#: Decoders from which one packet makes one frame, always: where fewer frames come, some were damaged.
+_ONE_TO_ONE = ("h264", "hevc", "mpeg4", "mjpeg", "ffv1", "prores", "h263", "mpeg2video", "av1")
+#: FFmpeg's ``AV_FIELD_UNKNOWN`` and ``AV_FIELD_PROGRESSIVE``; anything else is interlaced.
+_PROGRESSIVE = (0, 1)
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One stream beside the video: what messages and the muxer need to know of it."""
+
+    index: int
+    kind: str
+    codec: str
+    language: str
+
+    def __str__(self) -> str:
+        language = f", {self.language}" if self.language else ""
+        return f"stream {self.index} ({self.kind}, {self.codec}{language})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFile:
+    """What :func:`inspect` found in a file.
+
+    ``index`` is the video stream's. ``size`` is as stored, before any rotation. ``aspect`` is the sample
+    aspect ratio, None where the file is silent. ``rate`` is the average frame rate. ``packets`` of the
+    video; ``first`` and ``end`` are seconds: the first frame's time and the last one's plus its duration.
+    ``constant``: all frames have the same duration, as far as the time base can say. ``heads`` are the
+    first packets of all streams.
+    """
+
+    path: Path
+    format: str
+    index: int
+    streams: tuple[Stream, ...]
+    codec: str
+    size: Size
+    pix_fmt: str
+    aspect: Fraction | None
+    rate: Fraction
+    time_base: Fraction
+    tags: ColorTags
+    hdr: Hdr
+    rotation: Rotation | None
+    interlaced: bool
+    packets: int
+    constant: bool
+    first: Fraction
+    end: Fraction
+    notices: tuple[Notice, ...]
+    heads: dict[int, av.Packet] = field(repr=False, compare=False)
+
+    @property
+    def depth(self) -> int:
+        """Bits of one sample."""
+        return max(component.bits for component in av.VideoFormat(self.pix_fmt).components)
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[av.container.InputContainer]:
+    """The container of ``path``, closed at the end.
+
+    Only the file itself is read, whatever it refers to. Metadata that are not UTF-8 are kept as they are.
+    Raises :class:`InputError` when it is missing or no container that FFmpeg knows.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        container = av.open(
+            f"file:{path.absolute()}",
+            mode="r",
+            metadata_errors="surrogateescape",
+            container_options={"protocol_whitelist": "file"},
+        )
+    except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: the file is damaged or no video that xlsr can read ({_said(error)})") from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def inspect(path: Path) -> VideoFile:
+    """Look at the whole file once, without decoding more than its first frame.
+
+    Raises :class:`InputError` for a file without a video stream, without frames, encrypted, or damaged so
+    that no frame can be decoded.
+    """
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        scan = _scan(container, stream, path)
+        streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
+        # Nothing of a stream may be touched once its container is closed.
+        index, format_name = stream.index, container.format.name
+        transparent = stream.metadata.get("alpha_mode") == "1"
+    frame, context_tags, field_order, aspect, rate, base = _first_frame(path)
+    rotation, notices = rotation_of(frame)
+    notices += lost_side_data(frame)
+    if transparent and not any(c.is_alpha for c in frame.format.components):
+        notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
+    times = scan.times
+    rate = rate or _rate_of(times) or Fraction(25)
+    return VideoFile(
+        path=path,
+        format=format_name,
+        index=index,
+        streams=streams,
+        codec=scan.codec,
+        size=Size(width=frame.width, height=frame.height),
+        pix_fmt=frame.format.name,
+        aspect=aspect,
+        rate=rate,
+        time_base=base,
+        tags=context_tags,
+        hdr=hdr_of(frame),
+        rotation=rotation,
+        interlaced=frame.interlaced_frame or field_order not in _PROGRESSIVE,
+        packets=scan.packets,
+        constant=_constant(times, base),
+        first=min(times, default=Fraction(0)),
+        end=max(times, default=Fraction(0)) + (scan.last_duration or 1 / rate),
+        notices=tuple(notices),
+        heads=scan.heads,
+    )
+
+
+def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The video: the first one marked as default, else the first; a cover picture is none.
+
+    Raises :class:`InputError` when there is none, or none that can be decoded.
+    """
+    films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not films:
+        raise InputError(f"{path}: the file holds no video stream; 'xlsr upscale' needs one")
+    stream = next((s for s in films if s.disposition & av.stream.Disposition.default), films[0])
+    if stream.codec_context is None:
+        raise InputError(f"{path}: no decoder is known for the video stream")
+    if stream.codec_context.codec_tag.lower() in ("encv", "drmi"):
+        raise InputError(f"{path}: the video is encrypted; decrypt it first")
+    return stream
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b of the file's bytes, in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=32)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+# The look at all packets
+
+
+@dataclass(kw_only=True)
+class _Scan:
+    codec: str
+    packets: int = 0
+    times: list[Fraction] = field(default_factory=list)
+    last_duration: Fraction | None = None
+    heads: dict[int, av.Packet] = field(default_factory=dict)
+
+
+def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
+    scan = _Scan(codec=stream.codec_context.name)
+    base = stream.time_base or Fraction(1)
+    latest = None
+    with _mapped(path):
+        for packet in packets_of(container):
+            if packet.has_sidedata("encryption_info"):
+                raise InputError(f"{path}: the video is encrypted; decrypt it first")
+            scan.heads.setdefault(packet.stream_index, packet)
+            if packet.stream_index != stream.index or packet.is_discard:
+                continue
+            scan.packets += 1
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                scan.times.append(stamp * base)
+                if latest is None or stamp >= latest:
+                    latest = stamp
+                    scan.last_duration = packet.duration * base if packet.duration else None
+    if not scan.packets:
+        raise InputError(f"{path}: the video stream holds no frame; nothing to upscale")
+    return scan
+
+
+def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
+    """All packets in file order; a damaged end is an end, as every player takes it."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.OSError):
+            return
+        if packet.size or packet.pts is not None or packet.dts is not None:
+            yield packet
+
+
+def _first_frame(
+    path: Path,
+) -> tuple[av.VideoFrame, ColorTags, int, Fraction | None, Fraction | None, Fraction]:
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        frame = next(_decoded(container, stream, lambda: None), None)
+        if frame is None:
+            raise InputError(f"{path}: no frame of the video can be decoded; the file is damaged or encrypted")
+        context = stream.codec_context
+        aspect = stream.sample_aspect_ratio
+        return (
+            frame,
+            color_tags(context, frame),
+            getattr(context, "field_order", 0),
+            aspect if aspect and aspect > 0 else None,
+            stream.average_rate or stream.guessed_rate,
+            stream.time_base or Fraction(1, 90000),
+        )
+
+
+def _stream(stream: av.stream.Stream) -> Stream:
+    context = stream.codec_context
+    name = context.name if context is not None else getattr(stream, "name", None)
+    if not isinstance(name, str):
+        name = "no decoder"
+    return Stream(index=stream.index, kind=stream.type, codec=name, language=stream.language or "")
+
+
+def _rate_of(times: list[Fraction]) -> Fraction | None:
+    span = max(times, default=Fraction(0)) - min(times, default=Fraction(0))
+    return (Fraction(len(times) - 1) / span).limit_denominator(1001) if span > 0 else None
+
+
+def _constant(times: list[Fraction], base: Fraction) -> bool:
+    """Whether the times lie on an even grid, each within one tick of ``base``."""
+    ordered = sorted(times)
+    if len(ordered) < 3:
+        return True
+    step = (ordered[-1] - ordered[0]) / (len(ordered) - 1)
+    return all(abs(time - ordered[0] - place * step) <= base for place, time in enumerate(ordered))
+
+
+# Frames
+
+
+@dataclass(kw_only=True)
+class Frame:
+    """One decoded frame, its time and duration in ticks of the source's time base."""
+
+    picture: av.VideoFrame
+    pts: int
+    duration: int
+
+
+@dataclass(kw_only=True)
+class FrameReader:
+    """The frames of a video between two times, in order of display, each pts above the one before.
+
+    ``begin`` and ``end`` are seconds on the file's own clock, ``limit`` a number of frames; ``skip``
+    leaves out so many frames of those, decoded but not delivered. After the iteration ``decoded`` and
+    ``damaged`` tell how many frames came out of the decoder and how many packets it refused;
+    ``repaired`` how many timestamps were missing or not above the one before.
+    """
+
+    file: VideoFile
+    begin: Fraction | None = None
+    end: Fraction | None = None
+    limit: int | None = None
+    deinterlace: bool = False
+    threads: int = 1
+    decoded: int = 0
+    damaged: int = 0
+    repaired: int = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Raises :class:`InputError` when the file can no longer be read."""
+        file = self.file
+        with open_video(file.path) as container:
+            stream = main_stream(container, file.path)
+            stream.thread_type = "AUTO"  # type: ignore[assignment]
+            stream.codec_context.thread_count = self.threads
+            if self.begin is not None and self.begin > file.first:
+                self._seek(container, stream)
+            pictures = _decoded(container, stream, self._count_damage)
+            if self.deinterlace:
+                pictures = _deinterlaced(pictures, stream)
+            yield from self._within(self._timed(pictures))
+
+    @property
+    def incomplete(self) -> int:
+        """How many frames the whole file should have given and did not."""
+        return max(0, self.file.packets - self.decoded) if self.file.codec in _ONE_TO_ONE else self.damaged
+
+    def _seek(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        """To the key frame before ``begin``; where the container cannot seek, decoding starts at the start."""
+        assert self.begin is not None
+        with contextlib.suppress(av.error.FFmpegError):
+            container.seek(int(self.begin / self.file.time_base), stream=stream)
+
+    def _count_damage(self) -> None:
+        self.damaged += 1
+
+    def _timed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
+        step = max(1, round(1 / (self.file.rate * self.file.time_base)))
+        previous: int | None = None
+        for picture in pictures:
+            self.decoded += 1
+            # Without a time of display (AVI), the time of decoding of the packet that completed it.
+            pts = picture.pts if picture.pts is not None else picture.dts
+            if pts is None or (previous is not None and pts <= previous):
+                self.repaired += 1
+                pts = 0 if previous is None else previous + (step if pts is None else 1)
+            previous = pts
+            yield Frame(picture=picture, pts=pts, duration=picture.duration or step)
+
+    def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        base, given = self.file.time_base, 0
+        for frame in frames:
+            if self.end is not None and frame.pts * base >= self.end:
+                return
+            if self.begin is not None and frame.pts * base < self.begin:
+                continue
+            if self.limit is not None and given >= self.limit:
+                return
+            given += 1
+            yield frame
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, damaged: Callable[[], None]
+) -> Iterator[av.VideoFrame]:
+    """Frames as the decoder gives them; a packet that it refuses is passed over."""
+    for packet in packets_of(container):
+        if packet.stream_index == stream.index:
+            try:
+                frames = stream.decode(packet)
+            except (av.error.FFmpegError, ValueError):
+                damaged()
+                continue
+            yield from frames
+    with contextlib.suppress(av.error.FFmpegError):
+        yield from stream.decode(None)
+
+
+def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Each frame made whole by bwdif (Bob Weaver), one out for one in, times unchanged."""
+    graph = av.filter.Graph()
+    base = stream.time_base
+    source = graph.add_buffer(template=stream, time_base=base)
+    bwdif = graph.add("bwdif", "mode=send_frame:deint=all")
+    graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+
+    def pulled() -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                frame = graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            if frame.pts is not None and frame.time_base and base:
+                ratio = frame.time_base / base
+                frame.pts, frame.duration = round(frame.pts * ratio), round(frame.duration * ratio)
+                frame.time_base = base
+            yield frame
+
+    for picture in pictures:
+        graph.vpush(picture)
+        yield from pulled()
+    graph.vpush(None)
+    yield from pulled()
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise InputError(f"{path}: the file is damaged ({_said(error)})") from error
+
+
+def _said(error: Exception) -> str:
+    """What FFmpeg said, without the path that the message names already."""
+    if isinstance(error, av.error.FFmpegError):
+        return str(error.strerror or "unknown error").rstrip(".").lower()
+    return type(error).__name__
