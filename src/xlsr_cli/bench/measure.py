@@ -1,0 +1,333 @@
+"""One measurement, from options to report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from xlsr_cli.bench.memory import peak_memory, reset_peak
+from xlsr_cli.bench.noise import LoadWatch, judge
+from xlsr_cli.bench.pictures import FILTER_PSNR, FILTERS, Pixels, filtered, made_picture, score
+from xlsr_cli.bench.report import BenchReport, MemoryUse, Row, ThreadRow
+from xlsr_cli.bench.stages import ENGINE_STAGES, staged
+from xlsr_cli.bench.timing import Contestant, Timing, race, timed
+from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
+from xlsr_cli.engine.plan import Plan
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.machine import Machine, this_machine
+from xlsr_cli.media.image import Picture, decode, encode, writable_format
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, PictureFormat, Size, Target
+from xlsr_cli.progress import QUIET, Progress
+
+DEFAULT_SIZE = Size(width=640, height=360)
+DEFAULT_SCALE = 3.0
+#: All timed rounds together, unless a number of repeats was asked for: a minute must do for everything.
+_SECONDS = 20.0
+#: The set of pictures whose scores stand for a model when the user gave no picture.
+_QUALITY_SET = "Set14"
+_SEVERAL = 8
+
+_WHAT = {
+    "decode": "bytes of a file to pixels",
+    "inference": "the network",
+    "depth-to-space": "its answers into the picture",
+    "merge": "tiles, colour, alpha, fitting the size",
+    "encode": "pixels to bytes of a file",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """What to measure.
+
+    ``size`` of a made picture, or ``image``, a picture file, or neither: 640×360. ``scale`` above 1.
+    ``repeats``: exactly so many rounds; None fits them into 20 seconds. Raises :class:`UsageError` when
+    size and image are both given.
+    """
+
+    scale: float = DEFAULT_SCALE
+    size: Size | None = None
+    image: Path | None = None
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    repeats: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.image is not None:
+            raise UsageError("give --size for a made picture or --image for one of yours, not both")
+        if self.repeats is not None and self.repeats < 1:
+            raise UsageError(f"--repeat must be at least 1, not {self.repeats}")
+        if self.size is not None and min(self.size.width, self.size.height) < 1:
+            raise UsageError(f"--size must be at least 1x1, not {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """The picture: ``content`` is its file, ``pixels`` are decoded, ``format`` is what will be written."""
+
+    name: str
+    content: bytes
+    pixels: Pixels
+    format: PictureFormat
+
+    @property
+    def size(self) -> Size:
+        return Size(width=self.pixels.shape[1], height=self.pixels.shape[0])
+
+
+def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport:
+    """Run the measurement; under a minute for the default options.
+
+    Raises :class:`InputError` for a picture that cannot be read, and what
+    :class:`~xlsr_cli.engine.upscaler.Upscaler` raises.
+    """
+    target = Target(scale=options.scale)
+    subject = _subject(options)
+    machine = this_machine()
+    upscaler = Upscaler.from_options(options.engine, target)
+    size = target.size_for(subject.size)
+    memory = _memory_use(upscaler, subject)
+    others = _others(options, upscaler, subject, target)
+    scaling = {
+        count: Upscaler.from_options(replace(options.engine, threads=count), target)
+        for count in thread_counts(upscaler.threads)
+        if count != upscaler.threads
+    }
+    contestants: list[Contestant] = [
+        partial(_whole_way, upscaler, subject),
+        *(timed(f"threads {count}", partial(other, subject.pixels)) for count, other in scaling.items()),
+        *(timed(name, partial(other, subject.pixels)) for name, other in others.items()),
+        *(timed(name, partial(filtered, subject.pixels, size, name)) for name in FILTERS),
+    ]
+    with _opencv_threads(upscaler.threads), LoadWatch() as watch:
+        timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
+    quality, scores = _quality(options, upscaler, others, subject)
+    return BenchReport(
+        machine=machine,
+        model=_models_used(upscaler, subject),
+        source=subject.size,
+        target=size,
+        threads=upscaler.threads,
+        picture=subject.name,
+        stages=tuple(_stage_rows(timings, size)),
+        engine=_row("engine", "pixels to pixels", timings["engine"], size, psnr=scores.get("engine")),
+        whole=_row("whole", "file to file", timings["whole"], size),
+        scaling=tuple(_thread_rows(timings, upscaler.threads)),
+        beside=tuple(_beside_rows(timings, [*others, *FILTERS], size, scores)),
+        quality=quality,
+        memory=memory,
+        noise=judge(
+            [timings["engine"], *(timings[name] for name in others)],
+            other_cores=watch.other_cores,
+            logical_cores=machine.cores.logical,
+            used_cores=min(upscaler.threads, machine.cores.usable),
+        ),
+        remarks=tuple(_remarks(machine, upscaler.threads, options.engine)),
+    )
+
+
+# What is measured
+
+
+def _subject(options: BenchOptions) -> _Subject:
+    if options.image is None:
+        size = options.size or DEFAULT_SIZE
+        picture = Picture(pixels=made_picture(size), metadata=Metadata(), format="png")
+        return _Subject(
+            name=f"made, {size}", content=encode(picture, "png")[0], pixels=picture.pixels, format="png"
+        )
+    try:
+        content = options.image.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {options.image}: {error.strerror or error}") from error
+    picture, _ = decode(content, str(options.image), max_pixels=DEFAULT_MAX_PIXELS)
+    return _Subject(
+        name=str(options.image),
+        content=content,
+        pixels=picture.pixels,
+        format=writable_format(picture.format),
+    )
+
+
+def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
+    """From file to file; a contestant that gives the seconds of every stage."""
+    seconds: dict[str, float] = {}
+    seconds |= timed("decode", partial(decode, subject.content, subject.name, max_pixels=1 << 60))()
+    result, inside = staged(upscaler, subject.pixels)
+    picture = Picture(pixels=result, metadata=Metadata(), format=subject.format)
+    seconds |= inside
+    seconds |= timed("encode", partial(encode, picture, subject.format))()
+    return seconds | {"engine": sum(inside.values()), "whole": sum(seconds.values())}
+
+
+def _others(
+    options: BenchOptions, upscaler: Upscaler, subject: _Subject, target: Target
+) -> dict[str, Upscaler]:
+    """The same picture by the other precision of the same network, under names for people."""
+    model = None if options.engine.model is None else find_model(options.engine.model)
+    if isinstance(model, Path):
+        engine = replace(options.engine, model=None, halo=None)
+        return {"bundled model": Upscaler.from_options(engine, target)}
+    if subject.pixels.dtype == np.uint16:
+        return {}
+    used = next(spec for spec in bundled_models() if spec.name == _first_model(upscaler, subject))
+    other: ModelPrecision = "fp32" if used.precision == "int8" else "int8"
+    name = "float32 graph" if other == "fp32" else "int8 graph"
+    sibling = None if model is None else _sibling(model, other)
+    engine = replace(options.engine, model=sibling, precision=other)
+    return {name: Upscaler.from_options(engine, target)}
+
+
+def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
+    """The name of the bundled model that differs from ``model`` in its precision alone."""
+    return next(
+        spec.name
+        for spec in bundled_models()
+        if (spec.scale, spec.colour, spec.precision) == (model.scale, model.colour, precision)
+    )
+
+
+def _first_model(upscaler: Upscaler, subject: _Subject) -> str:
+    return _plan(upscaler, subject).passes[0].model
+
+
+def _models_used(upscaler: Upscaler, subject: _Subject) -> str:
+    names = dict.fromkeys(step.model for step in _plan(upscaler, subject).passes)
+    return ", ".join(names)
+
+
+def _plan(upscaler: Upscaler, subject: _Subject) -> Plan:
+    channels = 1 if subject.pixels.ndim == 2 else subject.pixels.shape[2]
+    return upscaler.plan(subject.size, channels=channels, depth=8 * subject.pixels.itemsize)
+
+
+def thread_counts(most: int) -> list[int]:
+    """1 … ``most``, and above eight only the powers of two between."""
+    if most <= _SEVERAL:
+        return list(range(1, most + 1))
+    powers = [1 << power for power in range(most.bit_length()) if 1 << power < most]
+    return [*powers, most]
+
+
+@contextmanager
+def _opencv_threads(count: int) -> Iterator[None]:
+    """OpenCV gets as many threads as the engine has, and afterwards what it had before."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _memory_use(upscaler: Upscaler, subject: _Subject) -> MemoryUse:
+    reset_peak()
+    before = peak_memory()
+    upscaler(subject.pixels)
+    return MemoryUse(before=before, peak=peak_memory())
+
+
+# How good it is
+
+
+def _quality(
+    options: BenchOptions, upscaler: Upscaler, others: dict[str, Upscaler], subject: _Subject
+) -> tuple[str, dict[str, float]]:
+    """(what the scores were measured on, PSNR in dB by row name)."""
+    scale = int(options.scale)
+    if options.scale not in (2, 3, 4):
+        return "no scores: the scale is none of 2, 3 and 4", {}
+    if options.image is None:
+        return f"{_QUALITY_SET}, PSNR on luma", _published(scale, upscaler, others, subject)
+    found: dict[str, float | None] = {}
+    for name, other in {"engine": upscaler, **others}.items():
+        found[name] = score(subject.pixels, scale, other)
+    for name in FILTERS:
+        found[name] = score(subject.pixels, scale, partial(_enlarged, scale, name))
+    what = "the picture itself, shrunk and enlarged again, PSNR on luma"
+    return what, {name: value for name, value in found.items() if value is not None}
+
+
+def _published(
+    scale: int, upscaler: Upscaler, others: dict[str, Upscaler], subject: _Subject
+) -> dict[str, float]:
+    of_models = {spec.name: spec.psnr.get(_QUALITY_SET) for spec in bundled_models()}
+    found = {
+        name: of_models.get(_first_model(other, subject))
+        for name, other in {"engine": upscaler, **others}.items()
+    }
+    found |= {name: FILTER_PSNR[name][scale][_QUALITY_SET] for name in FILTERS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _enlarged(scale: int, name: str, low: Pixels) -> Pixels:
+    return filtered(low, Size(width=low.shape[1] * scale, height=low.shape[0] * scale), name)
+
+
+# What goes into the report
+
+
+def _row(
+    name: str,
+    what: str,
+    timing: Timing,
+    output: Size,
+    *,
+    share: float | None = None,
+    times_faster: float | None = None,
+    psnr: float | None = None,
+) -> Row:
+    return Row(
+        name=name, what=what, timing=timing, output=output, share=share, times_faster=times_faster, psnr=psnr
+    )
+
+
+def _stage_rows(timings: dict[str, Timing], size: Size) -> Iterator[Row]:
+    names = ("decode", *ENGINE_STAGES, "encode")
+    total = sum(timings[name].seconds for name in names)
+    for name in names:
+        yield _row(name, _WHAT[name], timings[name], size, share=timings[name].seconds / total)
+
+
+def _thread_rows(timings: dict[str, Timing], most: int) -> Iterator[ThreadRow]:
+    by_count = {
+        count: timings["engine" if count == most else f"threads {count}"] for count in thread_counts(most)
+    }
+    for count, timing in by_count.items():
+        yield ThreadRow(threads=count, timing=timing, speedup=by_count[1].seconds / timing.seconds)
+
+
+def _beside_rows(
+    timings: dict[str, Timing], names: list[str], size: Size, scores: dict[str, float]
+) -> Iterator[Row]:
+    what = {"bicubic": "OpenCV, INTER_CUBIC", "lanczos": "OpenCV, INTER_LANCZOS4"}
+    for name in names:
+        ratio = timings[name].seconds / timings["engine"].seconds
+        yield _row(
+            name, what.get(name, "xlsr"), timings[name], size, times_faster=ratio, psnr=scores.get(name)
+        )
+
+
+def _remarks(machine: Machine, threads: int, engine: EngineOptions) -> Iterator[str]:
+    cores = machine.cores
+    if threads > cores.usable:
+        yield (
+            f"{threads} threads share {cores.usable} usable core{'s' if cores.usable > 1 else ''}, as asked "
+            "for: those beyond the cores gain nothing"
+        )
+    elif engine.threads is not None:
+        yield f"{threads} threads, as asked for, on {cores.usable} usable cores"
+    else:
+        yield f"{threads} threads: one for each usable core"
+    if cores.usable < cores.logical:
+        limit = "the control group's quota" if cores.usable < cores.affinity else "the affinity mask"
+        yield f"{cores.usable} of the machine's {cores.logical} cores are usable: {limit} forbids the others"
+    if not machine.cpu.has_dot_product:
+        yield f"this CPU has {machine.cpu.kernel}: the int8 network gains less here than with VNNI"

@@ -1,0 +1,175 @@
+"""The charts of a measurement: speed against quality, and what threads gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from xlsr_cli.bench.report import BenchReport, ThreadRow
+from xlsr_cli.bench.timing import Timing
+from xlsr_cli.errors import UsageError
+
+#: Colours that people with colour blindness can tell apart (Okabe and Ito).
+_OURS, _THEIRS, _IDEAL = "#d55e00", "#0072b2", "#999999"
+_WIDTH, _HEIGHT, _DPI = 11.0, 4.6, 150
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One way to upscale: how long a frame takes, ``psnr`` in dB; ``ours`` is drawn as xlsr."""
+
+    name: str
+    timing: Timing
+    psnr: float
+    ours: bool = False
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return 1.0 / self.timing.seconds
+
+    @property
+    def fps_errors(self) -> list[list[float]]:
+        """How far the bars of its spread reach, to the left and to the right, as matplotlib wants it."""
+        slowest, fastest = _fps_range(self.timing)
+        return [[self.fps - slowest], [fastest - self.fps]]
+
+
+def _fps_range(timing: Timing) -> tuple[float, float]:
+    """Frames per second at the ends of the spread, which may be as wide as the time itself."""
+    return 1.0 / (timing.seconds + timing.spread), 1.0 / max(
+        timing.seconds - timing.spread, timing.seconds / 4.0
+    )
+
+
+def chart(report: BenchReport) -> bytes:
+    """A PNG picture of ``report``. Raises :class:`UsageError` when matplotlib is not installed."""
+    figure, axes = _figure(columns=2)
+    points = _points(report)
+    what = f"{report.source} → {report.target}"
+    if points:
+        draw_points(axes[0], points, what=what, quality=report.quality)
+    else:
+        axes[0].set_axis_off()
+        axes[0].text(0.5, 0.5, report.quality, ha="center", va="center", wrap=True)
+    _draw_threads(axes[1], report.scaling, report.machine.cores.usable)
+    versions = f"onnxruntime {report.machine.versions['onnxruntime']}"
+    title = f"{report.machine.cpu.model} · {report.machine.cpu.kernel} · {versions}"
+    figure.suptitle(f"{title}\n{report.model}, {report.threads} threads, {what}", fontsize=10)
+    if not report.noise.trustworthy:
+        reasons = "; ".join(report.noise.reasons)
+        figure.supxlabel(f"Not to be trusted: {reasons}", color="#b00020", fontsize=8)
+    return _png(figure)
+
+
+def points_chart(points: Sequence[Point], *, title: str, what: str, quality: str) -> bytes:
+    """A PNG picture of speed against quality alone."""
+    figure, axes = _figure(columns=1)
+    draw_points(axes[0], points, what=what, quality=quality)
+    figure.suptitle(title, fontsize=10)
+    return _png(figure)
+
+
+def draw_points(axes: Any, points: Sequence[Point], *, what: str, quality: str) -> None:
+    """Speed to the right (logarithmic), quality upwards: the best is at the top right."""
+    for point in points:
+        axes.errorbar(
+            point.fps,
+            point.psnr,
+            xerr=point.fps_errors,
+            fmt="o",
+            markersize=9 if point.ours else 7,
+            color=_OURS if point.ours else _THEIRS,
+            capsize=3,
+        )
+        axes.annotate(
+            f"{point.name}\n{point.fps:.3g} fps, {point.psnr:.2f} dB",
+            (point.fps, point.psnr),
+            textcoords="offset points",
+            xytext=(0, 9),
+            ha="center",
+            fontsize=8,
+            fontweight="bold" if point.ours else "normal",
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.22, y=0.22)
+    axes.set_xlabel(f"frames per second, {what}")
+    axes.set_ylabel(f"PSNR, dB\n({quality})", fontsize=9)
+    axes.set_title("Speed against quality", fontsize=10)
+    _plain_numbers(axes)
+    axes.grid(visible=True, which="both", alpha=0.25)
+
+
+def _points(report: BenchReport) -> list[Point]:
+    rows = [row for row in (report.engine, *report.beside) if row.psnr is not None]
+    points = []
+    for row in rows:
+        name = report.model if row is report.engine else row.name
+        points.append(
+            Point(
+                name=name,
+                timing=row.timing,
+                psnr=row.psnr or 0.0,
+                ours=row is report.engine,
+            )
+        )
+    return points
+
+
+def _draw_threads(axes: Any, rows: Sequence[ThreadRow], usable: int) -> None:
+    counts = [row.threads for row in rows]
+    speeds = [1.0 / row.timing.seconds for row in rows]
+    ranges = [_fps_range(row.timing) for row in rows]
+    bars = [
+        [speed - slowest for speed, (slowest, _) in zip(speeds, ranges, strict=True)],
+        [fastest - speed for speed, (_, fastest) in zip(speeds, ranges, strict=True)],
+    ]
+    ideal = [speeds[0] * min(count, usable) for count in counts]
+    axes.plot(counts, ideal, "--", color=_IDEAL, label=f"ideal on {usable} cores")
+    axes.errorbar(counts, speeds, yerr=bars, fmt="o-", color=_OURS, capsize=3, label="measured")
+    for row, speed in zip(rows, speeds, strict=True):
+        axes.annotate(
+            f"{row.efficiency:.0%}",
+            (row.threads, speed),
+            textcoords="offset points",
+            xytext=(8, -12),
+            fontsize=8,
+        )
+    axes.set_xticks(counts)
+    axes.set_ylim(bottom=0, top=max([*ideal, *speeds]) * 1.15)
+    axes.margins(x=0.12)
+    axes.set_xlabel("threads")
+    axes.set_ylabel("frames per second")
+    axes.set_title("What threads gain (efficiency beside each point)", fontsize=10)
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(fontsize=8, loc="lower right")
+
+
+def _plain_numbers(axes: Any) -> None:
+    """10, 20, 50 instead of powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _figure(*, columns: int) -> tuple[Any, Any]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError(
+            "--plot needs matplotlib, which is not installed: pip install 'xlsr-cli[plot]'"
+        ) from error
+    figure = Figure(figsize=(_WIDTH if columns > 1 else 8.0, _HEIGHT), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def _png(figure: Any) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": "xlsr"})
+    return content.getvalue()
