@@ -75,7 +75,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
                     _adopt(descriptor, existing)
         with _mapped(path):
             if overwrite:
-                os.replace(part, target)  # noqa: PTH105 - the words of the system call
+                os.replace(part, target)
             else:
                 _place(part, target)
     except BaseException:
@@ -233,7 +233,7 @@ def _place(part: Path, target: Path) -> None:
         # A file system without hard links: claim the name first, then replace our own empty file.
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
-            os.replace(part, target)  # noqa: PTH105
+            os.replace(part, target)
         except BaseException:
             target.unlink()
             raise

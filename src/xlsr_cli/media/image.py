@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.reading import read_pixels
+from xlsr_cli.media.source import open_source
+from xlsr_cli.media.writing import ROOM, write_pixels
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureFormat, Size
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+    from xlsr_cli.media.samples import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,15 @@ class Picture:
 
     ``pixels``: uint8 or uint16, upright; (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) BGR,
     (H, W, 4) BGRA; alpha is not premultiplied. ``metadata``: what goes into the output beside the
-    pixels. ``format``: as in :class:`Header`.
+    pixels. ``format``: as in :class:`Header`. ``bits``: how many of a sample's bits the source had, None
+    for all. ``lossless``: the source was losslessly coded in a format that can also be lossy.
     """
 
     pixels: Pixels
     metadata: Metadata
     format: str
+    bits: int | None = None
+    lossless: bool = False
 
     @property
     def depth(self) -> int:
@@ -63,13 +66,38 @@ class Picture:
 
 
 def probe(data: bytes, name: str) -> Header:
-    """Read the header of the picture in ``data``; ``name`` is for the sentence of an :class:`InputError`."""
-    raise NotImplementedError
+    """Read the header of the picture in ``data`` and decode nothing.
+
+    ``name`` is how the file is called in the sentence of an :class:`InputError`, which is raised for what
+    is damaged or not supported.
+    """
+    source = open_source(data, name)
+    return Header(
+        format=source.format,
+        size=source.displayed_size,
+        channels=source.channels,
+        depth=source.depth,
+        pages=source.pages,
+        orientation=source.orientation,
+        animated=source.animated,
+    )
 
 
 def decode(data: bytes, name: str, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
-    """Decode ``data``; raise :class:`InputError` for what is damaged, unsupported or above ``max_pixels``."""
-    raise NotImplementedError
+    """Decode the picture in ``data``: upright, at its own depth, with what the file holds beside pixels.
+
+    The notices tell what of the file is not in the :class:`Picture`. Raises :class:`InputError` for what
+    is damaged, not supported, or claims more than ``max_pixels`` (checked before anything is decoded).
+    """
+    source = open_source(data, name)
+    pixels, metadata, notices = read_pixels(source, max_pixels)
+    return Picture(
+        pixels=pixels,
+        metadata=metadata,
+        format=source.format,
+        bits=source.bits,
+        lossless=source.lossless,
+    ), notices
 
 
 def encode(
@@ -80,13 +108,28 @@ def encode(
     lossless: bool = False,
     strip: bool = False,
 ) -> tuple[bytes, list[Notice]]:
-    """Encode ``picture``; the notices tell what ``format`` cannot hold."""
-    raise NotImplementedError
+    """Encode ``picture``; the notices tell what ``format`` has no room for (``docs/fidelity.md``).
+
+    ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for WebP, AVIF and JPEG 2000,
+    and is the default where the source was of the same format and lossless. ``strip`` leaves out all
+    metadata but what decides how the colours look. Raises :class:`OutputError` when it cannot be encoded.
+    """
+    check_limits(format, picture.size)
+    metadata = picture.metadata.stripped() if strip else picture.metadata.for_size(picture.size)
+    same = picture.lossless and picture.format == format and quality is None
+    return write_pixels(
+        picture.pixels,
+        metadata,
+        format,
+        bits=picture.bits or picture.depth,
+        quality=quality,
+        lossless=lossless or same,
+    )
 
 
-#: The longest side that a format can hold, in pixels.
+#: The longest side that a format, or the library that writes it, can hold, in pixels.
 LIMITS: dict[PictureFormat, int] = {
-    "png": 0x7FFFFFFF,
+    "png": 1_000_000,  # libpng's own limit, which nearly every reader has
     "jpeg": 65_500,
     "webp": 16_383,
     "avif": 65_536,
@@ -96,14 +139,23 @@ LIMITS: dict[PictureFormat, int] = {
     "pnm": 0x7FFFFFFF,
 }
 
+#: The most pixels altogether: AVIF readers refuse more (libavif's default), BMP counts bytes in 32 bits.
+_MOST_PIXELS: dict[PictureFormat, int] = {"avif": 16_384 * 16_384, "bmp": (1 << 30) - (1 << 20)}
+
 
 def check_limits(format: PictureFormat, size: Size) -> None:
     """Raise :class:`OutputError` when a picture of ``size`` does not fit into ``format``."""
     limit = LIMITS[format]
     if max(size.width, size.height) > limit:
         raise OutputError(
-            f"{format} holds at most {limit} pixels a side and the result would be {size}; "
-            "choose another format, such as --format png"
+            f"{ROOM[format].shown} holds at most {limit} pixels a side and the result would be {size}; "
+            "choose another format, such as --format tiff"
+        )
+    most = _MOST_PIXELS.get(format)
+    if most is not None and size.pixels > most:
+        raise OutputError(
+            f"{ROOM[format].shown} holds at most {most} pixels and the result would be {size}; "
+            "choose another format, such as --format tiff"
         )
 
 

@@ -1,0 +1,130 @@
+"""JPEG's segments: how to write metadata around OpenCV's pixels, and what hides in a file's own.
+
+Layouts: JFIF 1.02; EXIF 2.32, section 4.7; ICC.1:2022, annex B.4; XMP specification part 3, section 1.1.3.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.notices import Notice
+
+EXIF_PREFIX = b"Exif\0\0"
+XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+EXTENDED_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
+_ICC_PREFIX = b"ICC_PROFILE\0"
+_IPTC_PREFIX = b"Photoshop 3.0\0"
+
+_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_APP0, _APP1, _APP2, _APP13, _COM, _SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
+
+#: A segment's length counts its own two bytes.
+_MOST = 0xFFFF - 2
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of every segment before the pixels."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            at += 1  # bytes between segments are of no meaning, and decoders skip them
+            continue
+        marker = data[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, data[at + 4 : at + 2 + length]
+        if marker in (_SOS, 0xD9):
+            return
+        at += 2 + max(2, length)
+
+
+def precision(data: bytes) -> int | None:
+    """Bits per sample of the frame; None without one."""
+    return next((content[0] for marker, content in segments(data) if marker in _SOF and content), None)
+
+
+def with_end(data: bytes) -> bytes:
+    """The file with an end marker, where a sequential file lacks one; its pixels may still be complete."""
+    kinds = {marker for marker, _ in segments(data) if marker in _SOF}
+    if kinds <= {0xC0, 0xC1} and data.rstrip(b"\0")[-2:] != b"\xff\xd9" and b"\xff\xd9" not in data[-4096:]:
+        return data + b"\xff\xd9"
+    return data
+
+
+def comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Every COM segment."""
+    return tuple((b"COM", content) for marker, content in segments(data) if marker == _COM)
+
+
+def holds_extended_xmp(data: bytes) -> bool:
+    """Whether a part of the XMP stands in further segments, where depth maps and the like are put."""
+    return any(m == _APP1 and content.startswith(EXTENDED_XMP_PREFIX) for m, content in segments(data))
+
+
+def with_metadata(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[Notice]]:
+    """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it.
+
+    EXIF and XMP have to fit into one segment each; what does not is left out with a notice.
+    """
+    notices: list[Notice] = []
+    parts = [_jfif(metadata.dpi)]
+    if metadata.exif is not None:
+        parts += _one_segment(EXIF_PREFIX + metadata.exif, "exif", notices)
+    if metadata.xmp is not None:
+        parts += _one_segment(XMP_PREFIX + metadata.xmp, "xmp", notices)
+    if metadata.icc is not None:
+        parts += _icc(metadata.icc)
+    if metadata.iptc is not None:
+        # One Photoshop resource, number 0x0404, with an empty name, padded to an even length.
+        resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(metadata.iptc)) + metadata.iptc
+        parts += _one_segment(_IPTC_PREFIX + resource + b"\0" * (len(metadata.iptc) % 2), "iptc", notices)
+    parts += [_segment(_COM, content) for name, content in metadata.text if name == b"COM"]
+    view = memoryview(encoded)
+    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :]]), notices
+
+
+_ONE_SEGMENT = {"exif": _APP1, "xmp": _APP1, "iptc": _APP13}
+
+
+def _one_segment(content: bytes, kind: str, notices: list[Notice]) -> list[bytes]:
+    if len(content) <= _MOST:
+        return [_segment(_ONE_SEGMENT[kind], content)]
+    notices.append(
+        Notice(
+            code=f"{kind}-dropped",
+            message=f"its {kind.upper()} takes {len(content)} bytes and JPEG holds at most {_MOST}",
+        )
+    )
+    return []
+
+
+def _icc(profile: bytes) -> list[bytes]:
+    room = _MOST - len(_ICC_PREFIX) - 2
+    pieces = [profile[at : at + room] for at in range(0, len(profile), room)]
+    return [
+        _segment(_APP2, _ICC_PREFIX + bytes((number, len(pieces))) + piece)
+        for number, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _jfif(dpi: tuple[float, float] | None) -> bytes:
+    """APP0 with the resolution in dots per inch, or with a square pixel and no unit."""
+    x, y = (round(value) for value in dpi) if dpi else (1, 1)
+    fits = dpi is not None and 1 <= x <= 0xFFFF and 1 <= y <= 0xFFFF
+    density = struct.pack(">BHH", fits, *((x, y) if fits else (1, 1)))
+    return _segment(_APP0, b"JFIF\0\x01\x01" + density + b"\0\0")
+
+
+def _after_jfif(encoded: bytes) -> int:
+    """Where the encoder's own APP0 ends."""
+    if encoded[2:4] == b"\xff\xe0":
+        return 4 + int.from_bytes(encoded[4:6], "big")
+    return 2
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content

@@ -1,0 +1,225 @@
+"""PNG's chunks: what its header and metadata say, and how to write them around OpenCV's pixels.
+
+Chunk layouts: Portable Network Graphics, third edition (W3C, 2025), section 11.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.media.metadata import Metadata
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+#: Gray, colour, palette, gray + alpha, colour + alpha: IHDR's colour types.
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
+_DEPTHS = {
+    _GRAY: (1, 2, 4, 8, 16),
+    _RGB: (8, 16),
+    _PALETTE: (1, 2, 4, 8),
+    _GRAY_ALPHA: (8, 16),
+    _RGB_ALPHA: (8, 16),
+}
+
+_XMP = b"XML:com.adobe.xmp"
+_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
+_COLOR = {b"gAMA", b"cHRM", b"sRGB"}
+
+#: Profiles and texts are compressed; a small chunk must not inflate without end.
+_MOST_INFLATED = 64 << 20
+
+_METERS_PER_INCH = 0.0254
+
+
+@dataclass(frozen=True)
+class PngHeader:
+    """What stands before the pixels. ``key``: tRNS of a gray picture, as a sample value of ``bits``."""
+
+    width: int
+    height: int
+    bits: int
+    channels: int
+    key: int | None
+    frames: int
+    metadata: Metadata
+
+
+def read_png(data: bytes, name: str) -> PngHeader:
+    """Read the header and the metadata; raise :class:`InputError` where there is no sound header."""
+    chunks = list(_chunks(data))
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise InputError(f"{name} is damaged: its PNG header is missing; get an intact copy")
+    width, height, bits, kind = struct.unpack(">IIBB", chunks[0][1][:10])
+    if bits not in _DEPTHS.get(kind, ()) or not 0 < width <= 0x7FFFFFFF or not 0 < height <= 0x7FFFFFFF:
+        raise InputError(f"{name} is damaged: its PNG header makes no sense; get an intact copy")
+    found: dict[bytes, bytes] = {}
+    for chunk, content in chunks:
+        found.setdefault(chunk, bytes(content))
+    metadata = _metadata(found, chunks)
+    colored = kind in (_RGB, _RGB_ALPHA) or (kind == _PALETTE and _has_colors(found, metadata.icc))
+    alpha = kind in (_GRAY_ALPHA, _RGB_ALPHA) or b"tRNS" in found
+    key = None
+    if kind == _GRAY and len(found.get(b"tRNS", b"")) >= 2:
+        key = struct.unpack(">H", found[b"tRNS"][:2])[0]
+    frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
+    return PngHeader(width, height, bits, (3 if colored else 1) + alpha, key, max(1, frames), metadata)
+
+
+def for_decoding(data: bytes) -> bytes:
+    """The file without ancillary chunks, whose faults would only make libpng complain, and with an end."""
+    kept = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
+    parts: list[bytes | memoryview] = [_SIGNATURE]
+    at = len(_SIGNATURE)
+    view = memoryview(data)
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in kept:
+            parts.append(view[at : at + 12 + length])
+        elif data[at + 4 : at + 8] == b"IEND":
+            break
+        at += 12 + length
+    if at < len(data) and data[at + 4 : at + 8] in kept:
+        parts.append(view[at:])  # cut off within its length or name: libpng says so
+    return b"".join([*parts, _chunk(b"IEND", b"")])
+
+
+def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
+    """``encoded``, as OpenCV or Pillow wrote it, with ``metadata`` in the chunks that PNG has for it."""
+    parts: list[bytes] = []
+    if metadata.cicp is not None:
+        primaries, transfer, _, full_range = metadata.cicp
+        parts.append(_chunk(b"cICP", bytes((primaries, transfer, 0, full_range))))  # matrix 0: pixels are RGB
+    if metadata.icc is not None:
+        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    parts += [_chunk(chunk, content) for chunk, content in metadata.color_chunks]
+    if metadata.dpi is not None:
+        per_meter = [min(0x7FFFFFFF, round(value / _METERS_PER_INCH)) for value in metadata.dpi]
+        parts.append(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
+    if metadata.exif is not None:
+        parts.append(_chunk(b"eXIf", metadata.exif))
+    if metadata.xmp is not None:
+        parts.append(_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
+    parts += [_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
+    start = len(_SIGNATURE) + 12 + 13
+    view = memoryview(encoded)
+    return b"".join([view[:start], *parts, view[start:]])
+
+
+def encode_gray_alpha(pixels: NDArray[Any]) -> bytes:
+    """A PNG of (H, W, 2) gray + alpha, uint8 or uint16: OpenCV has no such thing, Pillow none in 16 bits."""
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    samples = pixels.astype(">u2") if pixels.dtype.itemsize == 2 else pixels
+    rows = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
+    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # filter 2: less the row above
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, _GRAY_ALPHA, 0, 0, 0)
+    body = zlib.compress(filtered.tobytes(), 6)
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and content of every whole chunk."""
+    view = memoryview(data)
+    at = len(_SIGNATURE)
+    while at + 12 <= len(data):
+        length = int.from_bytes(view[at : at + 4], "big")
+        if at + 12 + length > len(data):
+            return
+        yield bytes(view[at + 4 : at + 8]), view[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _has_colors(found: dict[bytes, bytes], icc: bytes | None) -> bool:
+    """Whether a palette holds anything but grays; a profile for colours is only of use with colours."""
+    palette = found.get(b"PLTE", b"")
+    gray = palette[0::3] == palette[1::3] == palette[2::3]
+    return not gray or (icc is not None and icc[16:20] != b"GRAY")
+
+
+def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]]) -> Metadata:
+    exif, xmp, iptc, text = found.get(b"eXIf"), None, None, []
+    for chunk, content in chunks:
+        if chunk not in _TEXT:
+            continue
+        keyword, _, rest = bytes(content).partition(b"\0")
+        if keyword == _XMP:
+            xmp = xmp or _international_text(chunk, rest)
+        elif keyword.startswith(b"Raw profile type "):  # ImageMagick's way before PNG had a chunk for it
+            raw = _raw_profile(_international_text(chunk, rest))
+            kind = keyword[17:].lower()
+            if kind in (b"exif", b"app1") and raw and raw.startswith(b"Exif\0\0"):
+                exif = exif or raw[6:]
+            elif kind == b"xmp":
+                xmp = xmp or raw
+            elif kind == b"iptc":
+                iptc = iptc or raw
+        else:
+            text.append((chunk, bytes(content)))
+    cicp = found.get(b"cICP", b"")
+    return Metadata(
+        icc=_profile(found.get(b"iCCP")),
+        cicp=(cicp[0], cicp[1], cicp[2], cicp[3]) if len(cicp) == 4 else None,
+        exif=exif.removeprefix(b"Exif\0\0") if exif else None,
+        xmp=xmp.rstrip(b"\0") if xmp else None,
+        iptc=iptc,
+        dpi=_dpi(found.get(b"pHYs", b"")),
+        color_chunks=tuple((chunk, found[chunk]) for chunk in (b"gAMA", b"cHRM", b"sRGB") if chunk in found),
+        text=tuple(text),
+    )
+
+
+def _dpi(content: bytes) -> tuple[float, float] | None:
+    if len(content) != 9 or content[8] != 1:  # any other unit is only an aspect ratio
+        return None
+    x, y = struct.unpack(">II", content[:8])
+    return (x * _METERS_PER_INCH, y * _METERS_PER_INCH) if x and y else None
+
+
+def _profile(content: bytes | None) -> bytes | None:
+    if content is None:
+        return None
+    _, _, rest = content.partition(b"\0")
+    return _inflate(rest[1:])
+
+
+def _international_text(chunk: bytes, rest: bytes) -> bytes | None:
+    """The content of a text chunk behind its keyword."""
+    if chunk == b"tEXt":
+        return rest
+    if chunk == b"zTXt":
+        return _inflate(rest[1:])
+    compressed, tail = rest[:1] == b"\1", rest[2:]
+    _, _, tail = tail.partition(b"\0")  # language
+    _, _, tail = tail.partition(b"\0")  # translated keyword
+    return _inflate(tail) if compressed else tail
+
+
+def _raw_profile(text: bytes | None) -> bytes | None:
+    """Lines of: a name, the length, hexadecimal digits."""
+    try:
+        _, length, *digits = (text or b"").strip().split(b"\n", 2)
+        return bytes.fromhex(b"".join(digits).decode("ascii"))[: int(length)]
+    except ValueError:
+        return None
+
+
+def _inflate(data: bytes) -> bytes | None:
+    try:
+        return zlib.decompressobj().decompress(data, _MOST_INFLATED) or None
+    except zlib.error:
+        return None

@@ -1,0 +1,316 @@
+"""What can be learned of a picture before any of it is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.media import jpeg, pillow, xmp
+from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.netpbm import read_pnm_header
+from xlsr_cli.media.png import read_png
+from xlsr_cli.media.sniff import HEAD_BYTES, picture_format
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from xlsr_cli.media.tiff import TiffFacts
+
+#: Why some formats are refused, and what to do about it.
+_REFUSED = {
+    "heic": "a HEIC picture, whose codec is patented and not included",
+    "jxl": "a JPEG XL picture, which is not supported",
+    "raw": "a camera's raw file, which has to be developed",
+    "exr": "an OpenEXR picture, whose light has no upper bound",
+    "hdr": "a Radiance HDR picture, whose light has no upper bound",
+    "svg": "a vector drawing, which any program can render at any size",
+    "pdf": "a PDF document",
+    "eps": "a PostScript document",
+    "xcf": "a GIMP project",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture file and what its header says.
+
+    ``size``: of the stored pixels, not yet turned. ``channels``: of the decoded picture. ``maximum``:
+    the largest value of a sample as decoders give it. ``bits``: significant ones. ``mode``: Pillow's.
+    """
+
+    data: bytes
+    name: str
+    format: str
+    size: Size
+    channels: int
+    bits: int = 8
+    maximum: int = 255
+    mode: str = ""
+    pages: int = 1
+    animated: bool = False
+    lossless: bool = False
+    orientation: int = 1
+    metadata: Metadata = field(default_factory=Metadata)
+    notices: tuple[Notice, ...] = ()
+    tiff: TiffFacts | None = None
+    key: int | None = None
+
+    @property
+    def displayed_size(self) -> Size:
+        """The size once the picture is upright."""
+        if self.orientation < 5:
+            return self.size
+        return Size(width=self.size.height, height=self.size.width)
+
+    @property
+    def depth(self) -> int:
+        """Bits of a decoded sample: 8 or 16."""
+        return 8 if self.bits <= 8 else 16
+
+
+def open_source(data: bytes, name: str) -> Source:
+    """Read the header of ``data``. Raises :class:`InputError` where it is damaged or not supported."""
+    format = picture_format(data[:HEAD_BYTES])
+    if not data:
+        raise InputError(f"{name} is empty; get an intact copy")
+    if format is None:
+        raise InputError(f"{name} is not a picture that xlsr knows; convert it to PNG or JPEG first")
+    if format == "png":
+        source = _png(data, name)
+    elif format == "pnm" and (header := read_pnm_header(data)) is not None:
+        source = Source(
+            data=data,
+            name=name,
+            format=format,
+            size=header.size,
+            channels=header.channels,
+            bits=header.maximum.bit_length(),
+            maximum=header.maximum,
+        )
+    else:
+        source = _by_pillow(data, name, format)
+    if source.size.width < 1 or source.size.height < 1:
+        raise damaged(name, "its header gives a size without pixels")
+    return source
+
+
+def damaged(name: str, reason: str) -> InputError:
+    """The error for a file that is broken; ``reason`` is a part of a sentence."""
+    return InputError(f"{name} is damaged: {reason}; get an intact copy")
+
+
+def _png(data: bytes, name: str) -> Source:
+    header = read_png(data, name)
+    return Source(
+        data=data,
+        name=name,
+        format="png",
+        size=Size(width=header.width, height=header.height),
+        channels=header.channels,
+        bits=max(8, header.bits),
+        maximum=0xFFFF if header.bits == 16 else 0xFF,
+        pages=header.frames,
+        animated=header.frames > 1,
+        orientation=header.metadata.orientation,
+        metadata=header.metadata,
+        key=None if header.key is None else _expanded(header.key, header.bits),
+    )
+
+
+def _expanded(key: int, bits: int) -> int:
+    """A gray sample of 1, 2 or 4 bits as it becomes in 8."""
+    return key if bits >= 8 else key * 0xFF // ((1 << bits) - 1)
+
+
+def _by_pillow(data: bytes, name: str, format: str) -> Source:
+    failure: Exception | None = None
+    source = None
+    with native_messages() as messages, pillow.quiet():
+        # On a hostile file Pillow raises nearly everything: OSError, SyntaxError, struct.error, KeyError,
+        # TypeError, ZeroDivisionError, RecursionError … each means the same.
+        try:
+            with pillow.open_image(data, format) as image:
+                source = _described(image, data, name, format)
+        except InputError:
+            raise
+        except Exception as error:
+            failure = error
+    if source is None:
+        source = _without_pillow(data, name, format)
+    if source is None and format in _REFUSED:
+        raise InputError(f"{name} is {_REFUSED[format]}; convert it to PNG or TIFF first") from failure
+    if source is None:
+        reason = messages[-1] if messages else f"its {format.upper()} header makes no sense"
+        raise damaged(name, reason) from failure
+    return source
+
+
+def _without_pillow(data: bytes, name: str, format: str) -> Source | None:
+    """A source from the boxes alone, for files that only OpenCV opens, and for those too large for it."""
+    if format == "avif" and (avif := avif_facts(data)).width:
+        size = Size(width=avif.width, height=avif.height)
+        channels = 1 if avif.monochrome else 3
+        found = Source(data=data, name=name, format=format, size=size, channels=channels)
+        return _avif(found, data)
+    if format == "jp2" and (jp2 := jp2_facts(data)) is not None:
+        size = Size(width=jp2.width, height=jp2.height)
+        return _jp2(
+            Source(data=data, name=name, format=format, size=size, channels=min(4, jp2.components)), jp2
+        )
+    return None
+
+
+def _described(image: Image.Image, data: bytes, name: str, format: str) -> Source:
+    source = Source(
+        data=data,
+        name=name,
+        format=format,
+        size=Size(width=image.width, height=image.height),
+        channels=pillow.channels_of(image),
+        mode=image.mode,
+        pages=_pages(image),
+        metadata=_metadata(image),
+    )
+    if format == "tiff":
+        return _tiff(source, image, data)
+    if format == "jpeg":
+        source = _jpeg(source, image, data)
+    elif format == "avif":
+        source = _avif(source, data)
+    elif format == "jp2" and (facts := jp2_facts(data)) is not None:
+        source = _jp2(source, facts)
+    elif format == "webp":
+        source = replace(source, lossless=b"VP8L" in data[:HEAD_BYTES])
+    if format in ("gif", "webp", "avif"):
+        source = replace(source, animated=source.pages > 1)
+    orientation = source.metadata.orientation
+    if format == "avif":
+        # Only irot and imir count in an AVIF; Pillow tells them as EXIF's orientation.
+        orientation = int(image.getexif().get(0x0112, 1))
+    return replace(source, orientation=orientation if 1 <= orientation <= 8 else 1)
+
+
+def _pages(image: Image.Image) -> int:
+    pages = int(getattr(image, "n_frames", 1))
+    if pages > 1 and image.format == "MPO":
+        # Cameras put previews of the picture behind it; they are no pages.
+        entries: Any = getattr(image, "mpinfo", {}).get(0xB002, [])
+        kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries[1:]]
+        pages -= sum("Thumbnail" in kind for kind in kinds)
+    return max(1, pages)
+
+
+def _metadata(image: Image.Image) -> Metadata:
+    """What Pillow found, whatever the format."""
+    info = image.info
+    exif, xmp_packet, dpi = info.get("exif"), info.get("xmp"), info.get("dpi")
+    comment = info.get("comment") if image.format == "GIF" else None
+    exif = exif.removeprefix(jpeg.EXIF_PREFIX) if isinstance(exif, bytes) else None
+    found = Metadata(
+        icc=info.get("icc_profile") or None,
+        exif=exif or None,
+        xmp=xmp_packet.rstrip(b"\0") or None if isinstance(xmp_packet, bytes) else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,
+        text=((b"GIF", comment),) if isinstance(comment, bytes) else (),
+    )
+    return replace(found, dpi=found.dpi or found.dpi_of_exif)
+
+
+def _jpeg(source: Source, image: Image.Image, data: bytes) -> Source:
+    bits = jpeg.precision(data)
+    if bits is not None and bits > 8:
+        raise InputError(
+            f"{source.name} is a JPEG of {bits} bits, which is not supported; convert it to PNG first"
+        )
+    notices = []
+    metadata = source.metadata
+    if metadata.xmp is not None and xmp.has_gain_map(metadata.xmp):
+        notices.append(GAIN_MAP)
+        metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
+    elif source.pages > 1:
+        notices.append(further_pages(source.pages))
+    if jpeg.holds_extended_xmp(data):
+        message = "the part of its XMP that stands in further segments is not kept"
+        notices.append(Notice(code="xmp-extended-dropped", message=message))
+    resources = image.info.get("photoshop")
+    iptc = resources.get(0x0404) if isinstance(resources, dict) else None
+    dpi = metadata.dpi
+    if not image.info.get("jfif_unit"):  # without it Pillow's value is EXIF's, or invented
+        dpi = metadata.dpi_of_exif
+    metadata = replace(metadata, iptc=iptc or None, dpi=dpi, text=jpeg.comments(data))
+    return replace(source, metadata=metadata, notices=tuple(notices))
+
+
+def _avif(source: Source, data: bytes) -> Source:
+    facts = avif_facts(data)
+    channels = source.channels
+    if facts.monochrome:
+        channels = 1 if channels in (1, 3) else 2
+    return replace(
+        source,
+        channels=channels,
+        bits=facts.bits,
+        maximum=(1 << facts.bits) - 1,
+        lossless=facts.lossless,
+        metadata=replace(source.metadata, cicp=facts.cicp),
+        notices=(GAIN_MAP,) if facts.gain_map else (),
+    )
+
+
+def _jp2(source: Source, facts: Jp2Facts) -> Source:
+    return replace(
+        source,
+        bits=facts.bits,
+        maximum=(1 << facts.bits) - 1,
+        metadata=facts.metadata,
+    )
+
+
+def _tiff(source: Source, image: Any, data: bytes) -> Source:
+    from xlsr_cli.media.tiff import tiff_facts, tiff_metadata
+
+    facts = tiff_facts(image)
+    if facts.camera_raw:
+        raise InputError(f"{source.name} is {_REFUSED['raw']}; convert it to PNG or TIFF first")
+    metadata, notices = tiff_metadata(image, data)
+    pages = _full_pages(image) if source.pages > 1 else 1
+    if pages > 1:
+        notices.append(further_pages(pages))
+    converted = source.mode in ("CMYK", "LAB")
+    return replace(
+        source,
+        channels=3 if converted else facts.channels if facts.bits > 8 else source.channels,
+        bits=8 if converted else min(16, max(8, facts.bits)),
+        pages=pages,
+        orientation=facts.orientation or (xmp.orientation(metadata.xmp) if metadata.xmp else 1),
+        metadata=metadata,
+        notices=tuple(notices),
+        tiff=facts,
+    )
+
+
+#: Pages of a TIFF that are looked at to tell previews from pictures.
+_MOST_PAGES = 200
+
+
+def _full_pages(image: Any) -> int:
+    """Pages that are pictures of their own: NewSubfileType tells previews and masks."""
+    pages = 0
+    for number in range(min(image.n_frames, _MOST_PAGES)):
+        image.seek(number)
+        pages += not int(image.tag_v2.get(254, 0)) & 0b101
+    image.seek(0)
+    return max(1, pages)
+
+
+GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
+
+
+def further_pages(pages: int) -> Notice:
+    """The notice that only the first of several pictures in a file is taken."""
+    return Notice(code="pages-dropped", message=f"it holds {pages} pictures and only the first is taken")

@@ -1,0 +1,295 @@
+"""TIFF: what its directory says, its samples as they stand, and writing one with all of its metadata.
+
+Tags: TIFF 6.0; ICC.1:2022, annex B.3; XMP specification part 3, section 1.1.4; EXIF 2.32, section 4.6.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from xlsr_cli.media.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, ExifBlock, Field, packed, pointer
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.TiffImagePlugin import TiffImageFile
+
+    from xlsr_cli.media.samples import Pixels
+
+
+#: PhotometricInterpretation.
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR, CIELAB, CFA = 0, 1, 2, 3, 5, 6, 8, 32803
+LINEAR_RAW = 34892
+
+#: SampleFormat.
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+
+#: ExtraSamples.
+UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
+
+_ORIENTATION, _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS = 274, 700, 33723, 34675, 50706, 37724
+_GEO = {33550, 33922, 34264, 34735}
+
+#: Fields of the first directory that describe the picture and not how its bytes are laid out: name of the
+#: document, description, make, model, orientation, resolution, software, date, artist, computer,
+#: copyright, rating, Windows' title, comment, author, keywords and subject.
+_DESCRIPTIVE = {
+    0x010D, 0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298,
+    0x4746, 0x4749, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,
+}  # fmt: skip
+
+#: Of those, the ones that are written from elsewhere.
+_OWN = {0x0112, 0x011A, 0x011B, 0x0128}
+
+#: Rows are compressed in strips of about this size; more compresses hardly better.
+_STRIP_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class TiffFacts:
+    """What the directory of the first page says about its samples."""
+
+    bits: int
+    samples: int
+    photometric: int
+    format: int
+    extra: tuple[int, ...] | None
+    camera_raw: bool
+    orientation: int | None
+    gray_palette: bool
+
+    @property
+    def channels(self) -> int:
+        """Of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
+        if self.photometric == PALETTE:
+            return (1 if self.gray_palette else 3) + self.alpha
+        gray = self.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
+        return (1 if gray else 3) + self.alpha
+
+    @property
+    def colors(self) -> int:
+        """Samples of a pixel that are colours."""
+        return {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, PALETTE: 1, SEPARATED: 4}.get(self.photometric, 3)
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the first sample behind the colours is alpha; unnamed it is, as OpenCV writes them."""
+        if self.samples <= self.colors or self.photometric in (SEPARATED, CIELAB):
+            return False
+        return not self.extra or self.extra[0] != UNSPECIFIED
+
+    @property
+    def premultiplied(self) -> bool:
+        """Whether the colours were multiplied by alpha."""
+        return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == ASSOCIATED
+
+
+def tiff_facts(image: TiffImageFile) -> TiffFacts:
+    """Read the tags of the first page from Pillow's open image."""
+    tags = image.tag_v2
+    bits = tags.get(258, (1,))
+    extra = tags.get(338)
+    return TiffFacts(
+        bits=int(max(bits) if isinstance(bits, tuple) else bits),
+        samples=int(tags.get(277, 1)),
+        photometric=int(tags.get(262, MIN_IS_BLACK)),
+        format=int(_first(tags.get(339, UNSIGNED))),
+        extra=None if extra is None else tuple(int(value) for value in _tuple(extra)),
+        camera_raw=_DNG_VERSION in tags or int(tags.get(262, MIN_IS_BLACK)) in (CFA, LINEAR_RAW),
+        orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
+        gray_palette=_gray_palette(tags.get(320)),
+    )
+
+
+def tiff_metadata(image: TiffImageFile, data: bytes) -> tuple[Metadata, list[Notice]]:
+    """What the directory holds beside the pixels, EXIF put together as other formats have it."""
+    tags = image.tag_v2
+    notices = []
+    if _GEO & set(tags):
+        notices.append(Notice(code="geo-dropped", message="its place on the map (GeoTIFF) no longer fits"))
+    if _LAYERS in tags:
+        notices.append(Notice(code="layers-dropped", message="its layers are not kept, only their sum"))
+    dpi = image.info.get("dpi")
+    exif = _exif(data)
+    if exif is None and (EXIF_IFD in tags or GPS_IFD in tags):
+        notices.append(Notice(code="exif-dropped", message="its EXIF cannot be read"))
+    return (
+        Metadata(
+            icc=_bytes(tags.get(_ICC)),
+            exif=exif,
+            xmp=_stripped(_bytes(tags.get(_XMP))),
+            iptc=_bytes(tags.get(_IPTC)),
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,
+        ),
+        notices,
+    )
+
+
+def tiff_samples(data: bytes, facts: TiffFacts) -> NDArray[Any] | None:
+    """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
+
+    Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile raises.
+    """
+    import numpy as np
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        try:
+            samples: NDArray[Any] = page.asarray(maxworkers=1)
+        except (ValueError, ImportError) as error:
+            if "imagecodecs" in str(error) or isinstance(error, ImportError):
+                return None
+            raise
+        if page.planarconfig == 2 and samples.ndim == 3:
+            samples = np.moveaxis(samples, 0, -1)
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    return samples if samples.ndim == (2 if facts.samples == 1 else 3) else None
+
+
+def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]]:
+    """A TIFF of ``pixels`` (H, W), (H, W, 2), BGR or BGRA, losslessly compressed, with ``metadata``."""
+    import tifffile
+
+    size = Size(width=pixels.shape[1], height=pixels.shape[0])
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    block = None if metadata.exif is None else ExifBlock(metadata.exif)
+    order: Literal["<", ">"] = "<" if block is None else block.order
+    extra: list[tuple[int, int, int, bytes, bool]] = []
+    if metadata.xmp is not None:
+        extra.append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
+    if metadata.iptc is not None:
+        extra.append((_IPTC, 7, len(metadata.iptc), metadata.iptc, True))
+    target = io.BytesIO()
+    rows = _rows_per_strip(pixels)
+    with tifffile.TiffWriter(target, byteorder=order, bigtiff=_needs_bigtiff(pixels)) as writer:
+        writer.write(
+            _strips(pixels, rows, order),
+            shape=pixels.shape,
+            dtype=pixels.dtype,
+            photometric="rgb" if channels >= 3 else "minisblack",
+            planarconfig=None if channels == 1 else "contig",
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            compression="zlib",
+            predictor=2,
+            rowsperstrip=rows,
+            iccprofile=metadata.icc,
+            resolution=metadata.dpi,
+            resolutionunit="INCH" if metadata.dpi else None,
+            software=False,
+            metadata=None,
+            extratags=extra,
+        )
+    if block is None:
+        return target.getvalue(), []
+    if _needs_bigtiff(pixels):
+        message = f"a TIFF of {size} pixels is too large to hold EXIF"
+        return target.getvalue(), [Notice(code="exif-dropped", message=message)]
+    return _with_exif(target, block), []
+
+
+def _linked(block: ExifBlock) -> dict[int, list[Field]]:
+    """The directories that the first one leads to, by the tag that does."""
+    found = {tag: block.fields(tag) for tag in (EXIF_IFD, GPS_IFD)}
+    return {tag: fields for tag, fields in found.items() if fields}
+
+
+def _with_exif(target: io.BytesIO, block: ExifBlock) -> bytes:
+    """Append EXIF's directories, and a first directory that has all of the old one and leads to them.
+
+    tifffile writes no such pointers; the old directory stays behind, unused, in a few hundred bytes.
+    """
+    order = block.order
+    fields = ExifBlock(target.getvalue()).fields()
+    written = {field.tag for field in fields}
+    fields += [f for f in block.fields() if f.tag in _DESCRIPTIVE - _OWN and f.tag not in written]
+    for tag, inner in _linked(block).items():
+        at = _at_even_end(target)
+        target.write(packed([field for field in inner if field.tag != INTEROP_IFD], order, at))
+        fields.append(pointer(tag, at, order))
+    at = _at_even_end(target)
+    target.write(packed(fields, order, at))
+    target.seek(4)
+    target.write(struct.pack(order + "I", at))
+    return target.getvalue()
+
+
+def _at_even_end(target: io.BytesIO) -> int:
+    """Go to the end, which directories want to be an even offset, and return it."""
+    at = target.seek(0, io.SEEK_END)
+    return at + target.write(b"\0") if at % 2 else at
+
+
+def _exif(data: bytes) -> bytes | None:
+    """An EXIF block with the descriptive fields of a TIFF and the directories that it leads to."""
+    source = ExifBlock(data)
+    order = source.order
+    fields = [field for field in source.fields() if field.tag in _DESCRIPTIVE]
+    linked = _linked(source)
+    if not linked and not {field.tag for field in fields} - _OWN:
+        return None
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    pointers = [pointer(tag, 0, order) for tag in linked]
+    at = 8 + len(packed(fields + pointers, order, 8))
+    behind = b""
+    for index, (tag, inner) in enumerate(linked.items()):
+        pointers[index] = pointer(tag, at + len(behind), order)
+        behind += packed([field for field in inner if field.tag != INTEROP_IFD], order, at + len(behind))
+    return head + packed(fields + pointers, order, 8) + behind
+
+
+def _strips(pixels: Pixels, rows: int, order: Literal["<", ">"]) -> Iterator[bytes]:
+    """Compressed strips in RGB order, each sample less the one to its left: strip by strip, so that no
+    second picture is needed for turning the channels round."""
+    import numpy as np
+
+    channels = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 and pixels.shape[2] >= 3 else slice(None)
+    for top in range(0, pixels.shape[0], rows):
+        strip = pixels[top : top + rows]
+        strip = strip[:, :, channels] if pixels.ndim == 3 else strip
+        differences = np.array(strip)
+        differences[:, 1:] -= strip[:, :-1]
+        yield zlib.compress(differences.astype(differences.dtype.newbyteorder(order)).tobytes(), 3)
+
+
+def _rows_per_strip(pixels: Pixels) -> int:
+    return max(1, min(int(pixels.shape[0]), _STRIP_BYTES // max(1, int(pixels[0].nbytes))))
+
+
+def _needs_bigtiff(pixels: Pixels) -> bool:
+    """Offsets of a plain TIFF reach 4 GiB; compressed pixels can be slightly longer than plain ones."""
+    return int(pixels.nbytes) > (1 << 32) - (1 << 26)
+
+
+def _gray_palette(colormap: Any) -> bool:
+    values = _tuple(colormap or ())
+    third = len(values) // 3
+    return third > 0 and values[:third] == values[third : 2 * third] == values[2 * third :]
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _first(value: Any) -> Any:
+    return _tuple(value)[0]
+
+
+def _bytes(value: Any) -> bytes | None:
+    """A tag's content; some writers give it the type of numbers."""
+    value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    if isinstance(value, tuple) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        value = bytes(value)
+    return value if isinstance(value, bytes) and value else None
+
+
+def _stripped(packet: bytes | None) -> bytes | None:
+    return packet.rstrip(b"\0") if packet else None

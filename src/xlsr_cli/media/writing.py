@@ -1,0 +1,270 @@
+"""Encode a picture: OpenCV for the pixels, what it cannot carry put around them, notices for the rest."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import OutputError
+from xlsr_cli.media import boxes, jpeg, png
+from xlsr_cli.media.exif import ExifBlock, exif_with_dpi
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.samples import as_color, over_white, reduced
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import PictureFormat
+
+if TYPE_CHECKING:
+    from xlsr_cli.media.samples import Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a format has room for; ``bits`` per sample, ``text`` the wrapping of comments that it takes."""
+
+    shown: str
+    bits: int = 8
+    alpha: bool = True
+    gray: bool = True
+    gray_alpha: bool = False
+    icc: bool = True
+    cicp: bool = False
+    exif: bool = True
+    xmp: bool = True
+    iptc: bool = False
+    dpi: bool = True
+    text: bytes | None = None
+
+
+ROOM: dict[PictureFormat, Room] = {
+    "png": Room(shown="PNG", bits=16, gray_alpha=True, cicp=True, text=b"PNG"),
+    "jpeg": Room(shown="JPEG", alpha=False, iptc=True, text=b"COM"),
+    "webp": Room(shown="WebP", gray=False),
+    "avif": Room(shown="AVIF", bits=12, cicp=True),
+    "tiff": Room(shown="TIFF", bits=16, gray_alpha=True, iptc=True),
+    "jp2": Room(shown="JPEG 2000", bits=16),
+    "bmp": Room(shown="BMP", icc=False, exif=False, xmp=False),
+    "pnm": Room(shown="PNM", bits=16, alpha=False, icc=False, exif=False, xmp=False, dpi=False),
+}
+
+#: Visually lossless for the lossy formats: enlarging magnifies what a codec did.
+DEFAULT_QUALITY = 95
+
+#: From this quality on JPEG keeps colours at full resolution, as ImageMagick does.
+_FULL_COLOR_QUALITY = 90
+
+
+def write_pixels(
+    pixels: Pixels,
+    metadata: Metadata,
+    format: PictureFormat,
+    *,
+    bits: int,
+    quality: int | None,
+    lossless: bool,
+) -> tuple[bytes, list[Notice]]:
+    """Encode; ``bits`` are those that the source had. Raises :class:`OutputError` when an encoder fails."""
+    notices: list[Notice] = []
+    pixels = _fitted(pixels, ROOM[format], bits, notices)
+    metadata = _kept(metadata, format, pixels, notices)
+    if format == "tiff":
+        from xlsr_cli.media.tiff import encode_tiff
+
+        data, further = encode_tiff(pixels, metadata)
+        return data, notices + further
+    if format == "png":
+        return png.with_metadata(_png(pixels), metadata), notices
+    if format == "jpeg":
+        data, further = jpeg.with_metadata(_jpeg(pixels, quality), metadata)
+        return data, notices + further
+    if format == "webp":
+        return _webp(pixels, metadata, quality, lossless), notices
+    if format == "avif":
+        return _avif(pixels, metadata, quality, lossless), notices
+    if format == "jp2":
+        return boxes.jp2_with_metadata(_jp2(pixels, quality, lossless), metadata), notices
+    if format == "bmp":
+        return _bmp(pixels, metadata.dpi), notices
+    return _imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, []), notices
+
+
+def _fitted(pixels: Pixels, room: Room, bits: int, notices: list[Notice]) -> Pixels:
+    """The pixels with the channels and the depth that the format has room for."""
+    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
+    if has_alpha and not room.alpha:
+        pixels = over_white(pixels)
+        message = f"{room.shown} has no transparency: the picture was laid over white"
+        notices.append(Notice(code="alpha-dropped", message=message))
+    is_gray = pixels.ndim == 2 or pixels.shape[2] == 2
+    if is_gray and not (room.gray_alpha if pixels.ndim == 3 else room.gray):
+        pixels = as_color(pixels)
+        message = f"{room.shown} stores {'gray with transparency' if has_alpha else 'gray'} as colour"
+        notices.append(Notice(code="gray-expanded", message=message, loss=False))
+    if pixels.dtype.itemsize == 2 and room.bits < 16:
+        if bits > room.bits:
+            message = f"{room.shown} holds {room.bits} of its {bits} bits per sample"
+            notices.append(Notice(code="depth-reduced", message=message))
+        pixels = reduced(pixels, room.bits)
+    return pixels
+
+
+def _kept(metadata: Metadata, format: PictureFormat, pixels: Pixels, notices: list[Notice]) -> Metadata:
+    """What of ``metadata`` the format has room for; a notice for everything else."""
+    room = ROOM[format]
+
+    def drop(code: str, what: str) -> None:
+        notices.append(Notice(code=f"{code}-dropped", message=f"{room.shown} has no place for {what}"))
+
+    if metadata.icc is not None and not room.icc:
+        drop("icc", "its colour profile, and its colours may look different")
+        metadata = replace(metadata, icc=None)
+    elif metadata.icc is not None and metadata.icc[16:20] == b"GRAY" and _in_color(pixels):
+        drop("icc", "its colour profile, which is for gray, and its tones may look different")
+        metadata = replace(metadata, icc=None)
+    if metadata.cicp is not None and not room.cicp:
+        if not _is_srgb(metadata.cicp) and metadata.icc is None:
+            drop("cicp", "its kind of colours (CICP), and they may look different")
+        metadata = replace(metadata, cicp=None)
+    if metadata.color_chunks and format != "png":
+        if metadata.icc is None and not _is_srgb_gamma(metadata.color_chunks):
+            drop("gamma", "its gamma, and its tones may look different")
+        metadata = replace(metadata, color_chunks=())
+    if metadata.exif is not None and not room.exif:
+        drop("exif", "its EXIF")
+        metadata = replace(metadata, exif=None)
+    if metadata.xmp is not None and not room.xmp:
+        drop("xmp", "its XMP")
+        metadata = replace(metadata, xmp=None)
+    if metadata.iptc is not None and not room.iptc:
+        drop("iptc", "its IPTC caption")
+        metadata = replace(metadata, iptc=None)
+    if metadata.dpi is not None and not room.dpi:
+        drop("dpi", "its resolution")
+        metadata = replace(metadata, dpi=None)
+    if metadata.text and _wrapping(metadata.text) != room.text:
+        drop("text", "its comments")
+        metadata = replace(metadata, text=())
+    return metadata
+
+
+def _in_color(pixels: Pixels) -> bool:
+    return pixels.ndim == 3 and pixels.shape[2] >= 3
+
+
+def _is_srgb(cicp: tuple[int, int, int, int]) -> bool:
+    """Primaries and transfer of sRGB, or of video so near to it that programs take it for that."""
+    return cicp[0] in (1, 2) and cicp[1] in (1, 2, 6, 13)
+
+
+def _is_srgb_gamma(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether PNG's own chunks say sRGB, or the gamma of 1/2.2 that stands for it."""
+    found = dict(chunks)
+    gamma = found.get(b"gAMA", b"")
+    return b"sRGB" in found or len(gamma) != 4 or abs(struct.unpack(">I", gamma)[0] - 45455) < 500
+
+
+def _wrapping(text: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"PNG" if text[0][0] in (b"tEXt", b"zTXt", b"iTXt") else text[0][0]
+
+
+def _png(pixels: Pixels) -> bytes:
+    import cv2
+
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        return png.encode_gray_alpha(pixels)
+    return _imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+
+
+def _jpeg(pixels: Pixels, quality: int | None) -> bytes:
+    import cv2
+
+    quality = quality or DEFAULT_QUALITY
+    sampling = (
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        if quality >= _FULL_COLOR_QUALITY
+        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    )
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    return _imencode(".jpg", pixels, parameters)
+
+
+def _webp(pixels: Pixels, metadata: Metadata, quality: int | None, lossless: bool) -> bytes:
+    import cv2
+
+    if lossless:
+        # The mode that keeps the colours under transparent pixels as well.
+        parameters = [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
+    else:
+        parameters = [cv2.IMWRITE_WEBP_QUALITY, quality or DEFAULT_QUALITY]
+    return _imencode(".webp", pixels, parameters, _with_dpi_in_exif(metadata))
+
+
+def _avif(pixels: Pixels, metadata: Metadata, quality: int | None, lossless: bool) -> bytes:
+    import cv2
+
+    # At quality 100 OpenCV leaves the pixels as RGB, and they come back bit for bit.
+    parameters = [cv2.IMWRITE_AVIF_QUALITY, 100 if lossless else quality or DEFAULT_QUALITY]
+    parameters += [cv2.IMWRITE_AVIF_DEPTH, 8 if pixels.dtype.itemsize == 1 else 12]
+    encoded = _imencode(".avif", pixels, parameters, _with_dpi_in_exif(metadata))
+    return encoded if metadata.cicp is None else boxes.with_cicp(encoded, *metadata.cicp[:2])
+
+
+def _jp2(pixels: Pixels, quality: int | None, lossless: bool) -> bytes:
+    import cv2
+
+    rate = 1000
+    if quality is not None and quality < 100 and not lossless:
+        # Quality becomes a ratio of compression: 95 gives 8:1, 90 gives 19:1, 75 gives 57:1.
+        rate = max(1, round(1000 / (1 + (100 - quality) ** 1.25)))
+    return _imencode(".jp2", pixels, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, rate])
+
+
+def _bmp(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:
+    encoded = bytearray(_imencode(".bmp", pixels, []))
+    if dpi is not None:
+        # biXPelsPerMeter and biYPelsPerMeter of the information header, at the same place in all versions.
+        struct.pack_into("<ii", encoded, 38, *(min(0x7FFFFFFF, round(value / 0.0254)) for value in dpi))
+    return bytes(encoded)
+
+
+def _with_dpi_in_exif(metadata: Metadata) -> Metadata:
+    """For formats that tell the resolution in EXIF alone."""
+    if metadata.dpi is None:
+        return metadata
+    exif = ExifBlock(metadata.exif).with_dpi(metadata.dpi) if metadata.exif else exif_with_dpi(metadata.dpi)
+    return replace(metadata, exif=exif or metadata.exif)
+
+
+def _imencode(
+    extension: str, pixels: Pixels, parameters: list[int], metadata: Metadata | None = None
+) -> bytes:
+    import cv2
+    import numpy as np
+
+    kinds: list[int] = []
+    contents: list[Any] = []
+    if metadata is not None:
+        for kind, content in (
+            (cv2.IMAGE_METADATA_EXIF, metadata.exif),
+            (cv2.IMAGE_METADATA_XMP, metadata.xmp),
+            (cv2.IMAGE_METADATA_ICCP, metadata.icc),
+        ):
+            if content is not None:
+                kinds.append(kind)
+                contents.append(np.frombuffer(content, np.uint8))
+    failure = None
+    encoded: Any = None
+    with native_messages() as messages:
+        try:
+            done, encoded = cv2.imencodeWithMetadata(extension, pixels, kinds, contents, parameters)
+        except cv2.error as error:
+            if "nsufficient memory" in str(error):
+                raise MemoryError from error
+            done, failure = False, error
+    if not done:
+        reason = messages[-1] if messages else "the encoder gave no reason"
+        raise OutputError(
+            f"the picture cannot be encoded as {extension[1:].upper()} ({reason}); choose another --format"
+        ) from failure
+    return bytes(encoded)
