@@ -1,0 +1,261 @@
+"""Prove that this installation works on this machine, or say what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from xlsr_cli.errors import ExitCode, ModelError, XlsrError
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.models import ModelSpec
+    from xlsr_cli.machine import Machine
+
+#: Changes with every change of the JSON that could break a reader; described in ``docs/doctor.schema.json``.
+FORMAT = "xlsr-doctor/1"
+
+Subject = Literal["library", "machine", "model", "provider", "pixels", "picture", "video"]
+Status = Literal["ok", "warning", "problem"]
+
+#: Modules and the distributions that bring them. They are imported by name, to hear why one cannot be.
+_LIBRARIES = {
+    "numpy": "numpy", "cv2": "opencv-python-headless", "onnxruntime": "onnxruntime", "PIL": "pillow",
+    "tifffile": "tifffile", "av": "av",
+}  # fmt: skip
+#: Without these, nothing more can be looked at; the others only read and write files.
+_ENGINE_LIBRARIES = {"numpy", "opencv-python-headless", "onnxruntime"}
+#: All of them bring a module ``cv2`` and overwrite each other's files.
+_OPENCVS = (
+    "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
+)  # fmt: skip
+#: Providers that are no device of this machine: Azure's sends pictures to a server that must be named.
+_REMOTE = ("AzureExecutionProvider",)
+_CPU = "CPUExecutionProvider"
+#: Below, even small pictures may not fit, in bytes.
+_LITTLE_MEMORY = 512 << 20
+
+_REINSTALL = "reinstall it: pip install --force-reinstall xlsr-cli"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. ``message`` says what was found, ``remedy`` what to do about it."""
+
+    subject: Subject
+    name: str
+    status: Status
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Everything that was found; ``machine`` is None where libraries are too broken to look."""
+
+    machine: Machine | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What is wrong."""
+        return tuple(finding for finding in self.findings if finding.status == "problem")
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0; 5 when a model is wrong; 6 when anything else is."""
+        if any(finding.subject == "model" for finding in self.problems):
+            return ExitCode.MODEL
+        return ExitCode.RESOURCE if self.problems else ExitCode.OK
+
+    def data(self) -> dict[str, Any]:
+        """For JSON, as ``docs/doctor.schema.json`` describes it."""
+        return {
+            "format": FORMAT,
+            "exit_code": int(self.exit_code),
+            "machine": None if self.machine is None else asdict(self.machine),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def examine() -> Diagnosis:
+    """Look at libraries, machine, models with every provider, and codecs; takes a few seconds.
+
+    Everything that fails becomes a finding; nothing is raised.
+    """
+    libraries = tuple(_libraries())
+    broken = {finding.name for finding in libraries if finding.status == "problem"}
+    if broken & _ENGINE_LIBRARIES:
+        return Diagnosis(machine=None, findings=libraries)
+    from xlsr_cli.machine import this_machine
+
+    machine = this_machine()
+    findings = [*libraries, *_machine(machine), *_pixels(), *_models_everywhere(machine)]
+    if not broken:
+        findings += _codecs()
+    return Diagnosis(machine=machine, findings=tuple(findings))
+
+
+def _libraries() -> Iterator[Finding]:
+    for module, distribution in _LIBRARIES.items():
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError) as error:
+            yield Finding(
+                subject="library",
+                name=distribution,
+                status="problem",
+                message=f"cannot be imported: {error}",
+                remedy=f"reinstall it: pip install --force-reinstall {distribution}",
+            )
+        else:
+            yield Finding(subject="library", name=distribution, status="ok", message=_version(distribution))
+    several = [name for name in _OPENCVS if _version(name)]
+    if len(several) > 1:
+        yield Finding(
+            subject="library",
+            name="opencv",
+            status="warning",
+            message=f"{' and '.join(several)} are both installed and overwrite each other's files",
+            remedy=f"pip uninstall {' '.join(several)}, then pip install opencv-python-headless",
+        )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _machine(machine: Machine) -> Iterator[Finding]:
+    cpu, cores, memory = machine.cpu, machine.cores, machine.memory
+    slow = "; int8 models run, with the same pixels, but slower than with a dot product for bytes (VNNI)"
+    yield Finding(
+        subject="machine",
+        name="cpu",
+        status="ok",
+        message=f"{cpu.model} ({cpu.architecture}), {cpu.kernel}{'' if cpu.has_dot_product else slow}",
+    )
+    yield Finding(
+        subject="machine",
+        name="cores",
+        status="ok",
+        message=f"{cores.usable} usable of {cores.logical}"
+        + (f" (affinity mask: {cores.affinity})" if cores.affinity < cores.logical else "")
+        + (" (limited by the control group)" if cores.usable < cores.affinity else ""),
+    )
+    free = [size for size in (memory.available, memory.limit) if size is not None]
+    little = bool(free) and min(free) < _LITTLE_MEMORY
+    yield Finding(
+        subject="machine",
+        name="memory",
+        status="warning" if little else "ok",
+        message=", ".join(_memory_words(memory.total, memory.available, memory.limit)) or "unknown",
+        remedy="close other programs, or give --max-memory" if little else "",
+    )
+
+
+def _memory_words(total: int | None, available: int | None, limit: int | None) -> Iterator[str]:
+    for size, words in ((total, "in all"), (available, "available"), (limit, "allowed by the control group")):
+        if size is not None:
+            yield f"{size / (1 << 30):.1f} GiB {words}"
+
+
+def _pixels() -> Iterator[Finding]:
+    from xlsr_cli.engine.golden_colour import answers_colour_golden
+
+    right = answers_colour_golden()
+    yield Finding(
+        subject="pixels",
+        name="colour and resizing",
+        status="ok" if right else "problem",
+        message="golden hash" if right else "integer arithmetic gives other bytes than it must",
+        remedy="" if right else "reinstall numpy and opencv-python-headless; please report this",
+    )
+
+
+def _models_everywhere(machine: Machine) -> Iterator[Finding]:
+    from xlsr_cli.engine.models import bundled_models
+
+    try:
+        models = bundled_models()
+    except ModelError as error:
+        yield Finding(
+            subject="model", name="manifest", status="problem", message=str(error), remedy=_REINSTALL
+        )
+        return
+    damaged = set()
+    for finding in _models_on_cpu(models):
+        if finding.status == "problem":
+            damaged.add(finding.name)
+        yield finding
+    whole = tuple(spec for spec in models if spec.name not in damaged)
+    for provider in machine.providers:
+        if provider not in (_CPU, *_REMOTE):
+            yield _models_on_provider(whole, provider)
+
+
+def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
+    from xlsr_cli.engine.golden import FLOAT_TOLERANCE, answers_golden
+    from xlsr_cli.engine.session import Session
+
+    for spec in models:
+        status: Status = "ok"
+        remedy = ""
+        message = "golden hash" if spec.precision == "int8" else f"golden values within {FLOAT_TOLERANCE:g}"
+        try:
+            if not answers_golden(Session.bundled(spec)):
+                status, message = "problem", f"the answer is not the one it must be ({message})"
+                remedy = "install the newest onnxruntime; please report this with 'xlsr doctor --json'"
+        except XlsrError as error:
+            status, message, remedy = "problem", str(error), _REINSTALL
+        yield Finding(subject="model", name=spec.name, status=status, message=message, remedy=remedy)
+
+
+def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding:
+    """All ``models``, which the CPU answers rightly, on another provider: what fails is the provider's."""
+    from xlsr_cli.engine.golden import answers_golden
+    from xlsr_cli.engine.session import Session
+
+    wrong = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # onnxruntime's own words about it; ours follow
+            for spec in models:
+                if not answers_golden(Session.bundled(spec, provider=provider)):
+                    wrong.append(spec.name)
+        failure = f"wrong pixels from {', '.join(wrong)}" if wrong else ""
+    except XlsrError as error:
+        failure = str(error)
+    return Finding(
+        subject="provider",
+        name=provider,
+        status="problem" if failure else "ok",
+        message=failure or f"{len(models)} models give what they must",
+        remedy="leave out --provider: the CPU works; or repair the provider's driver" if failure else "",
+    )
+
+
+def _codecs() -> Iterator[Finding]:
+    from xlsr_cli.media import capabilities
+
+    failures: list[tuple[Subject, str, str | None, str]] = [
+        ("picture", name, failure, "pip install --force-reinstall opencv-python-headless pillow tifffile")
+        for name, failure in capabilities.picture_failures().items()
+    ]
+    failures += [
+        ("video", name, failure, "pip install --force-reinstall --only-binary av av")
+        for name, failure in capabilities.video_failures().items()
+    ]
+    for subject, name, failure, remedy in failures:
+        yield Finding(
+            subject=subject,
+            name=name,
+            status="ok" if failure is None else "problem",
+            message=failure or ("written and read" if subject == "picture" else "written"),
+            remedy=f"reinstall its library: {remedy}" if failure else "",
+        )

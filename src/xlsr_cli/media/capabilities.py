@@ -1,0 +1,74 @@
+"""What this installation can really read and write, found by doing it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import get_args
+
+import av
+import av.error
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+
+from xlsr_cli.errors import XlsrError
+from xlsr_cli.media.codecs import CODECS
+from xlsr_cli.media.image import Picture, decode, encode
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.options import PICTURE_FORMATS, PictureFormat, VideoCodec
+
+_SIDE = 64
+#: Encoders hold frames back to look ahead; none keeps more than this.
+_FRAMES = 3
+
+
+def picture_failures() -> dict[PictureFormat, str | None]:
+    """For each format that is written: None, or why a tiny picture did not come back from it."""
+    return {format: _picture_failure(format) for format in PICTURE_FORMATS}
+
+
+def _picture_failure(format: PictureFormat) -> str | None:
+    ramp = np.arange(_SIDE, dtype=np.uint8) * 3
+    pixels = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (_SIDE, _SIDE, 3)))
+    try:
+        content, _ = encode(Picture(pixels=pixels, metadata=Metadata(), format="png"), format)
+        picture, _ = decode(content, f"a {format} picture", max_pixels=_SIDE * _SIDE)
+    except (XlsrError, ImportError) as error:
+        return str(error)
+    if picture.pixels.shape != pixels.shape:
+        return f"a picture of {pixels.shape} came back as {picture.pixels.shape}"
+    return None
+
+
+def video_failures() -> dict[VideoCodec, str | None]:
+    """For each codec that is written: None, or why its encoder did not take a few small frames."""
+    return {name: _video_failure(CODECS[name].encoder) for name in get_args(VideoCodec)}
+
+
+def _video_failure(encoder: str) -> str | None:
+    try:
+        with native_messages():  # x265 and SVT-AV1 introduce themselves at length
+            written = _encoded_bytes(encoder)
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        return f"{encoder}: {error}"
+    return None if written else f"{encoder} wrote nothing"
+
+
+def _encoded_bytes(encoder: str) -> int:
+    context = av.CodecContext.create(encoder, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width = context.height = _SIDE
+    context.pix_fmt = "yuv420p"
+    context.time_base = Fraction(1, 25)
+    packets = []
+    for number in range(_FRAMES):
+        frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
+        frame.pts = number
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    return sum(packet.size for packet in packets)
+
+
+def ffmpeg_version() -> str:
+    """The version of the FFmpeg libraries inside of PyAV."""
+    return str(av.ffmpeg_version_info)

@@ -1,0 +1,229 @@
+"""The doctor finds what is broken, and says so with the right exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import jsonschema
+import onnxruntime
+import pytest
+
+from xlsr_cli import doctor
+from xlsr_cli.engine import golden, models, resample
+from xlsr_cli.errors import ExitCode
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "doctor.schema.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the bundled models that a test may damage."""
+    folder = tmp_path / "models"
+    shutil.copytree(models.models_folder(), folder)
+    monkeypatch.setattr(models, "models_folder", lambda: folder)
+    models.bundled_models.cache_clear()
+    yield folder
+    models.bundled_models.cache_clear()
+
+
+def checked(diagnosis: doctor.Diagnosis) -> doctor.Diagnosis:
+    """The same, its JSON compared with the documented schema."""
+    data = json.loads(json.dumps(diagnosis.data()))
+    jsonschema.Draft202012Validator(SCHEMA).validate(data)
+    assert data["exit_code"] == diagnosis.exit_code
+    return diagnosis
+
+
+def only_problem(diagnosis: doctor.Diagnosis) -> doctor.Finding:
+    (problem,) = checked(diagnosis).problems
+    assert problem.message
+    assert problem.remedy
+    return problem
+
+
+def test_a_healthy_machine() -> None:
+    diagnosis = checked(doctor.examine())
+    assert not diagnosis.problems
+    assert diagnosis.exit_code == ExitCode.OK
+    names = {finding.name for finding in diagnosis.findings if finding.subject == "model"}
+    assert names == {spec.name for spec in models.bundled_models()}
+    assert {"png", "avif", "h264", "ffv1"} <= {finding.name for finding in diagnosis.findings}
+
+
+@pytest.mark.parametrize("place", [0, 0.5, 0.999])
+def test_one_flipped_bit_in_a_model_is_found(own_models: Path, place: float) -> None:
+    path = own_models / "xlsr_x3_rgb_int8.onnx"
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0x10
+    path.write_bytes(content)
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("model", "xlsr_x3_rgb_int8")
+    assert "damaged" in problem.message
+    assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_a_missing_model_is_found(own_models: Path) -> None:
+    (own_models / "xlsr_x2_luma_fp32.onnx").unlink()
+    diagnosis = doctor.examine()
+    assert only_problem(diagnosis).name == "xlsr_x2_luma_fp32"
+    assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_a_damaged_manifest_is_found(own_models: Path) -> None:
+    (own_models / "manifest.toml").write_text("[[model]\n", encoding="utf-8")
+    diagnosis = doctor.examine()
+    assert only_problem(diagnosis).name == "manifest"
+    assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_a_cpu_that_computes_other_pixels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = golden.golden_hash
+    monkeypatch.setattr(
+        golden,
+        "golden_hash",
+        lambda answer, spec: right(answer ^ 1 if spec.name == "xlsr_x4_rgb_int8" else answer, spec),
+    )
+    diagnosis = doctor.examine()
+    assert only_problem(diagnosis).name == "xlsr_x4_rgb_int8"
+    assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_arithmetic_that_gives_other_bytes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = resample.resize
+    monkeypatch.setattr(resample, "resize", lambda *given, **options: right(*given, **options) ^ 1)
+    diagnosis = doctor.examine()
+    assert only_problem(diagnosis).subject == "pixels"
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def with_provider(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make onnxruntime claim to have a provider that cannot work here."""
+    there = onnxruntime.get_available_providers()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, *there])
+
+
+def test_a_provider_that_does_not_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_provider(monkeypatch, "CUDAExecutionProvider")
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("provider", "CUDAExecutionProvider")
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def test_a_provider_with_wrong_pixels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = onnxruntime.InferenceSession
+
+    class Wrong:
+        """A session whose provider starts, and answers one level too much."""
+
+        def __init__(self, content: bytes, options: Any, providers: list[str]) -> None:
+            self.claims = providers
+            self.real = real(content, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return self.claims
+
+        def get_inputs(self) -> Any:
+            return self.real.get_inputs()
+
+        def run(self, names: Any, feed: Any) -> Any:
+            answer = self.real.run(names, feed)
+            return [answer[0] + answer[0].dtype.type(1)] if len(self.claims) > 1 else answer
+
+    with_provider(monkeypatch, "CoreMLExecutionProvider")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Wrong)
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert problem.name == "CoreMLExecutionProvider"
+    assert "wrong pixels" in problem.message
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def test_a_missing_picture_codec_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("imencode", "imencodeWithMetadata"):
+        real = getattr(cv2, name)
+
+        def without_jpeg2000(extension: str, *arguments: Any, real: Any = real) -> Any:
+            if extension == ".jp2":
+                raise cv2.error("could not find encoder for the specified extension")
+            return real(extension, *arguments)
+
+        monkeypatch.setattr(cv2, name, without_jpeg2000)
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("picture", "jp2")
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def test_a_missing_video_encoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = av.CodecContext.create
+
+    class Without:
+        """FFmpeg built without x265."""
+
+        @staticmethod
+        def create(name: str, mode: str) -> Any:
+            if name == "libx265":
+                raise av.codec.codec.UnknownCodecError(name)
+            return real(name, mode)
+
+    monkeypatch.setattr(av, "CodecContext", Without)
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("video", "hevc")
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+@pytest.mark.parametrize(("module", "looks_on"), [("onnxruntime", False), ("tifffile", True)])
+def test_a_library_that_cannot_be_imported_is_found(
+    monkeypatch: pytest.MonkeyPatch, module: str, looks_on: bool
+) -> None:
+    real = importlib.import_module
+
+    def broken(name: str, package: str | None = None) -> Any:
+        if name == module:
+            raise ImportError("DLL load failed")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("library", module)
+    assert "DLL load failed" in problem.message
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+    assert (diagnosis.machine is not None) == looks_on
+    assert any(finding.subject == "model" for finding in diagnosis.findings) == looks_on
+
+
+def test_two_opencvs_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: "5.0" if name == "opencv-python" else real(name))
+    diagnosis = checked(doctor.examine())
+    (warning,) = [finding for finding in diagnosis.findings if finding.status == "warning"]
+    assert "opencv-python and opencv-python-headless" in warning.message
+    assert diagnosis.exit_code == ExitCode.OK
+
+
+def test_a_model_outweighs_the_rest(own_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own_models / "xlsr_x2_luma_fp32.onnx").unlink()
+    with_provider(monkeypatch, "CUDAExecutionProvider")
+    diagnosis = checked(doctor.examine())
+    assert {problem.subject for problem in diagnosis.problems} == {"model", "provider"}
+    assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_looking_needs_no_library_before_it_is_looked_at() -> None:
+    """The module itself must load where onnxruntime does not, or it could not say so."""
+    program = "import sys, xlsr_cli.doctor; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"numpy", "cv2", "onnxruntime", "av", "PIL", "tifffile"} & set(done.stdout.split())
