@@ -15,7 +15,7 @@ import av
 import av.error
 
 from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.media.video_tags import ColorTags, Hdr
+from xlsr_cli.media.video_tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
 #: AVFMT_GLOBALHEADER and AV_CODEC_FLAG_GLOBAL_HEADER of FFmpeg: parameter sets go into the container's
@@ -67,7 +67,7 @@ class Container:
     """A container that can be written.
 
     ``options`` are the muxer's. ``rotates``: it has a place for a rotation. ``constant``: its frames have
-    one duration. ``negative``: timestamps below zero are kept.
+    one duration.
     """
 
     format: str
@@ -75,7 +75,6 @@ class Container:
     options: tuple[tuple[str, str], ...] = ()
     rotates: bool = True
     constant: bool = False
-    negative: bool = True
 
     @property
     def global_header(self) -> bool:
@@ -83,26 +82,26 @@ class Container:
         return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
 
 
+#: Times below zero (the lead-in of AAC, B-frames) stay as they are instead of moving all streams.
 _KEEP_TIMES = ("avoid_negative_ts", "disabled")
 _MP4 = Container(
     format="mp4",
     codecs=("h264", "hevc", "av1", "vp9"),
-    options=(_KEEP_TIMES, ("movflags", "+write_colr")),
+    options=(_KEEP_TIMES,),
 )
 _MOV = Container(
     format="mov",
     codecs=("h264", "hevc"),
-    options=(_KEEP_TIMES, ("movflags", "+write_colr+use_metadata_tags")),
+    options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
 )
 #: ``passthrough``: no stream becomes a default one that was none.
-_MATROSKA = (("default_mode", "passthrough"),)
+_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
 _MKV = Container(
     format="matroska",
     codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
     options=_MATROSKA,
-    negative=False,
 )
-_WEBM = Container(format="webm", codecs=("vp9", "av1"), options=_MATROSKA, negative=False)
+_WEBM = Container(format="webm", codecs=("vp9", "av1"), options=_MATROSKA)
 _AVI = Container(format="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
 _TS = Container(
     format="mpegts", codecs=("h264", "hevc"), options=(_KEEP_TIMES, ("mpegts_copyts", "1")), rotates=False
@@ -179,18 +178,30 @@ def _check_quality(codec: Codec, video: VideoOptions) -> None:
 
 
 def encoder_options(
-    codec: Codec, encoder: str, video: VideoOptions, *, hdr: Hdr, key_interval: int, threads: int, constant: bool
+    codec: Codec,
+    encoder: str,
+    video: VideoOptions,
+    *,
+    container: Container,
+    tags: ColorTags,
+    hdr: Hdr,
+    key_interval: int,
+    threads: int,
 ) -> tuple[tuple[str, str], ...]:
-    """Options by which the encoder is opened; ``constant`` leaves out what reorders frames."""
+    """Options by which the encoder is opened, in the words of FFmpeg."""
     options: dict[str, str] = {}
     crf = codec.crf if video.crf is None else video.crf
     preset = codec.preset if video.preset is None else video.preset
     if codec.name == "h264":
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
-        if hdr.x26x:
-            options["x264-params"] = hdr.x26x.replace("max-cll", "cll")
-        if constant:
-            options["bf"] = "0"
+        params = [hdr.x26x.replace("max-cll", "cll")] if hdr.x26x else []
+        if tags == ColorTags(range=RANGE_LIMITED):
+            # x264 writes the limited range only beside something else that it has to say.
+            params.append("videoformat=component")
+        if params:
+            options["x264-params"] = ":".join(params)
+        if container.constant:
+            options["bf"] = "0"  # AVI has no times of display
         if encoder == "libx264rgb" and crf == 0:
             options["qp"] = options.pop("crf")
     elif codec.name == "hevc":

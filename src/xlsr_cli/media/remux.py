@@ -15,7 +15,7 @@ import av.stream
 
 from xlsr_cli.errors import OutputError, UsageError
 from xlsr_cli.media.codecs import Container, Settings, configure
-from xlsr_cli.media.video import Stream, VideoFile, main_stream, open_video, packets_of
+from xlsr_cli.media.video import Stream, VideoFile, is_cover, open_video, packets_of
 from xlsr_cli.media.video_tags import Matrix
 from xlsr_cli.notices import Notice
 
@@ -104,7 +104,7 @@ def _open_output(
         if stream.index == source.index:
             streams[stream.index] = _add_video(output, stream, source, plan)
         elif stream.index in plan.copied:
-            streams[stream.index] = _add_copy(output, stream, plan)
+            streams[stream.index] = _add_copy(output, stream, source, plan)
     output.metadata.update(_without(original.metadata, _STALE_FILE))
     chapters = _chapters(original, plan.cut)
     if chapters:
@@ -128,15 +128,26 @@ def _add_video(
     return fresh  # type: ignore[no-any-return]
 
 
-def _add_copy(output: av.container.OutputContainer, stream: Any, plan: MuxPlan) -> Any:
-    cover = stream.type == "video" and stream.disposition & av.stream.Disposition.attached_pic
+def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan) -> Any:
+    if is_cover(stream) and plan.container.format == "matroska":
+        return _attach_cover(output, stream, source)
     copy = output.add_stream_from_template(stream, opaque=True)
     trimmed = plan.cut.begin is not None or plan.cut.end is not None
     copy.metadata.update(_without(stream.metadata, _STATISTICS if trimmed else ()))
-    copy.disposition = int(stream.disposition) if not cover else int(av.stream.Disposition.attached_pic)
+    copy.disposition = int(stream.disposition)
     if plan.container.format == "mpegts":
         copy.id = stream.id
     return copy
+
+
+def _attach_cover(output: av.container.OutputContainer, stream: Any, source: VideoFile) -> Any:
+    """Matroska holds covers as attached files, and reads them back as video streams."""
+    kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
+    name = stream.metadata.get("filename", f"cover.{kind}")
+    picture = bytes(source.heads[stream.index]) if stream.index in source.heads else b""
+    cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
+    cover.metadata.update(stream.metadata)
+    return cover
 
 
 def _without(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, str]:
@@ -188,7 +199,9 @@ def _copied_packets(
             continue
         base = packet.time_base or Fraction(1)
         time = packet.pts if packet.pts is not None else packet.dts
-        cover = time is None or original.streams[index].disposition & av.stream.Disposition.attached_pic
+        cover = time is None or is_cover(original.streams[index])
+        if streams[index].type == "attachment":
+            continue  # it is in the header already
         if not cover and not plan.cut.holds(time * base):
             continue
         if plan.cut.shift and not cover:
@@ -255,9 +268,11 @@ def _refusal(
         return "no decoder is known for it"
     output = av.open(io.BytesIO(), mode="w", format=container.format, metadata_errors="surrogateescape")
     try:
+        if is_cover(stream) and container.format == "matroska":
+            return None
         copy: Any = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
-        if index in source.heads and not stream.disposition & av.stream.Disposition.attached_pic:
+        if index in source.heads and not is_cover(stream):
             packet = _copy(source.heads[index])
             packet.stream = copy
             output.mux_one(packet)
@@ -289,7 +304,7 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
                 packet.time_base = source.time_base
                 packet.pts = packet.dts = start
             for index in plan.copied:
-                if index in source.heads:
+                if index in source.heads and streams[index].type != "attachment":
                     head = _copy(source.heads[index])
                     head.stream = streams[index]
                     packets.append(head)
@@ -378,19 +393,14 @@ def verify(file: Any, source: VideoFile, plan: MuxPlan, expected: Iterable[int],
                 f"{name}: frame {off} is at {float(times[off]):.3f} s instead of {float(wanted[off]):.3f} s; "
                 "the container cannot hold these times, try an .mkv file"
             )
+    covers = [stream.index for stream in source.streams if stream.kind == "cover"]
     for index, count in copied.items():
-        cover = source_is_cover(source, index)
-        if not cover and counts[kept.index(index)] != count:
+        if index not in covers and counts[kept.index(index)] != count:
             raise OutputError(
                 f"{name}: of stream {index}, {count} packets were copied and {counts[kept.index(index)]} came "
                 "back; try an .mkv file"
             )
     return end - (wanted[0] if wanted else Fraction(0))
-
-
-def source_is_cover(source: VideoFile, index: int) -> bool:
-    """Whether a stream is a cover picture, which containers count as they like."""
-    return any(stream.index == index and stream.kind == "video" for stream in source.streams)
 
 
 def reordered(pts: list[int]) -> list[int]:
@@ -406,12 +416,6 @@ def reordered(pts: list[int]) -> list[int]:
     delay = max(place - rank[time] for place, time in enumerate(pts))
     lead = ordered[delay] - ordered[0]
     return [ordered[n] - lead if n < delay else ordered[n - delay] for n in range(len(pts))]
-
-
-def check_source(source: VideoFile) -> None:
-    """Open the source once more, so that a vanished file is found before the work."""
-    with open_video(source.path) as original:
-        main_stream(original, source.path)
 
 
 def _said(error: Exception) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -37,6 +38,8 @@ _ONE_TO_ONE = ("h264", "hevc", "mpeg4", "mjpeg", "ffv1", "prores", "h263", "mpeg
 #: FFmpeg's ``AV_FIELD_UNKNOWN`` and ``AV_FIELD_PROGRESSIVE``; anything else is interlaced.
 _PROGRESSIVE = (0, 1)
 _HASH_BLOCK = 1 << 20
+#: Seconds by which headers are commonly wrong: a last subtitle, a frame's duration, rounding.
+_TOLERATED_END = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +130,14 @@ def inspect(path: Path) -> VideoFile:
         streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
         # Nothing of a stream may be touched once its container is closed.
         index, format_name = stream.index, container.format.name
+        missing = _missing_end(container, scan)
         transparent = stream.metadata.get("alpha_mode") == "1"
     frame, context_tags, field_order, aspect, rate, base = _first_frame(path)
     rotation, notices = rotation_of(frame)
     notices += lost_side_data(frame)
+    if missing:
+        message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
+        notices.append(Notice(code="truncated", message=message))
     if transparent and not any(c.is_alpha for c in frame.format.components):
         notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
     times = scan.times
@@ -164,7 +171,7 @@ def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoS
 
     Raises :class:`InputError` when there is none, or none that can be decoded.
     """
-    films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    films = [s for s in container.streams.video if not is_cover(s)]
     if not films:
         raise InputError(f"{path}: the file holds no video stream; 'xlsr upscale' needs one")
     stream = next((s for s in films if s.disposition & av.stream.Disposition.default), films[0])
@@ -173,6 +180,11 @@ def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoS
     if stream.codec_context.codec_tag.lower() in ("encv", "drmi"):
         raise InputError(f"{path}: the video is encrypted; decrypt it first")
     return stream
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a picture that belongs to the file, such as the cover of a film."""
+    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def content_hash(path: Path) -> str:
@@ -197,6 +209,7 @@ class _Scan:
     times: list[Fraction] = field(default_factory=list)
     last_duration: Fraction | None = None
     heads: dict[int, av.Packet] = field(default_factory=dict)
+    reached: Fraction = Fraction(0)
 
 
 def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
@@ -208,10 +221,12 @@ def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: 
             if packet.has_sidedata("encryption_info"):
                 raise InputError(f"{path}: the video is encrypted; decrypt it first")
             scan.heads.setdefault(packet.stream_index, packet)
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
+                scan.reached = max(scan.reached, (stamp + (packet.duration or 0)) * packet.time_base)
             if packet.stream_index != stream.index or packet.is_discard:
                 continue
             scan.packets += 1
-            stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
                 scan.times.append(stamp * base)
                 if latest is None or stamp >= latest:
@@ -220,6 +235,15 @@ def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: 
     if not scan.packets:
         raise InputError(f"{path}: the video stream holds no frame; nothing to upscale")
     return scan
+
+
+def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
+    """Seconds between the end that the header states and the last packet; 0 where that means nothing."""
+    if not container.duration or "mpegts" in container.format.name:
+        return 0.0
+    stated = Fraction(container.duration + (container.start_time or 0), av.time_base)
+    missing = float(stated - scan.reached)
+    return missing if missing > _TOLERATED_END else 0.0
 
 
 def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
@@ -259,7 +283,8 @@ def _stream(stream: av.stream.Stream) -> Stream:
     name = context.name if context is not None else getattr(stream, "name", None)
     if not isinstance(name, str):
         name = "no decoder"
-    return Stream(index=stream.index, kind=stream.type, codec=name, language=stream.language or "")
+    kind = "cover" if is_cover(stream) else stream.type
+    return Stream(index=stream.index, kind=kind, codec=name, language=stream.language or "")
 
 
 def _rate_of(times: list[Fraction]) -> Fraction | None:
