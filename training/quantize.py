@@ -1,13 +1,14 @@
 """The folded network with 8-bit arithmetic in it: fake quantization for training, integers for export.
 
 Every tensor is an 8-bit picture: uint8 with scale 1/255 and zero point 0, whose saturation is at once
-ReLU and Clipped ReLU. ReLU is positively homogeneous, so :func:`normalise` divides each layer by the
-largest activation that calibration saw and multiplies the next one by it; the signed skip branch is
-moved to the middle of the range, and the fuse layer's bias takes the shift out again.
+ReLU and Clipped ReLU. ReLU is positively homogeneous, so :func:`normalise` divides each channel by the
+largest activation that calibration saw and multiplies the next layer's weights for it; the signed skip
+branch is moved into the range, and the fuse layer's bias takes the shift out again.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.network import BLOCKS, FEATURES, FoldedXLSR
+from training.network import BLOCKS, FEATURES, SKIP_FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
 #: 16-bit intermediate of CPUs with AVX2 but without VNNI, so every CPU gets the same sums.
@@ -25,7 +26,7 @@ WEIGHT_MAX = 63
 #: Largest activation.
 LEVELS = 255
 #: Where calibration cuts an activation's range; beyond lie a few outliers, not worth the resolution.
-RANGE_QUANTILE = 0.9999
+RANGE_QUANTILE = 0.99999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,43 +85,67 @@ class QuantizedXLSR(nn.Module):
 
 @torch.no_grad()
 def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
-    """The same function with every activation in 0 … 1, ranges taken from ``pictures``.
+    """The same function with every channel's activations in 0 … 1, ranges taken from ``pictures``.
 
     ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see.
     """
+    folded = _with_orthogonal_skip(folded)
     ranges = _activation_ranges(folded, list(pictures))
     network = QuantizedXLSR(folded.scale, folded.colours)
     network.load_state_dict(folded.state_dict())
-    before = 1.0
+    before = torch.ones(folded.colours)
     for conv, largest in zip([network.head, *network.body], ranges.layers, strict=True):
         _rescale(conv, before, largest)
         before = largest
-    _rescale(network.skip, 1.0, 2.0 * ranges.skip)
+    # With one colour only nine skip filters are independent; the others are zero.
+    span = (ranges.skip_high - ranges.skip_low).clamp(min=1e-3)
+    _rescale(network.skip, torch.ones(folded.colours), span)
     assert network.skip.bias is not None and network.fuse.bias is not None
-    network.skip.bias += 0.5
-    weight = network.fuse.weight
-    weight[:, :FEATURES] *= before
-    weight[:, FEATURES:] *= 2.0 * ranges.skip
-    network.fuse.bias -= 0.5 * weight[:, FEATURES:].sum(dim=(1, 2, 3))
-    _rescale(network.fuse, 1.0, ranges.fuse)
-    _rescale(network.tail, ranges.fuse, 1.0)
+    network.skip.bias -= ranges.skip_low / span
+    network.fuse.bias += network.fuse.weight[:, FEATURES:, 0, 0] @ ranges.skip_low
+    _rescale(network.fuse, torch.cat([before, span]), ranges.fuse)
+    _rescale(network.tail, ranges.fuse, torch.ones(len(network.tail.weight)))
     return network
+
+
+def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
+    """The same function with the skip branch's filters orthogonal.
+
+    Nothing lies between the skip convolution and the fuse layer, so only their product counts, and
+    training leaves filters that nearly cancel each other, whose rounding errors the fuse layer blows up.
+    The singular value decomposition of the product has the same rank and nothing that cancels.
+    """
+    folded = copy.deepcopy(folded)
+    skip, fuse = folded.skip, folded.fuse
+    assert skip.bias is not None and fuse.bias is not None
+    mixing = fuse.weight[:, FEATURES:, 0, 0].double()
+    left, strength, right = torch.linalg.svd(mixing @ skip.weight.double().flatten(1), full_matrices=False)
+    rank = min(SKIP_FEATURES, len(strength))
+    fuse.bias += mixing.float() @ skip.bias
+    skip.bias.zero_()
+    skip.weight.zero_()
+    fuse.weight[:, FEATURES:] = 0.0
+    skip.weight[:rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
+    fuse.weight[:, FEATURES : FEATURES + rank, 0, 0] = (left[:, :rank] * strength[:rank]).float()
+    return folded
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ranges:
-    layers: list[float]  # after head and each body convolution
-    skip: float  # largest magnitude, signed
-    fuse: float
+    """Per channel, what calibration saw."""
+
+    layers: list[Tensor]  # the largest after head and each body convolution
+    skip_low: Tensor
+    skip_high: Tensor
+    fuse: Tensor
 
 
 def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
-    seen: dict[str, list[float]] = {}
+    seen: dict[str, list[Tensor]] = {}
 
-    def note(name: str, values: Tensor) -> Tensor:
-        sample = values.abs().flatten()[::7].double().numpy()
-        seen.setdefault(name, []).append(float(np.quantile(sample, RANGE_QUANTILE)))
-        return values
+    def note(name: str, features: Tensor) -> Tensor:
+        seen.setdefault(name, []).append(features.transpose(0, 1).flatten(1)[:, ::5])
+        return features
 
     for picture in pictures:
         features = note("0", functional.relu(folded.head(picture)))
@@ -128,18 +153,29 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
             features = note(str(index), functional.relu(conv(features)))
         skip = note("skip", folded.skip(picture))[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
         note("fuse", functional.relu(folded.fuse(torch.cat([features, skip], dim=1))))
-    largest = {name: max(values) for name, values in seen.items()}
+
+    def quantile(name: str, share: float) -> Tensor:
+        # torch.quantile refuses large inputs; sorting does not.
+        values = torch.cat(seen[name], dim=1).sort(dim=1).values
+        return values[:, round(share * (values.shape[1] - 1))]
+
+    def largest(name: str) -> Tensor:
+        # A channel that is nearly always dead keeps a range that does not blow its weights up.
+        high = quantile(name, RANGE_QUANTILE)
+        return high.clamp(min=1e-2 * float(high.max()))
+
     return _Ranges(
-        layers=[largest[str(index)] for index in range(BLOCKS + 1)],
-        skip=largest["skip"],
-        fuse=largest["fuse"],
+        layers=[largest(str(index)) for index in range(BLOCKS + 1)],
+        skip_low=quantile("skip", 1.0 - RANGE_QUANTILE),
+        skip_high=quantile("skip", RANGE_QUANTILE),
+        fuse=largest("fuse"),
     )
 
 
-def _rescale(conv: nn.Module, before: float, after: float) -> None:
-    """Make ``conv`` take activations divided by ``before`` and give its own divided by ``after``."""
+def _rescale(conv: nn.Module, before: Tensor, after: Tensor) -> None:
+    """Make ``conv`` take channels divided by ``before`` and give its own divided by ``after``."""
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    conv.weight *= before / after
+    conv.weight *= before.reshape(1, -1, 1, 1) / after.reshape(-1, 1, 1, 1)
     conv.bias /= after
 
 
