@@ -20,7 +20,9 @@ _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _METERS_PER_INCH = 0.0254
 
 
-def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+def boxes(
+    data: bytes | memoryview, start: int = 0, end: int | None = None
+) -> Iterator[tuple[bytes, int, int]]:
     """Type, begin and end of the content of every box from ``start`` to ``end``; stops at damage."""
     at, end = start, len(data) if end is None else end
     while at + 8 <= end:
@@ -162,14 +164,14 @@ def _jp2_dpi(content: bytes) -> tuple[float, float] | None:
     return x * _METERS_PER_INCH, y * _METERS_PER_INCH
 
 
-def jp2_with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
+def jp2_with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
     """``encoded``, as OpenCV wrote it, with ``metadata`` in boxes: nothing in a JP2 depends on offsets."""
     header = b""
-    top = []
+    top: list[bytes | memoryview] = []
     for kind, begin, end in boxes(encoded):
         if kind == b"jp2h":
             for inner, first, last in boxes(encoded, begin, end):
-                content = encoded[first:last]
+                content = bytes(encoded[first:last])
                 if inner == b"colr" and metadata.icc is not None:
                     content = b"\x02\0\0" + metadata.icc  # method 2: a restricted ICC profile
                 header += _box(inner, content)
@@ -181,7 +183,7 @@ def jp2_with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
             if metadata.xmp is not None:
                 top.append(_box(b"uuid", _XMP_UUID + metadata.xmp))
         else:
-            top.append(_box(kind, encoded[begin:end]))
+            top += [_box_head(kind, end - begin), encoded[begin:end]]
     return b"".join(top)
 
 
@@ -200,6 +202,10 @@ def _scaled(value: float) -> tuple[int, int]:
 
 
 def _box(kind: bytes, content: bytes) -> bytes:
-    if len(content) + 8 > 0xFFFFFFFF:
-        return struct.pack(">I4sQ", 1, kind, len(content) + 16) + content
-    return struct.pack(">I4s", len(content) + 8, kind) + content
+    return _box_head(kind, len(content)) + content
+
+
+def _box_head(kind: bytes, length: int) -> bytes:
+    if length + 8 > 0xFFFFFFFF:
+        return struct.pack(">I4sQ", 1, kind, length + 16)
+    return struct.pack(">I4s", length + 8, kind)

@@ -55,8 +55,8 @@ class ExifBlock:
     Damage is tolerated: what lies outside of the block or makes no sense is left as it is.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data: bytes | bytearray = data
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data: bytes | bytearray | memoryview = data
         self._order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
 
     @property

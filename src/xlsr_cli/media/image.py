@@ -117,7 +117,7 @@ def encode(
     check_limits(format, picture.size)
     metadata = picture.metadata.stripped() if strip else picture.metadata.for_size(picture.size)
     same = picture.lossless and picture.format == format and quality is None
-    return write_pixels(
+    data, notices = write_pixels(
         picture.pixels,
         metadata,
         format,
@@ -125,6 +125,10 @@ def encode(
         quality=quality,
         lossless=lossless or same,
     )
+    if picture.format not in LIMITS:
+        message = f"{picture.format.upper()} is read and not written: the result is {ROOM[format].shown}"
+        notices.append(Notice(code="format-changed", message=message, loss=False))
+    return data, notices
 
 
 #: The longest side that a format, or the library that writes it, can hold, in pixels.

@@ -65,7 +65,7 @@ def holds_extended_xmp(data: bytes) -> bool:
     return any(m == _APP1 and content.startswith(EXTENDED_XMP_PREFIX) for m, content in segments(data))
 
 
-def with_metadata(encoded: bytes, metadata: Metadata) -> tuple[bytes, list[Notice]]:
+def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> tuple[bytes, list[Notice]]:
     """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it.
 
     EXIF and XMP have to fit into one segment each; what does not is left out with a notice.
@@ -119,7 +119,7 @@ def _jfif(dpi: tuple[float, float] | None) -> bytes:
     return _segment(_APP0, b"JFIF\0\x01\x01" + density + b"\0\0")
 
 
-def _after_jfif(encoded: bytes) -> int:
+def _after_jfif(encoded: bytes | memoryview) -> int:
     """Where the encoder's own APP0 ends."""
     if encoded[2:4] == b"\xff\xe0":
         return 4 + int.from_bytes(encoded[4:6], "big")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -84,10 +85,14 @@ def _twin(stream: io.TextIOWrapper) -> TextIO:
     return open(descriptor, "w", 1, stream.encoding, stream.errors)  # noqa: PTH123 - of a descriptor
 
 
+#: How the libraries begin a line: OpenCV with level, time and place, libpng with its name.
+_HEADING = re.compile(r"^(?:\[ *[A-Z]+:\S+\] (?:global )?\S+:\d+ \w+ |libpng (?:error|warning): )")
+
+#: OpenCV's exceptions, which it prints as well; only the last part is about the file.
+_EXCEPTION = re.compile(r"^.*?OpenCV\([^)]*\) \S+:\d+: error: \([^)]*\) (.*?)(?: in function '.*)?$")
+
+
 def _plain(line: bytes) -> str:
-    """One printed line as text, without OpenCV's level, time and place in its source."""
-    text = line.decode("utf-8", "replace").strip()
-    if text.startswith("[") and "]" in text:
-        text = text.split("]", 1)[1].strip()
-        text = text.split(" ", 3)[-1] if text.startswith("global ") else text
-    return text
+    """One printed line as text, without level, time and the place in a library's source."""
+    text = _HEADING.sub("", line.decode("utf-8", "replace").strip())
+    return _EXCEPTION.sub(r"\1", text).strip()

@@ -146,6 +146,19 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
     return image.convert("RGB"), "a plain formula, for want of a colour profile"
 
 
+def small_jp2(pixels: Pixels) -> bytes:
+    """A lossless JPEG 2000 of a picture too small for OpenCV's encoder: gray, or colour of 8 bits."""
+    import numpy as np
+    from PIL import Image
+
+    if pixels.ndim == 3:
+        pixels = np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]])
+    target = io.BytesIO()
+    resolutions = max(1, min(pixels.shape[:2]).bit_length())
+    Image.fromarray(pixels).save(target, "JPEG2000", num_resolutions=resolutions, no_jp2=False)
+    return target.getvalue()
+
+
 def _converted(image: Image.Image | None) -> Image.Image:
     assert image is not None  # it is None only for a conversion in place
     return image

@@ -70,28 +70,34 @@ def read_png(data: bytes, name: str) -> PngHeader:
     if kind == _GRAY and len(found.get(b"tRNS", b"")) >= 2:
         key = struct.unpack(">H", found[b"tRNS"][:2])[0]
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
-    return PngHeader(width, height, bits, (3 if colored else 1) + alpha, key, max(1, frames), metadata)
+    frames = frames if 1 <= frames <= 0x7FFFFFFF else 1
+    return PngHeader(width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata)
 
 
-def for_decoding(data: bytes) -> bytes:
-    """The file without ancillary chunks, whose faults would only make libpng complain, and with an end."""
+def for_decoding(data: bytes) -> tuple[bytes, bool]:
+    """The file without ancillary chunks, whose faults would only make libpng complain, and with an end.
+
+    And whether it had one of its own: all of its pixels may be there even so.
+    """
     kept = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
     parts: list[bytes | memoryview] = [_SIGNATURE]
     at = len(_SIGNATURE)
+    ended = False
     view = memoryview(data)
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         if data[at + 4 : at + 8] in kept:
             parts.append(view[at : at + 12 + length])
         elif data[at + 4 : at + 8] == b"IEND":
+            ended = True
             break
         at += 12 + length
     if at < len(data) and data[at + 4 : at + 8] in kept:
         parts.append(view[at:])  # cut off within its length or name: libpng says so
-    return b"".join([*parts, _chunk(b"IEND", b"")])
+    return b"".join([*parts, _chunk(b"IEND", b"")]), ended
 
 
-def with_metadata(encoded: bytes, metadata: Metadata) -> bytes:
+def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
     """``encoded``, as OpenCV or Pillow wrote it, with ``metadata`` in the chunks that PNG has for it."""
     parts: list[bytes] = []
     if metadata.cicp is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xlsr_cli.media.samples import Pixels
 
 #: What libjpeg and libtiff print about a file whose pixels are nevertheless all there.
-_HARMLESS = ("extraneous bytes before marker", "Warning: unknown JFIF revision", "libpng warning")
+_HARMLESS = ("extraneous bytes before marker", "Warning: unknown JFIF revision")
 
 #: Modes of Pillow's whose colours have to be converted before anything can be done with them.
 _FOREIGN_COLORS = {"CMYK": "cmyk-converted", "LAB": "lab-converted"}
@@ -64,7 +64,10 @@ def read_pixels(source: Source, max_pixels: int) -> tuple[Pixels, Metadata, list
 
 def _png(source: Source, notices: list[Notice]) -> Pixels:
     pixels: Pixels | None
-    pixels, messages = _imdecode(png.for_decoding(source.data))
+    data, ended = png.for_decoding(source.data)
+    pixels, messages = _imdecode(data)
+    if pixels is None and not ended:
+        raise damaged(source.name, TRUNCATED)
     if pixels is None:
         raise damaged(source.name, _reason(messages, "its pixels cannot be decoded"))
     _tell_damage(messages, notices)
@@ -85,7 +88,7 @@ def _pam(source: Source) -> Pixels:
     kind = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
     count = header.size.pixels * header.channels
     if len(source.data) < header.begin + count * kind.itemsize:
-        raise damaged(source.name, "it ends before its last pixel")
+        raise damaged(source.name, TRUNCATED)
     samples = np.frombuffer(source.data, kind, count, header.begin)
     samples = samples.reshape(header.size.height, header.size.width, header.channels)
     return _bgr(full_range(samples, header.maximum))
@@ -95,7 +98,7 @@ def _by_opencv(source: Source, notices: list[Notice], max_pixels: int) -> Pixels
     data = jpeg.with_end(source.data) if source.format == "jpeg" else source.data
     pixels, messages = _imdecode(data)
     if data is not source.data and any("remature end" in line for line in messages):
-        raise damaged(source.name, "it ends before its last pixel")
+        raise damaged(source.name, TRUNCATED)
     if pixels is None and source.bits <= 8:
         return _by_pillow(source, notices, max_pixels)
     if pixels is None:
@@ -135,13 +138,15 @@ def _tiff(source: Source, notices: list[Notice]) -> tuple[Pixels, bool]:
 
     facts = source.tiff
     assert facts is not None
+    if source.mode == "LAB" and facts.bits > 8:
+        raise InputError(f"{source.name} is a Lab picture of {facts.bits} bits; convert it to RGB first")
     if source.mode in _FOREIGN_COLORS and facts.bits > 8:
         notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
     plain = facts.bits <= 8 and facts.format == UNSIGNED
     if plain or source.mode in _FOREIGN_COLORS:
         if facts.samples > facts.colors + 1 or (facts.samples > facts.colors and not facts.alpha):
             notices.append(EXTRA_CHANNELS)
-        return _by_pillow(source, notices, source.size.pixels), True
+        return _tiff_by_pillow(source, notices)
     if facts.samples > facts.colors + facts.alpha:
         notices.append(EXTRA_CHANNELS)
     samples, is_turned = _tiff_samples(source, notices)
@@ -161,6 +166,20 @@ def _tiff(source: Source, notices: list[Notice]) -> tuple[Pixels, bool]:
     return pixels, is_turned
 
 
+def _tiff_by_pillow(source: Source, notices: list[Notice]) -> tuple[Pixels, bool]:
+    """Pillow knows every compression and layout of up to 8 bits but the rarest, which tifffile may."""
+    try:
+        return _by_pillow(source, notices, source.size.pixels), True
+    except InputError:
+        if source.mode in _FOREIGN_COLORS:
+            raise
+        try:
+            return _tiff_samples(source, notices)
+        except InputError:
+            pass
+        raise
+
+
 def _tiff_samples(source: Source, notices: list[Notice]) -> tuple[NDArray[Any], bool]:
     """Samples in BGR order with their alpha, further ones cut off, and whether they are upright."""
     from xlsr_cli.media.tiff import tiff_samples
@@ -170,7 +189,7 @@ def _tiff_samples(source: Source, notices: list[Notice]) -> tuple[NDArray[Any], 
     failure: Exception | None = None
     samples = None
     try:  # tifffile, too, raises nearly everything on a hostile file
-        samples = tiff_samples(source.data, facts)
+        samples = tiff_samples(source.data)
     except MemoryError:
         raise
     except Exception as error:
@@ -182,6 +201,8 @@ def _tiff_samples(source: Source, notices: list[Notice]) -> tuple[NDArray[Any], 
             samples = _bgr(samples[:, :, : facts.colors + facts.alpha])
         return samples, False
     pixels, messages = _imdecode(source.data)
+    if failure is None and (pixels is None or pixels.dtype.itemsize < 2) and not messages:
+        raise InputError(f"{source.name} is a kind of TIFF that is not supported; convert it to PNG first")
     if pixels is None or pixels.dtype.itemsize < 2:
         raise damaged(source.name, _reason(messages, _plain_words(failure))) from failure
     _tell_damage(messages, notices)
@@ -207,6 +228,8 @@ def _from_floats(samples: NDArray[Any], name: str, notices: list[Notice]) -> Pix
 
 #: How far resampling may have thrown a value over the edge: 1/255 of the range.
 _ROUNDING = 1 / 255
+
+TRUNCATED = "it ends before its last pixel"
 
 EXTRA_CHANNELS = Notice(
     code="extra-channels-dropped", message="channels that are neither colour nor alpha are not kept"
@@ -266,5 +289,5 @@ def _plain_words(failure: Exception | None) -> str:
     """Pillow's and tifffile's own words where they are a sentence for people."""
     text = str(failure or "").splitlines()[:1]
     if isinstance(failure, OSError) and text and "truncated" in text[0]:
-        return "it ends before its last pixel"
+        return TRUNCATED
     return "its pixels cannot be decoded"

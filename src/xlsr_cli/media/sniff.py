@@ -160,7 +160,7 @@ def _is_animated(head: bytes, picture: str) -> bool:
     if picture == "webp":
         return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
     if picture == "png":
-        return _apng_frames(head) > 1
+        return 1 < _apng_frames(head) <= 0x7FFFFFFF  # PNG's largest number; players ignore more
     return False
 
 

@@ -92,6 +92,8 @@ def open_source(data: bytes, name: str) -> Source:
             bits=header.maximum.bit_length(),
             maximum=header.maximum,
         )
+    elif format == "tiff":
+        source = _tiff(data, name)
     else:
         source = _by_pillow(data, name, format)
     if source.size.width < 1 or source.size.height < 1:
@@ -127,10 +129,14 @@ def _expanded(key: int, bits: int) -> int:
     return key if bits >= 8 else key * 0xFF // ((1 << bits) - 1)
 
 
+#: Pillow makes room for a GIF's first frame when it opens one; for more than this it shall not.
+_MOST_IN_GIF = 1 << 29
+
+
 def _by_pillow(data: bytes, name: str, format: str) -> Source:
     failure: Exception | None = None
     source = None
-    with native_messages() as messages, pillow.quiet():
+    with native_messages() as messages, pillow.quiet(_MOST_IN_GIF if format == "gif" else None):
         # On a hostile file Pillow raises nearly everything: OSError, SyntaxError, struct.error, KeyError,
         # TypeError, ZeroDivisionError, RecursionError … each means the same.
         try:
@@ -145,6 +151,8 @@ def _by_pillow(data: bytes, name: str, format: str) -> Source:
     if source is None and format in _REFUSED:
         raise InputError(f"{name} is {_REFUSED[format]}; convert it to PNG or TIFF first") from failure
     if source is None:
+        if type(failure).__name__ == "DecompressionBombError":
+            raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
         reason = messages[-1] if messages else f"its {format.upper()} header makes no sense"
         raise damaged(name, reason) from failure
     return source
@@ -176,8 +184,6 @@ def _described(image: Image.Image, data: bytes, name: str, format: str) -> Sourc
         pages=_pages(image),
         metadata=_metadata(image),
     )
-    if format == "tiff":
-        return _tiff(source, image, data)
     if format == "jpeg":
         source = _jpeg(source, image, data)
     elif format == "avif":
@@ -271,41 +277,32 @@ def _jp2(source: Source, facts: Jp2Facts) -> Source:
     )
 
 
-def _tiff(source: Source, image: Any, data: bytes) -> Source:
-    from xlsr_cli.media.tiff import tiff_facts, tiff_metadata
+def _tiff(data: bytes, name: str) -> Source:
+    from xlsr_cli.media.tiff import read_tiff
 
-    facts = tiff_facts(image)
+    try:
+        header = read_tiff(data)
+    except Exception as error:  # as with Pillow above: any of them means the same
+        raise damaged(name, "its TIFF directory makes no sense") from error
+    facts, metadata, notices = header.facts, header.metadata, header.notices
     if facts.camera_raw:
-        raise InputError(f"{source.name} is {_REFUSED['raw']}; convert it to PNG or TIFF first")
-    metadata, notices = tiff_metadata(image, data)
-    pages = _full_pages(image) if source.pages > 1 else 1
-    if pages > 1:
-        notices.append(further_pages(pages))
-    converted = source.mode in ("CMYK", "LAB")
-    return replace(
-        source,
-        channels=3 if converted else facts.channels if facts.bits > 8 else source.channels,
-        bits=8 if converted else min(16, max(8, facts.bits)),
-        pages=pages,
+        raise InputError(f"{name} is {_REFUSED['raw']}; convert it to PNG or TIFF first")
+    if header.pages > 1:
+        notices += (further_pages(header.pages),)
+    return Source(
+        data=data,
+        name=name,
+        format="tiff",
+        size=header.size,
+        channels=3 if facts.mode else facts.channels,
+        bits=8 if facts.mode else min(16, max(8, facts.bits)),
+        mode=facts.mode,
+        pages=header.pages,
         orientation=facts.orientation or (xmp.orientation(metadata.xmp) if metadata.xmp else 1),
         metadata=metadata,
-        notices=tuple(notices),
+        notices=notices,
         tiff=facts,
     )
-
-
-#: Pages of a TIFF that are looked at to tell previews from pictures.
-_MOST_PAGES = 200
-
-
-def _full_pages(image: Any) -> int:
-    """Pages that are pictures of their own: NewSubfileType tells previews and masks."""
-    pages = 0
-    for number in range(min(image.n_frames, _MOST_PAGES)):
-        image.seek(number)
-        pages += not int(image.tag_v2.get(254, 0)) & 0b101
-    image.seek(0)
-    return max(1, pages)
 
 
 GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")

@@ -6,6 +6,7 @@ Tags: TIFF 6.0; ICC.1:2022, annex B.3; XMP specification part 3, section 1.1.4; 
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,13 +20,12 @@ from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL.TiffImagePlugin import TiffImageFile
 
     from xlsr_cli.media.samples import Pixels
 
 
 #: PhotometricInterpretation.
-MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR, CIELAB, CFA = 0, 1, 2, 3, 5, 6, 8, 32803
+MIN_IS_WHITE, MIN_IS_BLACK, PALETTE, SEPARATED, CIELAB, CFA = 0, 1, 3, 5, 8, 32803
 LINEAR_RAW = 34892
 
 #: SampleFormat.
@@ -66,6 +66,11 @@ class TiffFacts:
     gray_palette: bool
 
     @property
+    def mode(self) -> str:
+        """Pillow's name of colours that have to be converted; empty for all others."""
+        return {SEPARATED: "CMYK", CIELAB: "LAB"}.get(self.photometric, "")
+
+    @property
     def channels(self) -> int:
         """Of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
         if self.photometric == PALETTE:
@@ -91,48 +96,98 @@ class TiffFacts:
         return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == ASSOCIATED
 
 
-def tiff_facts(image: TiffImageFile) -> TiffFacts:
-    """Read the tags of the first page from Pillow's open image."""
-    tags = image.tag_v2
-    bits = tags.get(258, (1,))
+@dataclass(frozen=True)
+class TiffHeader:
+    """``pages``: pictures of their own, previews and masks not counted. ``size``: not yet turned."""
+
+    size: Size
+    pages: int
+    facts: TiffFacts
+    metadata: Metadata
+    notices: tuple[Notice, ...]
+
+
+def read_tiff(data: bytes) -> TiffHeader:
+    """Read the directories. Raises what tifffile raises: nearly everything, on a hostile file."""
+    import tifffile
+
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it would print its warnings
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        tags = {tag.code: tag.value for tag in page.tags}
+        pages = sum(not int(other.subfiletype) & 0b101 for other in _some(file.pages))
+    metadata, notices = _metadata(tags, data)
+    return TiffHeader(
+        size=Size(width=int(tags[256]), height=int(tags[257])),
+        pages=max(1, pages),
+        facts=_facts(tags),
+        metadata=metadata,
+        notices=tuple(notices),
+    )
+
+
+#: Pages that are looked at to tell previews from pictures.
+_MOST_PAGES = 200
+
+
+def _some(pages: Any) -> Iterator[Any]:
+    """The first pages, up to a limit or to the first that is damaged."""
+    try:
+        for number, page in enumerate(pages):
+            if number == _MOST_PAGES:
+                return
+            yield page
+    except Exception:  # see read_tiff: a later page's damage does not concern the first
+        return
+
+
+def _facts(tags: dict[int, Any]) -> TiffFacts:
+    photometric = int(tags.get(262, MIN_IS_BLACK))
     extra = tags.get(338)
     return TiffFacts(
-        bits=int(max(bits) if isinstance(bits, tuple) else bits),
+        bits=max(int(bits) for bits in _tuple(tags.get(258, 1))),
         samples=int(tags.get(277, 1)),
-        photometric=int(tags.get(262, MIN_IS_BLACK)),
-        format=int(_first(tags.get(339, UNSIGNED))),
+        photometric=photometric,
+        format=int(_tuple(tags.get(339, UNSIGNED))[0]),
         extra=None if extra is None else tuple(int(value) for value in _tuple(extra)),
-        camera_raw=_DNG_VERSION in tags or int(tags.get(262, MIN_IS_BLACK)) in (CFA, LINEAR_RAW),
+        camera_raw=_DNG_VERSION in tags or photometric in (CFA, LINEAR_RAW),
         orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
         gray_palette=_gray_palette(tags.get(320)),
     )
 
 
-def tiff_metadata(image: TiffImageFile, data: bytes) -> tuple[Metadata, list[Notice]]:
+def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]]:
     """What the directory holds beside the pixels, EXIF put together as other formats have it."""
-    tags = image.tag_v2
     notices = []
     if _GEO & set(tags):
         notices.append(Notice(code="geo-dropped", message="its place on the map (GeoTIFF) no longer fits"))
     if _LAYERS in tags:
         notices.append(Notice(code="layers-dropped", message="its layers are not kept, only their sum"))
-    dpi = image.info.get("dpi")
     exif = _exif(data)
     if exif is None and (EXIF_IFD in tags or GPS_IFD in tags):
         notices.append(Notice(code="exif-dropped", message="its EXIF cannot be read"))
-    return (
-        Metadata(
-            icc=_bytes(tags.get(_ICC)),
-            exif=exif,
-            xmp=_stripped(_bytes(tags.get(_XMP))),
-            iptc=_bytes(tags.get(_IPTC)),
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,
-        ),
-        notices,
+    packet = _bytes(tags.get(_XMP))
+    metadata = Metadata(
+        icc=_bytes(tags.get(_ICC)),
+        exif=exif,
+        xmp=packet.rstrip(b"\0") if packet else None,
+        iptc=_bytes(tags.get(_IPTC)),
+        dpi=_dpi(tags),
     )
+    return metadata, notices
 
 
-def tiff_samples(data: bytes, facts: TiffFacts) -> NDArray[Any] | None:
+def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
+    x, y, unit = tags.get(282), tags.get(283), int(tags.get(296, 2))
+    if unit not in (2, 3) or not isinstance(x, tuple) or not isinstance(y, tuple):
+        return None
+    if len(x) != 2 or len(y) != 2 or not all((*x, *y)):
+        return None
+    factor = 2.54 if unit == 3 else 1.0
+    return x[0] / x[1] * factor, y[0] / y[1] * factor
+
+
+def tiff_samples(data: bytes) -> NDArray[Any] | None:
     """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
 
     Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile raises.
@@ -148,11 +203,10 @@ def tiff_samples(data: bytes, facts: TiffFacts) -> NDArray[Any] | None:
             if "imagecodecs" in str(error) or isinstance(error, ImportError):
                 return None
             raise
-        if page.planarconfig == 2 and samples.ndim == 3:
+        shape = (page.imagelength, page.imagewidth)
+        if page.planarconfig == 2 and page.samplesperpixel > 1:
             samples = np.moveaxis(samples, 0, -1)
-    if samples.ndim == 3 and samples.shape[2] == 1:
-        samples = samples[:, :, 0]
-    return samples if samples.ndim == (2 if facts.samples == 1 else 3) else None
+        return samples.reshape(shape if page.samplesperpixel == 1 else (*shape, page.samplesperpixel))
 
 
 def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]]:
@@ -208,7 +262,8 @@ def _with_exif(target: io.BytesIO, block: ExifBlock) -> bytes:
     tifffile writes no such pointers; the old directory stays behind, unused, in a few hundred bytes.
     """
     order = block.order
-    fields = ExifBlock(target.getvalue()).fields()
+    with target.getbuffer() as view:
+        fields = ExifBlock(view).fields()
     written = {field.tag for field in fields}
     fields += [f for f in block.fields() if f.tag in _DESCRIPTIVE - _OWN and f.tag not in written]
     for tag, inner in _linked(block).items():
@@ -270,17 +325,14 @@ def _needs_bigtiff(pixels: Pixels) -> bool:
 
 
 def _gray_palette(colormap: Any) -> bool:
-    values = _tuple(colormap or ())
-    third = len(values) // 3
-    return third > 0 and values[:third] == values[third : 2 * third] == values[2 * third :]
+    """Whether all of a palette's (3, N) colours are grays."""
+    return colormap is not None and bool(
+        (colormap[0] == colormap[1]).all() and (colormap[1] == colormap[2]).all()
+    )
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
-
-
-def _first(value: Any) -> Any:
-    return _tuple(value)[0]
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -289,7 +341,3 @@ def _bytes(value: Any) -> bytes | None:
     if isinstance(value, tuple) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
         value = bytes(value)
     return value if isinstance(value, bytes) and value else None
-
-
-def _stripped(packet: bytes | None) -> bytes | None:
-    return packet.rstrip(b"\0") if packet else None

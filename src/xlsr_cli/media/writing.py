@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.media import boxes, jpeg, png
+from xlsr_cli.media import boxes, jpeg, pillow, png
 from xlsr_cli.media.exif import ExifBlock, exif_with_dpi
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.native_stderr import native_messages
@@ -66,7 +66,10 @@ def write_pixels(
 ) -> tuple[bytes, list[Notice]]:
     """Encode; ``bits`` are those that the source had. Raises :class:`OutputError` when an encoder fails."""
     notices: list[Notice] = []
-    pixels = _fitted(pixels, ROOM[format], bits, notices)
+    room = ROOM[format]
+    if format == "jp2" and min(pixels.shape[:2]) < _SMALLEST_JP2 and pixels.ndim == 3:
+        room = replace(room, shown="So small a JPEG 2000", bits=8)
+    pixels = _fitted(pixels, room, bits, notices)
     metadata = _kept(metadata, format, pixels, notices)
     if format == "tiff":
         from xlsr_cli.media.tiff import encode_tiff
@@ -86,7 +89,7 @@ def write_pixels(
         return boxes.jp2_with_metadata(_jp2(pixels, quality, lossless), metadata), notices
     if format == "bmp":
         return _bmp(pixels, metadata.dpi), notices
-    return _imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, []), notices
+    return bytes(_imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, [])), notices
 
 
 def _fitted(pixels: Pixels, room: Room, bits: int, notices: list[Notice]) -> Pixels:
@@ -168,15 +171,22 @@ def _wrapping(text: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"PNG" if text[0][0] in (b"tEXt", b"zTXt", b"iTXt") else text[0][0]
 
 
-def _png(pixels: Pixels) -> bytes:
+def _png(pixels: Pixels) -> bytes | memoryview:
     import cv2
 
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         return png.encode_gray_alpha(pixels)
-    return _imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    # Measured on enlarged photographs, drawings and text: this is as fast as OpenCV's own default and
+    # gives the smallest files of all its strategies up to level 3, which takes more than twice as long.
+    parameters = [
+        *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+        *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+        *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    ]
+    return _imencode(".png", pixels, parameters)
 
 
-def _jpeg(pixels: Pixels, quality: int | None) -> bytes:
+def _jpeg(pixels: Pixels, quality: int | None) -> memoryview:
     import cv2
 
     quality = quality or DEFAULT_QUALITY
@@ -197,7 +207,7 @@ def _webp(pixels: Pixels, metadata: Metadata, quality: int | None, lossless: boo
         parameters = [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
     else:
         parameters = [cv2.IMWRITE_WEBP_QUALITY, quality or DEFAULT_QUALITY]
-    return _imencode(".webp", pixels, parameters, _with_dpi_in_exif(metadata))
+    return bytes(_imencode(".webp", pixels, parameters, _with_dpi_in_exif(metadata)))
 
 
 def _avif(pixels: Pixels, metadata: Metadata, quality: int | None, lossless: bool) -> bytes:
@@ -206,13 +216,19 @@ def _avif(pixels: Pixels, metadata: Metadata, quality: int | None, lossless: boo
     # At quality 100 OpenCV leaves the pixels as RGB, and they come back bit for bit.
     parameters = [cv2.IMWRITE_AVIF_QUALITY, 100 if lossless else quality or DEFAULT_QUALITY]
     parameters += [cv2.IMWRITE_AVIF_DEPTH, 8 if pixels.dtype.itemsize == 1 else 12]
-    encoded = _imencode(".avif", pixels, parameters, _with_dpi_in_exif(metadata))
+    encoded = bytes(_imencode(".avif", pixels, parameters, _with_dpi_in_exif(metadata)))
     return encoded if metadata.cicp is None else boxes.with_cicp(encoded, *metadata.cicp[:2])
 
 
-def _jp2(pixels: Pixels, quality: int | None, lossless: bool) -> bytes:
+#: OpenCV halves a picture five times and cannot do without.
+_SMALLEST_JP2 = 32
+
+
+def _jp2(pixels: Pixels, quality: int | None, lossless: bool) -> bytes | memoryview:
     import cv2
 
+    if min(pixels.shape[:2]) < _SMALLEST_JP2:
+        return pillow.small_jp2(pixels)
     rate = 1000
     if quality is not None and quality < 100 and not lossless:
         # Quality becomes a ratio of compression: 95 gives 8:1, 90 gives 19:1, 75 gives 57:1.
@@ -238,7 +254,8 @@ def _with_dpi_in_exif(metadata: Metadata) -> Metadata:
 
 def _imencode(
     extension: str, pixels: Pixels, parameters: list[int], metadata: Metadata | None = None
-) -> bytes:
+) -> memoryview:
+    """What OpenCV makes of ``pixels``, without a copy: an encoded picture can be a hundred megabytes."""
     import cv2
     import numpy as np
 
@@ -267,4 +284,4 @@ def _imencode(
         raise OutputError(
             f"the picture cannot be encoded as {extension[1:].upper()} ({reason}); choose another --format"
         ) from failure
-    return bytes(encoded)
+    return memoryview(encoded)
