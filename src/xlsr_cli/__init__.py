@@ -1,0 +1,83 @@
+"""Super-resolution on the CPU: quantized XLSR models, the same pixels on every machine.
+
+>>> from xlsr_cli import Upscaler, upscale
+>>> upscale("in.png", "out.png", scale=2)  # doctest: +SKIP
+>>> larger = Upscaler(scale=3)(pixels)  # doctest: +SKIP
+
+Importing the package is cheap; what is heavy is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import (
+    BelowThresholdError,
+    ExitCode,
+    InputError,
+    ItemsFailedError,
+    ModelError,
+    NotKeptError,
+    OutputError,
+    ResourceError,
+    UsageError,
+    XlsrError,
+)
+
+if TYPE_CHECKING:
+    from xlsr_cli.api import upscale
+    from xlsr_cli.engine.reuse import Reuse
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.picture import PictureResult
+    from xlsr_cli.notices import Notice
+    from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BelowThresholdError",
+    "EngineOptions",
+    "ExitCode",
+    "InputError",
+    "ItemsFailedError",
+    "ModelError",
+    "NotKeptError",
+    "Notice",
+    "OutputError",
+    "PictureOptions",
+    "PictureResult",
+    "ResourceError",
+    "Reuse",
+    "Size",
+    "Target",
+    "Upscaler",
+    "UsageError",
+    "VideoOptions",
+    "XlsrError",
+    "__version__",
+    "upscale",
+]
+
+_LAZY = {
+    "EngineOptions": "xlsr_cli.options",
+    "Notice": "xlsr_cli.notices",
+    "PictureOptions": "xlsr_cli.options",
+    "PictureResult": "xlsr_cli.jobs.picture",
+    "Reuse": "xlsr_cli.engine.reuse",
+    "Size": "xlsr_cli.options",
+    "Target": "xlsr_cli.options",
+    "Upscaler": "xlsr_cli.engine.upscaler",
+    "VideoOptions": "xlsr_cli.options",
+    "upscale": "xlsr_cli.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -119,7 +119,11 @@ class Upscaler:
             ) from error
         finally:
             progress.finish()
-        return upscaled.reshape(*upscaled.shape[:2], 1) if pixels.ndim == 3 and pixels.shape[2] == 1 else upscaled
+        return (
+            upscaled.reshape(*upscaled.shape[:2], 1)
+            if pixels.ndim == 3 and pixels.shape[2] == 1
+            else upscaled
+        )
 
     def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
         """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
@@ -128,10 +132,8 @@ class Upscaler:
         """
         target = size or self.target.size_for(source)
         dtype = np.dtype(np.uint8 if depth <= 8 else np.uint16)
-        planes = self._planes(channels, dtype)
-        passes = tuple(
-            step for colour in planes for step in self._plan_passes(source, target, colour, dtype)
-        )
+        planes = self._planes(channels)
+        passes = tuple(step for colour in planes for step in self._plan_passes(source, target, colour, dtype))
         seconds = sum(self._seconds_for(step) for step in passes) / self.threads
         return Plan(
             source=source,
@@ -143,6 +145,19 @@ class Upscaler:
             seconds=seconds,
         )
 
+    def model_names(
+        self, source: Size, *, channels: int, depth: int, size: Size | None = None
+    ) -> tuple[str, ...]:
+        """The models that a picture goes through, each once, in the order of their first use."""
+        target = size or self.target.size_for(source)
+        dtype = np.dtype(np.uint8 if depth <= 8 else np.uint16)
+        names = [
+            self._session(scale, colour, dtype).spec.name
+            for colour in self._planes(channels)
+            for scale in self._chain(source, target)
+        ]
+        return tuple(dict.fromkeys(names))
+
     def close(self) -> None:
         """Stop the worker threads and forget the models. The object may be used again."""
         with self._lock:
@@ -153,7 +168,9 @@ class Upscaler:
 
     # What runs: colour, luma, alpha
 
-    def _upscale_colour(self, colour: Pixels, target: Size, progress: Progress, reuse: Reuse | None) -> Pixels:
+    def _upscale_colour(
+        self, colour: Pixels, target: Size, progress: Progress, reuse: Reuse | None
+    ) -> Pixels:
         if colour.ndim == 2:
             return self._upscale_plane(colour, target, "luma", progress, reuse)
         if self._color_mode() == "rgb":
@@ -269,9 +286,8 @@ class Upscaler:
         if isinstance(self._model, ModelSpec) and colour == self._model.colour:
             spec = self._model
             if dtype == np.uint16 and spec.precision == "int8":
-                raise ModelError(
-                    f"{spec.name} works in 8 bits and the picture has 16; use {spec.name.replace('int8', 'fp32')}"
-                )
+                deeper = spec.name.replace("int8", "fp32")
+                raise ModelError(f"{spec.name} works in 8 bits and the picture has 16; use {deeper}")
         else:
             spec = bundled_model(scale, colour, precision)
         with self._lock:
@@ -290,7 +306,7 @@ class Upscaler:
 
     # What it will take
 
-    def _planes(self, channels: int, dtype: np.dtype[Any]) -> list[Colour]:
+    def _planes(self, channels: int) -> list[Colour]:
         planes: list[Colour] = ["luma" if channels <= 2 or self._color_mode() == "ycbcr" else "rgb"]
         return [*planes, "luma"] if channels in (2, 4) else planes
 

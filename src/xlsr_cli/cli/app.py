@@ -1,0 +1,123 @@
+"""``xlsr``: its commands, found by name and imported when used, and the one place where errors end."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from xlsr_cli import __version__
+from xlsr_cli.cli.console import console
+from xlsr_cli.errors import ExitCode, XlsrError
+
+#: Command, the module that holds its ``app``, and the line in ``xlsr --help``.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "upscale": ("xlsr_cli.cli.upscale", "Enlarge a picture, an animation or a video."),
+    "batch": ("xlsr_cli.cli.batch", "Enlarge every picture of a folder; interrupted runs go on."),
+    "compare": ("xlsr_cli.cli.compare", "Measure PSNR and SSIM, and show before and after in a page."),
+    "bench": ("xlsr_cli.cli.bench", "Measure the speed of this machine, stage by stage."),
+    "models": ("xlsr_cli.cli.models", "List, describe and verify the bundled models."),
+    "doctor": ("xlsr_cli.cli.doctor", "Prove that this machine computes the right pixels."),
+}
+
+
+class _Commands(TyperGroup):
+    """Imports a command's module when the command is called, and lists commands without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(
+    name="xlsr",
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.data(f"xlsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _xlsr(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Super-resolution on the CPU: pictures, animations and videos, nothing of the file lost."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code (:class:`~xlsr_cli.errors.ExitCode`).
+
+    ``arguments`` are those after the program's name; None takes them from the process.
+    """
+    wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    try:
+        command = typer.main.get_command(app)
+        result: Any = command.main(
+            args=None if arguments is None else list(arguments), prog_name="xlsr", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else ExitCode.OK
+    except Exception as error:
+        if wants_traceback and not isinstance(error, click.exceptions.Exit):
+            import traceback
+
+            traceback.print_exc()
+        return _ended_by(error)
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        return ExitCode.INTERRUPTED
+
+
+def _ended_by(error: Exception) -> int:
+    """Say what happened in one sentence; the exit code for it."""
+    if isinstance(error, XlsrError):
+        console.error(str(error))
+        return error.exit_code
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.exceptions.Abort):
+        console.error("interrupted")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        hint = ""
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f"; see '{error.ctx.command_path} --help'"
+        console.error(error.format_message().rstrip(".") + hint)
+        return ExitCode.USAGE
+    if isinstance(error, BrokenPipeError):
+        # The reader went away, as `head` does: nothing to say, and nothing more to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT
+    if isinstance(error, MemoryError):
+        console.error("not enough memory; close other programs, or give --max-memory")
+        return ExitCode.RESOURCE
+    console.error(
+        f"internal error ({type(error).__name__}: {error}); please report it, with what --debug shows"
+    )
+    return ExitCode.INTERNAL

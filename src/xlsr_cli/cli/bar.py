@@ -1,0 +1,68 @@
+"""The progress bar. Rich is imported here, and only while a terminal watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} {task.fields.get('unit', '')}/s")
+
+
+class Bar:
+    """A :class:`~xlsr_cli.progress.Progress` drawn on stderr."""
+
+    def __init__(self, title: str) -> None:
+        rich = RichConsole(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.1f}/{task.total:.1f} {task.fields[unit]}"),
+            _Rate(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=rich, transient=True)
+        self._title = title
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, total: float | None, unit: str) -> None:
+        """Show a bar for ``total`` units."""
+        self._task = self._progress.add_task(self._title, total=total or 0.0, unit=unit)
+
+    def advance(self, amount: float) -> None:
+        """``amount`` more units are done."""
+        if self._task is not None:
+            self._progress.advance(self._task, amount)
+
+    def finish(self) -> None:
+        """The bar disappears with the context manager."""

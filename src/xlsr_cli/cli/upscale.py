@@ -1,0 +1,282 @@
+"""``xlsr upscale INPUT [OUTPUT]``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xlsr_cli.cli.console import console
+from xlsr_cli.cli.flags import common_flags, picture_flags, video_flags
+from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.options import PictureOptions, VideoOptions
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.picture import PictureResult
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+STANDARD_STREAM = "-"
+Y4M = "y4m"
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+@common_flags
+@video_flags
+@picture_flags
+def upscale(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A file, or - for stdin.", show_default=False)
+    ],
+    output: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[OUTPUT]",
+            help="A file, or - for stdout; by default <name>_x2 beside the input.",
+            show_default=False,
+        ),
+    ] = None,
+    options: PictureOptions = PictureOptions(),  # noqa: B008  # replaced by its flags
+    video: VideoOptions = VideoOptions(),  # noqa: B008
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, how long and with how much memory.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", help="Write a page that shows before and after.", metavar="FILE", show_default=False
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Describe the result as JSON on stdout.")] = False,
+) -> None:
+    """Enlarge a picture, an animation or a video.
+
+    Everything that the file holds beside pixels is kept, or a warning names what is not.
+    """
+    from xlsr_cli.engine.upscaler import Upscaler
+
+    if json and output == STANDARD_STREAM:
+        raise UsageError("--json and the picture cannot both go to stdout; give an output file")
+    upscaler = Upscaler.from_options(options.engine, options.target)
+    try:
+        request = _Request(source, output, options, video, upscaler, dry_run=dry_run, html=html, json=json)
+        request.run()
+    finally:
+        upscaler.close()
+
+
+class _Request:
+    """One call of the command: looks at the input's content and hands it to the job that does it."""
+
+    def __init__(
+        self,
+        source: str,
+        output: str | None,
+        options: PictureOptions,
+        video: VideoOptions,
+        upscaler: Upscaler,
+        *,
+        dry_run: bool,
+        html: Path | None,
+        json: bool,
+    ) -> None:
+        self.source, self.output, self.options, self.video = source, output, options, video
+        self.upscaler, self.dry_run, self.html, self.json = upscaler, dry_run, html, json
+
+    def run(self) -> None:
+        from xlsr_cli.jobs.picture import read_head
+        from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
+
+        if self.source == STANDARD_STREAM:
+            self._run_stream(sys.stdin.buffer)
+            return
+        path = Path(self.source)
+        kind = kind_of(read_head(path, HEAD_BYTES))
+        if kind == "y4m":
+            with path.open("rb") as stream:
+                self._run_y4m(stream)
+        elif kind == "video":
+            self._run_video(path)
+        elif kind == "animation":
+            self._run_animation(path)
+        else:
+            self._run_picture(path)
+
+    # One for each kind of input
+
+    def _run_picture(self, path: Path) -> None:
+        from xlsr_cli.jobs.picture import default_output, read_source, upscale_bytes, upscale_file
+        from xlsr_cli.media.image import probe
+
+        self._refuse_video_options(path.name)
+        if self.output == STANDARD_STREAM:
+            self._to_stdout(
+                *upscale_bytes(read_source(path), str(path), None, self.options, upscaler=self.upscaler)
+            )
+            return
+        if self.output is None:
+            header = probe(read_source(path), str(path))
+            target = default_output(path, self.options, header)
+            if target.suffix != path.suffix:
+                console.info(f"{path}: {header.format} cannot be written; the result is {target.name}")
+        else:
+            target = Path(self.output)
+        if self.dry_run:
+            self._show_plan(read_source(path), str(path), target)
+            return
+        _refuse_same_file(path, target)
+        with console.progress(path.name) as progress:
+            result = upscale_file(path, target, self.options, upscaler=self.upscaler, progress=progress)
+        self._report(result)
+        if self.html is not None:
+            self._write_page(path, target)
+
+    def _run_stream(self, stream: Any) -> None:
+        from xlsr_cli.jobs.picture import upscale_bytes
+        from xlsr_cli.media.atomic import atomic_output
+        from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
+
+        if sys.stdin.isatty():
+            raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
+        if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
+            self._run_y4m(stream)
+            return
+        self._refuse_video_options("stdin")
+        data = stream.read()
+        if not data:
+            raise InputError("stdin is empty")
+        if self.output is None or self.output == STANDARD_STREAM:
+            if self.dry_run:
+                self._show_plan(data, "stdin", None)
+                return
+            self._to_stdout(*upscale_bytes(data, "stdin", None, self.options, upscaler=self.upscaler))
+            return
+        target = Path(self.output)
+        if self.dry_run:
+            self._show_plan(data, "stdin", target)
+            return
+        encoded, result = upscale_bytes(data, "stdin", target, self.options, upscaler=self.upscaler)
+        with atomic_output(target, overwrite=self.options.overwrite) as file:
+            file.write(encoded)
+        self._report(result)
+
+    def _run_video(self, path: Path) -> None:
+        from xlsr_cli.jobs.video import upscale_video
+
+        if self.output == STANDARD_STREAM:
+            raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
+        target = self._named_output(path)
+        _refuse_same_file(path, target)
+        self._refuse_dry_run("a video")
+        with console.progress(path.name) as progress:
+            result = upscale_video(
+                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
+            )
+        self._report(result)
+
+    def _run_animation(self, path: Path) -> None:
+        from xlsr_cli.jobs.animation import upscale_animation
+
+        if self.output == STANDARD_STREAM:
+            raise UsageError("an animation cannot go to stdout; give an output file")
+        target = self._named_output(path)
+        _refuse_same_file(path, target)
+        self._refuse_dry_run("an animation")
+        with console.progress(path.name) as progress:
+            result = upscale_animation(path, target, self.options, upscaler=self.upscaler, progress=progress)
+        self._report(result)
+
+    def _run_y4m(self, stream: Any) -> None:
+        from xlsr_cli.jobs.stream import upscale_y4m
+        from xlsr_cli.media.atomic import atomic_output
+
+        self._refuse_dry_run("a stream")
+        if self.output is None or self.output == STANDARD_STREAM:
+            result = upscale_y4m(stream, sys.stdout.buffer, self.options, self.video, upscaler=self.upscaler)
+            console.notices("stdin", result.notices)
+            return
+        with atomic_output(Path(self.output), overwrite=self.options.overwrite) as file:
+            result = upscale_y4m(stream, file, self.options, self.video, upscaler=self.upscaler)
+        self._report(result)
+
+    # What is said
+
+    def _to_stdout(self, encoded: bytes, result: PictureResult) -> None:
+        console.notices(result.source, result.notices)
+        sys.stdout.buffer.write(encoded)
+        sys.stdout.buffer.flush()
+
+    def _report(self, result: Any) -> None:
+        console.notices(str(result.source), result.notices)
+        if self.json:
+            console.json(_plain(result))
+            return
+        console.info(f"{result.source} ({result.source_size}) -> {result.output} ({result.size})")
+        for field in dataclasses.fields(result):
+            if field.name not in ("source", "output", "source_size", "size", "notices"):
+                console.detail(f"  {field.name}: {getattr(result, field.name)}")
+
+    def _show_plan(self, data: bytes, name: str, target: Path | None) -> None:
+        from xlsr_cli.jobs.picture import plan_picture
+
+        plan = plan_picture(data, name, target, self.options, upscaler=self.upscaler)
+        output = STANDARD_STREAM if target is None else str(target)
+        if self.json:
+            console.json({"source": name, "output": output, "format": plan.format, **_plain(plan.steps)})
+            return
+        steps = plan.steps
+        console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
+        for step in steps.passes:
+            console.data(f"  {step.model} on {step.size} in {step.tiles} tiles")
+        if steps.resample:
+            console.data(f"  shrink to {steps.target}")
+        console.data(
+            f"  about {steps.seconds:.1f} s on {steps.threads} threads, {steps.peak_memory / 1e6:.0f} MB"
+        )
+
+    def _write_page(self, path: Path, target: Path) -> None:
+        from xlsr_cli.quality.page import PagePair, write_page
+
+        assert self.html is not None
+        pair = PagePair(before=path, after=target, name=path.name)
+        write_page(self.html, [pair], title=path.name, overwrite=self.options.overwrite)
+
+    # What is refused
+
+    def _named_output(self, path: Path) -> Path:
+        if self.output is not None:
+            return Path(self.output)
+        return path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}")
+
+    def _refuse_video_options(self, name: str) -> None:
+        if self.video != VideoOptions():
+            raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
+
+    def _refuse_dry_run(self, what: str) -> None:
+        if self.dry_run:
+            raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+
+
+def _refuse_same_file(source: Path, output: Path) -> None:
+    """An output that is the input itself, by whatever name, would destroy it."""
+    try:
+        same = output.exists() and source.samefile(output)
+    except OSError:
+        same = False
+    if same:
+        raise OutputError(f"{output} is the input itself; give another name")
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, paths and tuples as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return str(value) if isinstance(value, Path) else value

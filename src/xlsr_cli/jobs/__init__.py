@@ -1,0 +1,1 @@
+"""Files: one picture, one video, or a whole folder of them."""

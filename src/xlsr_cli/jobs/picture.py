@@ -1,0 +1,214 @@
+"""Upscale one picture file: what ``upscale``, ``batch``, the cluster and the Python API all call."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from xlsr_cli.engine.plan import Plan
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.media.image import (
+    Header,
+    Picture,
+    check_limits,
+    decode,
+    encode,
+    extension_for,
+    format_for,
+    probe,
+    writable_format,
+)
+from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.options import PictureFormat, PictureOptions, Size
+from xlsr_cli.progress import QUIET, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureResult:
+    """What became of one picture.
+
+    ``seconds`` by stage: ``decode``, ``inference``, ``encode``. ``bytes_in`` and ``bytes_out`` are the
+    sizes of the files.
+    """
+
+    source: str
+    output: str
+    source_size: Size
+    size: Size
+    format: PictureFormat
+    models: tuple[str, ...]
+    seconds: dict[str, float]
+    notices: tuple[Notice, ...] = field(default=())
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturePlan:
+    """What would become of a picture, from its header alone."""
+
+    header: Header
+    format: PictureFormat
+    steps: Plan
+
+
+def read_source(path: Path) -> bytes:
+    """The bytes of an input file. Raises :class:`InputError` when it cannot be read or is empty."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: the system does not accept this name") from error
+    if not data:
+        raise InputError(f"{path} is empty")
+    return data
+
+
+def read_head(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of an input file. Raises :class:`InputError` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; 'xlsr batch {path}' enlarges what it holds") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def output_format(options: PictureOptions, output: Path | None, header: Header) -> PictureFormat:
+    """The format to write: ``--format``, else what the output's name says, else the input's own.
+
+    Raises :class:`OutputError` for a name that asks for a format which cannot be written.
+    """
+    if options.format is not None:
+        return options.format
+    if output is not None and output.suffix:
+        named = format_for(output.name)
+        if named is None:
+            raise OutputError(
+                f"{output}: pictures cannot be written as '{output.suffix}'; "
+                "use .png, .jpg, .webp, .avif, .tif, .jp2, .bmp or .ppm, or give --format"
+            )
+        return named
+    return writable_format(header.format)
+
+
+def default_output(source: Path, options: PictureOptions, header: Header) -> Path:
+    """``<stem>_x2.<ext>`` beside ``source``; the extension follows the format that will be written."""
+    format = output_format(options, None, header)
+    same = format_for(source.name) == format
+    suffix = source.suffix if same else extension_for(format)
+    return source.with_name(f"{source.stem}_{options.target.label}{suffix}")
+
+
+def plan_picture(
+    data: bytes, name: str, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
+) -> PicturePlan:
+    """Everything that can be said and refused before decoding; see :class:`PicturePlan`.
+
+    Raises :class:`InputError` for a damaged header or too many pixels, :class:`OutputError` when the
+    format cannot hold the result, :class:`UsageError` for an impossible size.
+    """
+    header = probe(data, name)
+    if header.size.pixels > options.max_pixels:
+        raise InputError(
+            f"{name} claims {header.size.pixels / 1e6:.0f} megapixels; "
+            f"--max-pixels {header.size.pixels} allows that"
+        )
+    format = output_format(options, output, header)
+    target = options.target.size_for(header.size)
+    check_limits(format, target)
+    steps = upscaler.plan(header.size, channels=header.channels, depth=header.depth, size=target)
+    return PicturePlan(header=header, format=format, steps=steps)
+
+
+def upscale_bytes(
+    data: bytes,
+    name: str,
+    output: Path | None,
+    options: PictureOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> tuple[bytes, PictureResult]:
+    """The encoded picture of ``data`` enlarged; ``name`` and ``output`` are for messages and the format.
+
+    Raises what :func:`plan_picture` raises, and :class:`NotKeptError` under ``--strict``.
+    """
+    header = probe(data, name)
+    format = output_format(options, output, header)
+    check_limits(format, options.target.size_for(header.size))
+    started = time.perf_counter()
+    picture, notices = decode(data, name, max_pixels=options.max_pixels)
+    enforce(notices, strict=options.strict, name=name)
+    decoded = time.perf_counter()
+    source_size, channels, depth = picture.size, _channels(picture), picture.depth
+    target = options.target.size_for(source_size)
+    picture = replace(picture, pixels=upscaler(picture.pixels, size=target, progress=progress))
+    upscaled = time.perf_counter()
+    encoded, more = encode(
+        picture, format, quality=options.quality, lossless=options.lossless, strip=options.strip
+    )
+    del picture
+    notices = [*notices, *more]
+    enforce(notices, strict=options.strict, name=name)
+    _verify(encoded, name, target)
+    finished = time.perf_counter()
+    return encoded, PictureResult(
+        source=name,
+        output="-" if output is None else str(output),
+        source_size=source_size,
+        size=target,
+        format=format,
+        models=upscaler.model_names(source_size, channels=channels, depth=depth, size=target),
+        seconds={
+            "decode": decoded - started,
+            "inference": upscaled - decoded,
+            "encode": finished - upscaled,
+        },
+        notices=tuple(notices),
+        bytes_in=len(data),
+        bytes_out=len(encoded),
+    )
+
+
+def upscale_file(
+    source: Path,
+    output: Path,
+    options: PictureOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> PictureResult:
+    """Read ``source``, enlarge it, and write ``output`` whole or not at all.
+
+    Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed; ``output`` is then as it
+    was before.
+    """
+    check_output(output, overwrite=options.overwrite)
+    data = read_source(source)
+    encoded, result = upscale_bytes(data, str(source), output, options, upscaler=upscaler, progress=progress)
+    with atomic_output(output, overwrite=options.overwrite) as file:
+        file.write(encoded)
+    return result
+
+
+def _channels(picture: Picture) -> int:
+    return 1 if picture.pixels.ndim == 2 else int(picture.pixels.shape[2])
+
+
+def _verify(encoded: bytes, name: str, size: Size) -> None:
+    """What was encoded must say of itself that it is a picture of ``size``."""
+    header = probe(encoded, f"the result of {name}")
+    if header.size != size:
+        raise OutputError(
+            f"the encoder made a picture of {header.size} from {name} instead of {size}; nothing is written"
+        )
