@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 PAGE = Path(__file__).parent / "reference.md"
 
 INTRODUCTION = """\
@@ -29,11 +31,8 @@ def render() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _command(command: Any, path: str) -> Iterator[str]:
-    """The section of one command, then those of its subcommands.
-
-    ``command`` is click's, which some typer releases carry inside themselves: hence the loose type.
-    """
+def _command(command: click.Command, path: str) -> Iterator[str]:
+    """The section of one command, then those of its subcommands."""
     yield f"## `{path}`\n" if path.count(" ") < 2 else f"### `{path}`\n"
     if command.help:
         yield inspect.cleandoc(command.help).replace("\b\n", "").replace("\f", "") + "\n"
@@ -48,9 +47,13 @@ def _command(command: Any, path: str) -> Iterator[str]:
         yield from _table("argument", [(f"`{_name(argument)}`", argument) for argument in arguments])
     if options:
         yield from _table("option", [(_option_names(option), option) for option in options])
-    for name, child in sorted(getattr(command, "commands", {}).items()):
-        if not child.hidden:
-            yield from _command(child, f"{path} {name}")
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            if not child.hidden:
+                yield from _command(child, f"{path} {name}")
 
 
 def _table(title: str, rows: list[tuple[str, Any]]) -> Iterator[str]:
@@ -61,7 +64,7 @@ def _table(title: str, rows: list[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _name(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+    return str(argument.metavar or argument.name.upper()).strip("[]")
 
 
 def _argument_usage(argument: Any) -> str:

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import typer.main
 
+from xlsr_cli.cli.app import app
 from xlsr_cli.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,10 +48,17 @@ def commands(page: Path) -> Iterator[list[str]]:
                     words.append(word)
 
 
-def the_command() -> Any:
+def the_command() -> click.Command:
     """The command line as click sees it."""
-    main = pytest.importorskip("typer.main")
-    return main.get_command(importlib.import_module("xlsr_cli.cli.app").app)
+    return typer.main.get_command(app)
+
+
+def children(command: click.Command) -> dict[str, click.Command]:
+    if not isinstance(command, click.Group):
+        return {}
+    context = click.Context(command)
+    found = {name: command.get_command(context, name) for name in command.list_commands(context)}
+    return {name: child for name, child in found.items() if child is not None}
 
 
 def test_the_reference_page_is_what_the_code_says() -> None:
@@ -71,9 +81,9 @@ def test_every_option_says_what_it_does() -> None:
     assert not silent
 
 
-def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     yield path, command
-    for name, child in getattr(command, "commands", {}).items():
+    for name, child in children(command).items():
         yield from walk(child, f"{path} {name}")
 
 
@@ -115,9 +125,7 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
     for words in commands(page):
         command = root
         for word in words[1:]:
-            children = getattr(command, "commands", {})
-            if word in children:
-                command = children[word]
+            command = children(command).get(word, command)
         known = {"--help"} | {
             name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]
         }
