@@ -104,6 +104,9 @@ def _ended_by(error: Exception) -> int:
     if isinstance(error, click.exceptions.Abort):
         console.error("interrupted")
         return ExitCode.INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(error.format_message() + "\n")
+        return ExitCode.USAGE
     if isinstance(error, click.ClickException):
         hint = ""
         if isinstance(error, click.UsageError) and error.ctx is not None:
