@@ -39,9 +39,9 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     parameters = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
     options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
-    usage = [path, *(_argument_usage(argument) for argument in arguments)]
-    if options:
-        usage.insert(1, "[OPTIONS]")
+    usage = [path, *(["[OPTIONS]"] if options else []), *map(_argument_usage, arguments)]
+    if isinstance(command, click.Group):
+        usage.append("COMMAND …")
     yield "```text\n" + " ".join(usage) + "\n```\n"
     if arguments:
         yield from _table("argument", [(f"`{_name(argument)}`", argument) for argument in arguments])
@@ -57,9 +57,9 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
 
 
 def _table(title: str, rows: list[tuple[str, Any]]) -> Iterator[str]:
-    yield f"| {title} | meaning | default |\n|---|---|---|"
+    yield f"| {title} | meaning |\n|---|---|"
     for names, parameter in rows:
-        yield f"| {names} | {_cell(getattr(parameter, 'help', None) or '')} | {_default(parameter)} |"
+        yield f"| {names} | {_cell(getattr(parameter, 'help', None) or '')}{_default(parameter)} |"
     yield ""
 
 
@@ -82,7 +82,7 @@ def _option_names(option: Any) -> str:
 def _value(option: Any) -> str:
     choices = getattr(option.type, "choices", None)
     if option.metavar:
-        return str(option.metavar)
+        return str(option.metavar).replace("|", " / ")
     return " / ".join(map(_plain, choices)) if choices else str(option.type.name).upper()
 
 
@@ -90,7 +90,7 @@ def _default(parameter: Any) -> str:
     value = parameter.default
     if callable(value) or value in (None, False, (), []) or value is ...:
         return ""
-    return f"`{_plain(value)}`"
+    return f" Default: `{_plain(value)}`."
 
 
 def _plain(value: Any) -> str:
