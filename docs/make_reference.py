@@ -24,6 +24,7 @@ This page is made from the code by `docs/make_reference.py`. `xlsr COMMAND --hel
 def render() -> str:
     """The whole page, as Markdown."""
     from typer.main import get_command
+
     from xlsr_cli.cli.app import app
 
     root = get_command(app)
