@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, amount: float) -> None:
         """``amount`` more units are done."""
 
+    def note(self, text: str) -> None:
+        """A few words beside the bar, such as the size of the output so far; the last ones stay."""
+
     def finish(self) -> None:
         """Nothing more will come."""
 
@@ -25,6 +28,9 @@ class Quiet:
         """Ignore it."""
 
     def advance(self, amount: float) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
         """Ignore it."""
 
     def finish(self) -> None:

@@ -38,6 +38,7 @@ class Bar:
             TextColumn("{task.completed:.1f}/{task.total:.1f} {task.fields[unit]}"),
             _Rate(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self._progress = Progress(*columns, console=rich, transient=True)
         self._title = title
@@ -57,12 +58,17 @@ class Bar:
 
     def start(self, total: float | None, unit: str) -> None:
         """Show a bar for ``total`` units."""
-        self._task = self._progress.add_task(self._title, total=total or 0.0, unit=unit)
+        self._task = self._progress.add_task(self._title, total=total or 0.0, unit=unit, note="")
 
     def advance(self, amount: float) -> None:
         """``amount`` more units are done."""
         if self._task is not None:
             self._progress.advance(self._task, amount)
+
+    def note(self, text: str) -> None:
+        """Show ``text`` behind the time left."""
+        if self._task is not None:
+            self._progress.update(self._task, note=text)
 
     def finish(self) -> None:
         """The bar disappears with the context manager."""

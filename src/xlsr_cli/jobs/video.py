@@ -13,12 +13,13 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.video_pipeline import run_stages
 from xlsr_cli.jobs.video_plan import SEGMENT_FRAMES, VideoPlan, plan_video
-from xlsr_cli.jobs.video_segments import Segments, SegmentWriter, open_segments
-from xlsr_cli.media import remux
+from xlsr_cli.jobs.video_segments import Segments, SegmentWriter, open_segments, remove_parts_of
+from xlsr_cli.media import rehearsal, remux
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.codecs import Encoder, container_for
 from xlsr_cli.media.frames import FrameUpscaler
-from xlsr_cli.media.video import Frame, FrameReader, Picture, inspect
+from xlsr_cli.media.video import Picture, inspect
+from xlsr_cli.media.video_frames import Frame, FrameReader
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress
@@ -156,22 +157,27 @@ def _write_segment(
     results: Iterator[tuple[Picture, Frame]], plan: VideoPlan, writer: SegmentWriter, progress: Progress
 ) -> None:
     encoder = Encoder(plan.mux.settings)
+    before = writer.bytes_before
     for picture, frame in results:
         writer.add_frame(frame.pts, frame.duration)
         writer.add_packets(encoder.encode(picture))
         progress.advance(1)
+        progress.note(f"{(before + writer.bytes) / 1e6:.1f} MB")
     writer.add_packets(encoder.finish())
 
 
-def _put_together(plan: VideoPlan, segments: Segments, output: Path, *, overwrite: bool) -> tuple[Fraction, int]:
+def _put_together(
+    plan: VideoPlan, segments: Segments, output: Path, *, overwrite: bool
+) -> tuple[Fraction, int]:
     """Write the output and read it back; return its duration in seconds and its size in bytes."""
     times = segments.times()
     mux = replace(plan.mux, cut=plan.cut_for(times))
+    remove_parts_of(output)  # of a run that was killed here; nobody else writes while the segments are ours
     with atomic_output(output, overwrite=overwrite) as file:
         copied = remux.write(file, plan.file, mux, _packets(segments, times), name=str(output))
         file.flush()
         file.seek(0)
-        duration = remux.verify(file, plan.file, mux, [pts for pts, _ in times], copied, name=str(output))
+        duration = rehearsal.verify(file, plan.file, mux, [pts for pts, _ in times], copied, name=str(output))
         size_bytes = file.seek(0, 2)
     return duration, size_bytes
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from xlsr_cli.engine.models import find_model, read_model_file
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.media import codecs, remux
+from xlsr_cli.media import codecs, rehearsal
 from xlsr_cli.media.codecs import Container, Settings
 from xlsr_cli.media.pixels import Layout, choose_format, layout_of
 from xlsr_cli.media.remux import Cut, MuxPlan
-from xlsr_cli.media.video import FrameReader, VideoFile, content_hash
+from xlsr_cli.media.video import VideoFile, content_hash
+from xlsr_cli.media.video_frames import FrameReader
 from xlsr_cli.media.video_tags import Hdr, Rotation
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
@@ -92,8 +93,9 @@ def plan_video(
     layout = layout_of(file.pix_fmt)
     upright = None if container.rotates else file.rotation
     begin, end = _interval(file, video)
-    settings, size, notices = _settings(file, output, container, layout, upright, options, video, upscaler.threads)
-    copied, dropped = remux.plan_copies(file, container)
+    threads = upscaler.threads
+    settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
+    copied, dropped = rehearsal.plan_copies(file, container)
     matrix = None
     if file.rotation is not None and upright is None:
         matrix = file.rotation.scaled(
@@ -118,7 +120,7 @@ def plan_video(
         key="",
     )
     notices = [*file.notices, *_format_notices(file, container, settings, video, plan), *notices, *dropped]
-    notices += remux.rehearse(file, mux, name=str(output))
+    notices += rehearsal.rehearse(file, mux, name=str(output))
     return replace(plan, notices=tuple(notices), key=_key(plan, upscaler))
 
 
@@ -138,7 +140,8 @@ def _settings(
         encoder = "libx264rgb"
     turned = layout.turned() if upright is not None and upright.swaps else layout
     pix_fmt, notices = choose_format(turned, codecs.encoder_formats(encoder), video.pix_fmt, codec=codec.name)
-    size, rounded = _size(file, upright, options, layout_of(pix_fmt), even=codec.name in ("h264", "hevc", "av1"))
+    even = codec.name in ("h264", "hevc", "av1")
+    size, rounded = _size(file, upright, options, layout_of(pix_fmt), even=even)
     aspect = file.aspect
     if aspect is not None and upright is not None and upright.swaps:
         aspect = 1 / aspect
@@ -174,7 +177,7 @@ def _size(
     """The output's size as stored: the target speaks of the frame as shown."""
     if file.size.pixels > options.max_pixels:
         raise InputError(
-            f"{file.path}: {file.size} is more than --max-pixels {options.max_pixels} allows; raise it to go on"
+            f"{file.path}: {file.size} is more than --max-pixels {options.max_pixels}; raise it to go on"
         )
     swaps = file.rotation is not None and file.rotation.swaps
     shown = Size(width=file.size.height, height=file.size.width) if swaps else file.size
@@ -215,7 +218,7 @@ def _interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fr
     end = None if video.end is None else file.first + Fraction(video.end).limit_denominator(10**6)
     if begin is not None and begin >= file.end:
         length = float(file.end - file.first)
-        raise UsageError(f"{file.path}: --start lies behind the end of the video, which has {length:.2f} seconds")
+        raise UsageError(f"{file.path}: --start lies behind the end of the video, {length:.2f} seconds")
     return begin, end
 
 
@@ -232,7 +235,7 @@ def _format_notices(
 ) -> list[Notice]:
     notices = []
     if file.interlaced and not video.deinterlace:
-        message = "the video is interlaced: its combs are enlarged too; --deinterlace makes whole frames of it"
+        message = "the video is interlaced and its combs are enlarged; --deinterlace makes whole frames"
         notices.append(Notice(code="interlaced", message=message, loss=False))
     if file.hdr and not settings.codec.hdr:
         message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"
@@ -250,9 +253,7 @@ def _format_notices(
 def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
     """A hash of the source's bytes, the options, the models and the encoders."""
     channels = 3 if plan.rgb or plan.layout.family == "rgb" else 1
-    passes = upscaler.plan(
-        plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size
-    ).passes
+    passes = upscaler.plan(plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size).passes
     parts = (
         content_hash(plan.file.path),
         [_model_hash(step.model, upscaler) for step in passes],

@@ -7,6 +7,9 @@ transaction: after a crash or a kill it is there whole, or not at all.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,9 +19,14 @@ from pathlib import Path
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media.codecs import Packet
 
+#: The longest file name on common file systems, in bytes.
+_LONGEST_NAME = 255
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS work (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS frame (number INTEGER PRIMARY KEY, pts INTEGER NOT NULL, duration INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS frame (
+    number INTEGER PRIMARY KEY, pts INTEGER NOT NULL, duration INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS packet (
     position INTEGER PRIMARY KEY, frame INTEGER NOT NULL, key INTEGER NOT NULL, data BLOB NOT NULL
 );
@@ -44,21 +52,20 @@ class Segments:
         return int(self._connection.execute("SELECT coalesce(sum(frames), 0) FROM segment").fetchone()[0])
 
     @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return sum(entry.stat().st_size for entry in self.folder.iterdir() if entry.is_file())
+    def _bytes(self) -> int:
+        return int(
+            self._connection.execute("SELECT coalesce(sum(length(data)), 0) FROM packet").fetchone()[0]
+        )
 
     @contextmanager
     def segment(self) -> Iterator[SegmentWriter]:
         """A new segment, finished when the block ends without an exception, else as if it had never been."""
-        writer = SegmentWriter(self._connection, first=self.frames)
+        writer = SegmentWriter(self._connection, first=self.frames, bytes_before=self._bytes)
         with _mapped(self.folder):
             self._connection.execute("BEGIN")
             try:
                 yield writer
-                self._connection.execute(
-                    "INSERT INTO segment VALUES (?, ?)", (self.count, writer.frames)
-                )
+                self._connection.execute("INSERT INTO segment VALUES (?, ?)", (self.count, writer.frames))
                 self._connection.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -75,7 +82,8 @@ class Segments:
 
     def packets(self) -> Iterator[Packet]:
         """All packets in order of decoding, one in memory at a time."""
-        for frame, key, data in self._connection.execute("SELECT frame, key, data FROM packet ORDER BY position"):
+        query = "SELECT frame, key, data FROM packet ORDER BY position"
+        for frame, key, data in self._connection.execute(query):
             yield Packet(frame=frame, key=bool(key), data=data)
 
     def close(self) -> None:
@@ -89,11 +97,16 @@ class Segments:
 
 
 class SegmentWriter:
-    """Takes the frames and packets of one segment."""
+    """Takes the frames and packets of one segment.
 
-    def __init__(self, connection: sqlite3.Connection, *, first: int) -> None:
+    ``first`` is the number of its first frame, ``bytes_before`` the size of all packets before it;
+    ``frames`` and ``bytes`` count its own.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, first: int, bytes_before: int) -> None:
         self._connection = connection
         self.first = first
+        self.bytes_before = bytes_before
         self.frames = 0
         self.bytes = 0
 
@@ -114,7 +127,19 @@ class SegmentWriter:
 
 def work_folder(output: Path) -> Path:
     """Where the segments of ``output`` lie: ``.<name>.xlsr-part`` beside it."""
-    return output.with_name(f".{output.name}.xlsr-part")
+    name = f".{output.name}.xlsr-part"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.xlsr-part"
+    return output.with_name(name)
+
+
+def remove_parts_of(output: Path) -> None:
+    """Remove what killed runs left of ``output`` while it was put together: its temporary files."""
+    pattern = re.compile(re.escape(f".{output.name}.xlsr-") + r"[0-9a-f]{8}\.part", re.DOTALL)
+    for entry in output.parent.iterdir():
+        if pattern.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
+            with contextlib.suppress(OSError):
+                entry.unlink()
 
 
 @contextmanager

@@ -120,7 +120,8 @@ def container_for(output: Path) -> Container:
     container = CONTAINERS.get(output.suffix.lower())
     if container is None:
         names = " ".join(CONTAINERS)
-        raise UsageError(f"{output}: no video can be written to {output.suffix or 'that'}; use one of {names}")
+        kind = output.suffix or "a name without a suffix"
+        raise UsageError(f"{output}: no video can be written to {kind}; use one of {names}")
     return container
 
 
@@ -156,9 +157,9 @@ def choose_codec(container: Container, output: Path, video: VideoOptions, *, dep
     else:
         name = "hevc" if "hevc" in container.codecs else container.codecs[-1]
     if name not in container.codecs:
+        fitting = " or ".join(container.codecs)
         raise UsageError(
-            f"{output}: a {output.suffix} file cannot hold {name}; use --codec {' or '.join(container.codecs)}, "
-            "or an .mkv file"
+            f"{output}: a {output.suffix} file cannot hold {name}; use --codec {fitting}, or an .mkv file"
         )
     codec = CODECS[name]
     _check_quality(codec, video)
@@ -235,8 +236,8 @@ def encoder_formats(encoder: str) -> tuple[str, ...]:
     return tuple(name for name in names if encoder == "ffv1" or not name.startswith(("yuva", "gbrap")))
 
 
-def configure(target: av.VideoCodecContext, settings: Settings) -> None:
-    """Set up an encoder that is not open yet as ``settings`` say; frames come in ``settings.pix_fmt``."""
+def configure(target: Any, settings: Settings) -> None:
+    """Set up ``target``, an ``av.VideoCodecContext`` that is not open yet, as ``settings`` say."""
     # SVT-AV1 writes to stderr on its own; only errors are of interest.
     os.environ.setdefault("SVT_LOG", "1")
     target.width, target.height = settings.size.width, settings.size.height
@@ -279,8 +280,8 @@ class Encoder:
             self._context.open()
         except (av.error.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"{settings.encoder} cannot encode {settings.size} in {settings.pix_fmt} with these settings; "
-                "try another --codec, --preset or --pix-fmt"
+                f"{settings.encoder} cannot encode {settings.size} in {settings.pix_fmt} with these "
+                "settings; try another --codec, --preset or --pix-fmt"
             ) from error
 
     def encode(self, picture: av.VideoFrame) -> list[Packet]:
@@ -302,7 +303,8 @@ class Encoder:
         try:
             packets = self._context.encode(picture)
         except av.error.FFmpegError as error:
-            raise ResourceError(f"the encoder failed ({error.strerror or error}); memory may be short") from error
+            reason = error.strerror or error
+            raise ResourceError(f"the encoder failed ({reason}); memory may be short") from error
         self._given += len(packets)
         return [Packet(frame=p.pts, key=p.is_keyframe, data=bytes(p)) for p in packets]
 

@@ -33,6 +33,10 @@ _CAREFUL = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.ACCURATE_RND
 )
+#: Where two frames in a row had less than this share of their tiles in common with the one before, looking
+#: for more is put off for so many frames: in a film it would cost time and find nothing.
+_WORTH_LOOKING = 0.1
+_REST = 6
 #: Matrix coefficients of H.273 as swscale numbers them; where the file is silent, BT.601.
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_DEFAULT = 5
@@ -79,6 +83,7 @@ class FrameUpscaler:
         self._siting = (0.25 if left else 0.0, 0.0)
         self._reformat_in, self._reformat_out = VideoReformatter(), VideoReformatter()
         self._reformat_blank = VideoReformatter()
+        self._fruitless = self._rest = 0
         self._last_chroma: dict[int, tuple[Pixels, Pixels]] = {}
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -115,7 +120,7 @@ class FrameUpscaler:
     def _upscale_planes(self, planes: list[Pixels], targets: list[Pixels]) -> None:
         """Y′, Cb, Cr and alpha, or gray alone."""
         depth = self._result.depth
-        luma = self._upscaler(expand(planes[0], depth), size=self._size, reuse=self.reuse)
+        luma = self._enlarged(expand(planes[0], depth))
         targets[0][...] = reduce(luma, depth)
         if self._result.family == "yuv":
             for index in (1, 2):
@@ -129,9 +134,22 @@ class FrameUpscaler:
         depth = self._result.depth
         order = (1, 0, 2, 3) if self._result.alpha else (1, 0, 2)
         pixels = np.dstack([expand(planes[index], depth) for index in order])
-        answer = reduce(self._upscaler(pixels, size=self._size, reuse=self.reuse), depth)
+        answer = reduce(self._enlarged(pixels), depth)
         for channel, index in enumerate(order):
             targets[index][...] = answer[..., channel]
+
+    def _enlarged(self, pixels: Pixels) -> Pixels:
+        """Through the network; unchanged tiles are not computed again where that promises something."""
+        if self.reuse is None or self._rest:
+            self._rest = max(0, self._rest - 1)
+            return self._upscaler(pixels, size=self._size)
+        tiles, reused = self.reuse.tiles, self.reuse.reused
+        answer = self._upscaler(pixels, size=self._size, reuse=self.reuse)
+        found = self.reuse.reused - reused >= _WORTH_LOOKING * (self.reuse.tiles - tiles)
+        self._fruitless = 0 if found else self._fruitless + 1
+        if self._fruitless == 2:
+            self._fruitless, self._rest = 0, _REST
+        return answer
 
     # Chroma
 

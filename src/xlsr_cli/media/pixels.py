@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import av
 import numpy as np
@@ -110,7 +110,9 @@ def _is_format(name: str) -> bool:
     return True
 
 
-def choose_format(source: Layout, formats: Sequence[str], wanted: str | None, *, codec: str) -> tuple[str, list[Notice]]:
+def choose_format(
+    source: Layout, formats: Sequence[str], wanted: str | None, *, codec: str
+) -> tuple[str, list[Notice]]:
     """The pixel format to encode ``source`` in, of those that an encoder takes, and what gets lost.
 
     ``wanted`` is taken where it is one of them. Otherwise the same format, or the smallest that holds
@@ -185,7 +187,7 @@ def planes_of(frame: av.VideoFrame, layout: Layout) -> list[Pixels]:
     views = []
     for plane in frame.planes:
         stride = plane.line_size // layout.dtype.itemsize
-        samples = np.frombuffer(plane, dtype=layout.dtype)
+        samples = np.frombuffer(cast(memoryview, plane), dtype=layout.dtype)
         rows = samples.reshape(plane.height, abs(stride))
         views.append(rows[:: -1 if stride < 0 else 1, : plane.width])
     return views

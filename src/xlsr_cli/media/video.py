@@ -1,4 +1,4 @@
-"""Read a video: what is in the file, and its frames one after another. Nothing is written here."""
+"""What is in a video file: its streams, times, colours and metadata. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import av
 import av.container
 import av.error
-import av.filter
 import av.stream
 
 from xlsr_cli.errors import InputError
@@ -32,9 +31,9 @@ from xlsr_cli.options import Size
 
 #: A decoded frame, for rooms that do not know PyAV.
 Picture = av.VideoFrame
+if TYPE_CHECKING:
+    AnyPacket: TypeAlias = av.Packet[Any]
 
-#: Decoders from which one packet makes one frame, always: where fewer frames come, some were damaged.
-_ONE_TO_ONE = ("h264", "hevc", "mpeg4", "mjpeg", "ffv1", "prores", "h263", "mpeg2video", "av1")
 #: FFmpeg's ``AV_FIELD_UNKNOWN`` and ``AV_FIELD_PROGRESSIVE``; anything else is interlaced.
 _PROGRESSIVE = (0, 1)
 _HASH_BLOCK = 1 << 20
@@ -86,7 +85,7 @@ class VideoFile:
     first: Fraction
     end: Fraction
     notices: tuple[Notice, ...]
-    heads: dict[int, av.Packet] = field(repr=False, compare=False)
+    heads: dict[int, AnyPacket] = field(repr=False, compare=False)
 
     @property
     def depth(self) -> int:
@@ -111,7 +110,9 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
             container_options={"protocol_whitelist": "file"},
         )
     except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: the file is damaged or no video that xlsr can read ({_said(error)})") from error
+        raise InputError(
+            f"{path}: the file is damaged or no video that xlsr can read ({_said(error)})"
+        ) from error
     try:
         yield container
     finally:
@@ -208,7 +209,7 @@ class _Scan:
     packets: int = 0
     times: list[Fraction] = field(default_factory=list)
     last_duration: Fraction | None = None
-    heads: dict[int, av.Packet] = field(default_factory=dict)
+    heads: dict[int, AnyPacket] = field(default_factory=dict)
     reached: Fraction = Fraction(0)
 
 
@@ -246,7 +247,7 @@ def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
     return missing if missing > _TOLERATED_END else 0.0
 
 
-def packets_of(container: av.container.InputContainer) -> Iterator[av.Packet]:
+def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
     """All packets in file order; a damaged end is an end, as every player takes it."""
     packets = container.demux()
     while True:
@@ -263,9 +264,11 @@ def _first_frame(
 ) -> tuple[av.VideoFrame, ColorTags, int, Fraction | None, Fraction | None, Fraction]:
     with open_video(path) as container:
         stream = main_stream(container, path)
-        frame = next(_decoded(container, stream, lambda: None), None)
+        frame = next(decoded(container, stream, lambda: None), None)
         if frame is None:
-            raise InputError(f"{path}: no frame of the video can be decoded; the file is damaged or encrypted")
+            raise InputError(
+                f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
+            )
         context = stream.codec_context
         aspect = stream.sample_aspect_ratio
         return (
@@ -278,7 +281,7 @@ def _first_frame(
         )
 
 
-def _stream(stream: av.stream.Stream) -> Stream:
+def _stream(stream: Any) -> Stream:
     context = stream.codec_context
     name = context.name if context is not None else getattr(stream, "name", None)
     if not isinstance(name, str):
@@ -301,96 +304,10 @@ def _constant(times: list[Fraction], base: Fraction) -> bool:
     return all(abs(time - ordered[0] - place * step) <= base for place, time in enumerate(ordered))
 
 
-# Frames
-
-
-@dataclass(kw_only=True)
-class Frame:
-    """One decoded frame, its time and duration in ticks of the source's time base."""
-
-    picture: av.VideoFrame
-    pts: int
-    duration: int
-
-
-@dataclass(kw_only=True)
-class FrameReader:
-    """The frames of a video between two times, in order of display, each pts above the one before.
-
-    ``begin`` and ``end`` are seconds on the file's own clock, ``limit`` a number of frames; ``skip``
-    leaves out so many frames of those, decoded but not delivered. After the iteration ``decoded`` and
-    ``damaged`` tell how many frames came out of the decoder and how many packets it refused;
-    ``repaired`` how many timestamps were missing or not above the one before.
-    """
-
-    file: VideoFile
-    begin: Fraction | None = None
-    end: Fraction | None = None
-    limit: int | None = None
-    deinterlace: bool = False
-    threads: int = 1
-    decoded: int = 0
-    damaged: int = 0
-    repaired: int = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Raises :class:`InputError` when the file can no longer be read."""
-        file = self.file
-        with open_video(file.path) as container:
-            stream = main_stream(container, file.path)
-            stream.thread_type = "AUTO"  # type: ignore[assignment]
-            stream.codec_context.thread_count = self.threads
-            if self.begin is not None and self.begin > file.first:
-                self._seek(container, stream)
-            pictures = _decoded(container, stream, self._count_damage)
-            if self.deinterlace:
-                pictures = _deinterlaced(pictures, stream)
-            yield from self._within(self._timed(pictures))
-
-    @property
-    def incomplete(self) -> int:
-        """How many frames the whole file should have given and did not."""
-        return max(0, self.file.packets - self.decoded) if self.file.codec in _ONE_TO_ONE else self.damaged
-
-    def _seek(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        """To the key frame before ``begin``; where the container cannot seek, decoding starts at the start."""
-        assert self.begin is not None
-        with contextlib.suppress(av.error.FFmpegError):
-            container.seek(int(self.begin / self.file.time_base), stream=stream)
-
-    def _count_damage(self) -> None:
-        self.damaged += 1
-
-    def _timed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
-        step = max(1, round(1 / (self.file.rate * self.file.time_base)))
-        previous: int | None = None
-        for picture in pictures:
-            self.decoded += 1
-            # Without a time of display (AVI), the time of decoding of the packet that completed it.
-            pts = picture.pts if picture.pts is not None else picture.dts
-            if pts is None or (previous is not None and pts <= previous):
-                self.repaired += 1
-                pts = 0 if previous is None else previous + (step if pts is None else 1)
-            previous = pts
-            yield Frame(picture=picture, pts=pts, duration=picture.duration or step)
-
-    def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        base, given = self.file.time_base, 0
-        for frame in frames:
-            if self.end is not None and frame.pts * base >= self.end:
-                return
-            if self.begin is not None and frame.pts * base < self.begin:
-                continue
-            if self.limit is not None and given >= self.limit:
-                return
-            given += 1
-            yield frame
-
-
-def _decoded(
+def decoded(
     container: av.container.InputContainer, stream: av.VideoStream, damaged: Callable[[], None]
 ) -> Iterator[av.VideoFrame]:
-    """Frames as the decoder gives them; a packet that it refuses is passed over."""
+    """Frames as the decoder gives them; a packet that it refuses is passed over and ``damaged`` called."""
     for packet in packets_of(container):
         if packet.stream_index == stream.index:
             try:
@@ -401,33 +318,6 @@ def _decoded(
             yield from frames
     with contextlib.suppress(av.error.FFmpegError):
         yield from stream.decode(None)
-
-
-def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Each frame made whole by bwdif (Bob Weaver), one out for one in, times unchanged."""
-    graph = av.filter.Graph()
-    base = stream.time_base
-    source = graph.add_buffer(template=stream, time_base=base)
-    bwdif = graph.add("bwdif", "mode=send_frame:deint=all")
-    graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
-
-    def pulled() -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                frame = graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            if frame.pts is not None and frame.time_base and base:
-                ratio = frame.time_base / base
-                frame.pts, frame.duration = round(frame.pts * ratio), round(frame.duration * ratio)
-                frame.time_base = base
-            yield frame
-
-    for picture in pictures:
-        graph.vpush(picture)
-        yield from pulled()
-    graph.vpush(None)
-    yield from pulled()
 
 
 @contextmanager

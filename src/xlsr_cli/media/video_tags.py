@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import av
 from av.sidedata.sidedata import Type as SideDataType
@@ -47,7 +48,13 @@ def _matrix(context: av.VideoCodecContext, frame: av.VideoFrame) -> int:
     """The matrix; 0 is a real one (RGB), which is why it is not treated as silence for RGB frames."""
     if frame.format.is_rgb:
         return 0
-    return next((m for m in (context.colorspace, frame.colorspace) if m not in (_UNSPECIFIED, 0)), _UNSPECIFIED)
+    said = (context.colorspace, frame.colorspace)
+    return next((matrix for matrix in said if matrix not in (_UNSPECIFIED, 0)), _UNSPECIFIED)
+
+
+def _side_data(frame: av.VideoFrame) -> Iterable[Any]:
+    """What travels with a frame; PyAV's stubs call it a dict, and it is a container of buffers."""
+    return frame.side_data
 
 
 # HDR10
@@ -66,7 +73,7 @@ class Hdr:
 
 def hdr_of(frame: av.VideoFrame) -> Hdr:
     """Mastering display and content light level (SMPTE ST 2086, CTA-861.3) of a decoded frame."""
-    data = {side.type: bytes(side) for side in frame.side_data}
+    data = {side.type: bytes(side) for side in _side_data(frame)}
     x26x, svtav1 = [], []
     mastering = _mastering(data.get(SideDataType.MASTERING_DISPLAY_METADATA, b""))
     if mastering is not None:
@@ -125,7 +132,7 @@ _LOST = {
 def lost_side_data(frame: av.VideoFrame) -> list[Notice]:
     """What ``frame`` carries that no encoder here can be given."""
     notices = {}
-    for side in frame.side_data:
+    for side in _side_data(frame):
         if side.type.name in _LOST:
             code, what = _LOST[side.type.name]
             notices[code] = Notice(code=code, message=f"{what} cannot be written and is left out")
@@ -134,7 +141,7 @@ def lost_side_data(frame: av.VideoFrame) -> list[Notice]:
 
 def carries_captions(frame: av.VideoFrame) -> bool:
     """Whether CEA-608/708 captions sit in this frame's bitstream."""
-    return any(side.type is SideDataType.A53_CC for side in frame.side_data)
+    return any(side.type is SideDataType.A53_CC for side in _side_data(frame))
 
 
 # Rotation
@@ -178,7 +185,7 @@ class Rotation:
 
 def rotation_of(frame: av.VideoFrame) -> tuple[Rotation | None, list[Notice]]:
     """The rotation that a decoded frame carries; one that is no quarter turn is a notice and ignored."""
-    data = next((bytes(s) for s in frame.side_data if s.type is SideDataType.DISPLAYMATRIX), b"")
+    data = next((bytes(s) for s in _side_data(frame) if s.type is SideDataType.DISPLAYMATRIX), b"")
     if len(data) < 36:
         return None, []
     matrix = struct.unpack("=9i", data[:36])
