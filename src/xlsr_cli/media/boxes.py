@@ -10,14 +10,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
 
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 #: ``JpgTiffExif->JP2``, as exiv2 and ExifTool write and read it.
 _EXIF_UUID = b"JpgTiffExif->JP2"
 
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
-_METERS_PER_INCH = 0.0254
 
 
 def boxes(
@@ -161,7 +160,7 @@ def _jp2_dpi(content: bytes) -> tuple[float, float] | None:
     if not (y_above and y_below and x_above and x_below):
         return None
     x, y = x_above / x_below * 10.0**x_power, y_above / y_below * 10.0**y_power
-    return x * _METERS_PER_INCH, y * _METERS_PER_INCH
+    return dpi_from_meters(x), dpi_from_meters(y)
 
 
 def jp2_with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
@@ -188,17 +187,20 @@ def jp2_with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
 
 
 def _resolution(dpi: tuple[float, float]) -> bytes:
-    """Two fractions over a power of ten: 16 bits of pixels a metre are exact for up to 655 dpi."""
-    x, y = (value / _METERS_PER_INCH for value in dpi)
-    (x_above, x_power), (y_above, y_power) = (_scaled(value) for value in (x, y))
-    return struct.pack(">HHHHbb", y_above, 1, x_above, 1, y_power, x_power)
+    x, y = (_fraction(meters_from_dpi(value)) for value in dpi)
+    return struct.pack(">HHHHbb", y[0], y[1], x[0], x[1], y[2], x[2])
 
 
-def _scaled(value: float) -> tuple[int, int]:
-    power = -4
-    while round(value / 10.0**power) > 0xFFFF:
+def _fraction(value: float) -> tuple[int, int, int]:
+    """Numerator, denominator and power of ten; no negative power, which Pillow reads without its sign."""
+    power = 0
+    while value / 10.0**power > 0xFFFF:
         power += 1
-    return max(1, round(value / 10.0**power)), power
+    value /= 10.0**power
+    below = next(
+        below for below in (10_000, 1000, 100, 10, 1) if round(value * below) <= 0xFFFF or below == 1
+    )
+    return max(1, round(value * below)), below, power
 
 
 def _box(kind: bytes, content: bytes) -> bytes:

@@ -8,6 +8,19 @@ from xlsr_cli.media import xmp as xmp_packet
 from xlsr_cli.media.exif import ExifBlock
 from xlsr_cli.options import Size
 
+_METERS_PER_INCH = 0.0254
+
+
+def dpi_from_meters(per_meter: float) -> float:
+    """Pixels per inch; the whole number that a format without inches had to round, where there is one."""
+    dpi = per_meter * _METERS_PER_INCH
+    return float(round(dpi)) if round(round(dpi) / _METERS_PER_INCH) == round(per_meter) else dpi
+
+
+def meters_from_dpi(dpi: float) -> float:
+    """Pixels per metre."""
+    return dpi / _METERS_PER_INCH
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:

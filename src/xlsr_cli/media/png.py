@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +35,6 @@ _COLOR = {b"gAMA", b"cHRM", b"sRGB"}
 
 #: Profiles and texts are compressed; a small chunk must not inflate without end.
 _MOST_INFLATED = 64 << 20
-
-_METERS_PER_INCH = 0.0254
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
         parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     parts += [_chunk(chunk, content) for chunk, content in metadata.color_chunks]
     if metadata.dpi is not None:
-        per_meter = [min(0x7FFFFFFF, round(value / _METERS_PER_INCH)) for value in metadata.dpi]
+        per_meter = [min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in metadata.dpi]
         parts.append(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
     if metadata.exif is not None:
         parts.append(_chunk(b"eXIf", metadata.exif))
@@ -193,7 +191,7 @@ def _dpi(content: bytes) -> tuple[float, float] | None:
     if len(content) != 9 or content[8] != 1:  # any other unit is only an aspect ratio
         return None
     x, y = struct.unpack(">II", content[:8])
-    return (x * _METERS_PER_INCH, y * _METERS_PER_INCH) if x and y else None
+    return (dpi_from_meters(x), dpi_from_meters(y)) if x and y else None
 
 
 def _profile(content: bytes | None) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import InputError
 from xlsr_cli.media import jpeg, pillow, xmp
 from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.netpbm import read_pnm_header
 from xlsr_cli.media.png import read_png
@@ -192,6 +192,9 @@ def _described(image: Image.Image, data: bytes, name: str, format: str) -> Sourc
         source = _jp2(source, facts)
     elif format == "webp":
         source = replace(source, lossless=b"VP8L" in data[:HEAD_BYTES])
+    elif format == "bmp" and source.metadata.dpi is not None:
+        x, y = (dpi_from_meters(meters_from_dpi(value)) for value in source.metadata.dpi)
+        source = replace(source, metadata=replace(source.metadata, dpi=(x, y)))
     if format in ("gif", "webp", "avif"):
         source = replace(source, animated=source.pages > 1)
     orientation = source.metadata.orientation

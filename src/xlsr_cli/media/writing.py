@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media import boxes, jpeg, pillow, png
 from xlsr_cli.media.exif import ExifBlock, exif_with_dpi
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.metadata import Metadata, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.samples import as_color, over_white, reduced
 from xlsr_cli.notices import Notice
@@ -240,7 +240,9 @@ def _bmp(pixels: Pixels, dpi: tuple[float, float] | None) -> bytes:
     encoded = bytearray(_imencode(".bmp", pixels, []))
     if dpi is not None:
         # biXPelsPerMeter and biYPelsPerMeter of the information header, at the same place in all versions.
-        struct.pack_into("<ii", encoded, 38, *(min(0x7FFFFFFF, round(value / 0.0254)) for value in dpi))
+        struct.pack_into(
+            "<ii", encoded, 38, *(min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in dpi)
+        )
     return bytes(encoded)
 
 
