@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from xlsr_cli import __version__
 from xlsr_cli.errors import ExitCode, ModelError, XlsrError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Diagnosis:
         """For JSON, as ``docs/doctor.schema.json`` describes it."""
         return {
             "format": FORMAT,
+            "version": __version__,
             "exit_code": int(self.exit_code),
             "machine": None if self.machine is None else asdict(self.machine),
             "findings": [asdict(finding) for finding in self.findings],

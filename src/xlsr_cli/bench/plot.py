@@ -156,14 +156,21 @@ def _plain_numbers(axes: Any) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _figure(*, columns: int) -> tuple[Any, Any]:
+def require_matplotlib() -> None:
+    """Raise :class:`UsageError` when matplotlib is not installed."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise UsageError(
             "--plot needs matplotlib, which is not installed: pip install 'xlsr-cli[plot]'"
         ) from error
+
+
+def _figure(*, columns: int) -> tuple[Any, Any]:
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(_WIDTH if columns > 1 else 8.0, _HEIGHT), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns, squeeze=False)[0]

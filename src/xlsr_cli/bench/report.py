@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xlsr_cli import __version__
 from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.timing import Timing
 from xlsr_cli.machine import Machine
@@ -113,6 +114,7 @@ class BenchReport:
         """For JSON, as ``docs/bench.schema.json`` describes it; times in milliseconds."""
         return {
             "format": FORMAT,
+            "version": __version__,
             "machine": asdict(self.machine),
             "model": self.model,
             "source": str(self.source),

@@ -1,0 +1,111 @@
+"""What the benchmarks share: one picture, one way to time, one page to write to."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from xlsr_cli.bench.noise import LoadWatch, Noise, judge
+from xlsr_cli.bench.pictures import made_picture
+from xlsr_cli.bench.timing import Timing, race, timed
+from xlsr_cli.engine.session import usable_cores
+from xlsr_cli.machine import this_machine
+from xlsr_cli.options import Size
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+
+#: The size of issue's and of the literature's mobile benchmarks: 360p, which ×3 makes 1080p.
+SOURCE = Size(width=640, height=360)
+#: Runtimes spin for a while after their work, waiting for more: nothing else is timed meanwhile.
+_PAUSE = 0.1
+_SECONDS = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Timings by name, and whether to believe them."""
+
+    timings: dict[str, Timing]
+    noise: Noise
+
+
+def side_by_side(runs: dict[str, Callable[[], object]], *, threads: int, repeats: int | None) -> Measured:
+    """Time ``runs`` in turns, with pauses between them."""
+    machine = this_machine()
+    contestants = [timed(name, run) for name, run in runs.items()]
+    with LoadWatch() as watch:
+        timings = race(contestants, repeats=repeats, seconds=_SECONDS, pause=_PAUSE)
+    noise = judge(
+        [timing for timing in timings.values() if timing.seconds > 5e-3],
+        other_cores=watch.other_cores,
+        logical_cores=machine.cores.logical,
+        used_cores=min(threads, machine.cores.usable),
+    )
+    return Measured(timings=timings, noise=noise)
+
+
+def on_picture(upscalers: dict[str, Callable[..., object]]) -> dict[str, Callable[[], object]]:
+    """Each of ``upscalers`` applied to the picture of :data:`SOURCE`."""
+    picture = made_picture(SOURCE)
+    return {name: partial(upscale, picture) for name, upscale in upscalers.items()}
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that all benchmarks have."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--threads", type=int, default=min(2, usable_cores()), help="for every runtime")
+    options.add_argument("--repeats", type=int, help="rounds; by default as many as fit into 40 seconds")
+    options.add_argument("--write", action="store_true", help="put the result into docs/performance.md")
+    options.add_argument("--force", action="store_true", help="write even what the noise spoiled")
+    return options
+
+
+def machine_line(threads: int) -> str:
+    """One sentence about where it was measured."""
+    machine = this_machine()
+    versions = ", ".join(
+        f"{name} {machine.versions[name]}" for name in ("onnxruntime", "opencv-python-headless", "numpy")
+    )
+    return (
+        f"Measured on: {machine.cpu.model} ({machine.cpu.kernel}), {machine.cores.usable} cores, "
+        f"{threads} threads, {machine.system}, Python {machine.python}, {versions}."
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A Markdown table; the first ``left`` columns are text, the others numbers."""
+    lines = [head, ["---"] * left + ["---:"] * (len(head) - left), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def milliseconds(timing: Timing) -> str:
+    """``19.4 ± 0.6``."""
+    digits = 1 if timing.seconds >= 2e-3 else 2
+    return f"{timing.seconds * 1e3:.{digits}f} ± {timing.spread * 1e3:.{digits}f}"
+
+
+def publish(name: str, text: str, noise: Noise, options: argparse.Namespace) -> None:
+    """Print ``text``; with ``--write`` put it between the markers ``name`` of the page.
+
+    Raises ``SystemExit`` when it should be written and the machine was too noisy.
+    """
+    print(text)
+    for reason in noise.reasons:
+        print(f"\nnot to be trusted: {reason}")
+    if not options.write:
+        return
+    if not noise.trustworthy and not options.force:
+        raise SystemExit("nothing was written; measure on a quiet machine, or give --force")
+    if not noise.trustworthy:
+        text = f"**Not to be trusted:** {'; '.join(noise.reasons)}.\n\n{text}"
+    page = PAGE.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in page or end not in page:
+        raise SystemExit(f"{PAGE} has no place for {name!r}: its markers are missing")
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page), encoding="utf-8")
+    print(f"\nwrote {PAGE.name}, {name}")

@@ -1,0 +1,189 @@
+"""``xlsr bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xlsr_cli.cli.console import console
+from xlsr_cli.cli.flags import common_flags, one_of, parse_size
+from xlsr_cli.errors import OutputError, UsageError
+from xlsr_cli.options import EngineOptions, Size
+
+if TYPE_CHECKING:
+    from xlsr_cli.bench.report import BenchReport, Row
+    from xlsr_cli.bench.timing import Timing
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+@common_flags
+def bench(
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", help="Measure with 1 to so many threads; all usable cores by default.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        Size | None,
+        typer.Option(
+            "--size", help="Size of a made picture; 640x360 by default.", parser=parse_size, metavar="WxH",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[float, typer.Option("--scale", "-s", help="Factor, above 1 up to 16.")] = 3.0,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="A bundled model's name ('xlsr models list') or an ONNX file.",
+            metavar="NAME|FILE", show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision", help="Arithmetic; auto is int8 for 8 bits, else fp32.",
+            parser=one_of("auto", "int8", "fp32"), metavar="auto|int8|fp32", show_default=False,
+        ),
+    ] = "auto",
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", help="A picture of yours, for speed and for quality.", metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            "--repeat", help="Rounds; as many as fit into 20 seconds by default.", show_default=False
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", help="Draw speed against quality, and what threads gain, into a PNG file.",
+            metavar="FILE.png", show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
+) -> None:
+    """Measure the speed of this machine, stage by stage, beside bicubic, Lanczos and the float32 graph.
+
+    Every time is a median with the spread in which another run will lie; where the machine was too busy
+    for that, it says so.
+    """  # fmt: skip
+    if plot is not None:
+        _check_plot(plot, overwrite=overwrite)
+    from xlsr_cli.bench.measure import BenchOptions, measure
+
+    options = BenchOptions(
+        scale=scale,
+        size=size,
+        image=image,
+        engine=EngineOptions(model=model, precision=precision, threads=threads),  # type: ignore[arg-type]
+        repeats=repeat,
+    )
+    with console.progress("measuring") as progress:
+        report = measure(options, progress=progress)
+    if json:
+        console.json(report.data())
+    else:
+        for line in _lines(report):
+            console.data(line)
+    if plot is not None:
+        _write_plot(report, plot, overwrite=overwrite)
+
+
+def _check_plot(path: Path, *, overwrite: bool) -> None:
+    """What would make the plot fail is found before half a minute of measuring."""
+    from xlsr_cli.bench.plot import require_matplotlib
+
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--plot writes PNG pictures: give a name that ends in .png, not {path.name}")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; give another name or --overwrite")
+    require_matplotlib()
+
+
+def _write_plot(report: BenchReport, path: Path, *, overwrite: bool) -> None:
+    from xlsr_cli.bench.plot import chart
+    from xlsr_cli.media.atomic import atomic_output
+
+    with atomic_output(path, overwrite=overwrite) as stream:
+        stream.write(chart(report))
+    console.info(f"wrote {path}")
+
+
+# The report for people
+
+
+def _lines(report: BenchReport) -> Iterator[str]:
+    from xlsr_cli.cli.tables import table
+
+    machine = report.machine
+    yield f"{machine.cpu.model}: {machine.cpu.kernel}, onnxruntime {machine.versions['onnxruntime']}"
+    yield f"{report.model}, {report.source} → {report.target} ({report.picture})"
+    yield from report.remarks
+    yield ""
+    rows = [*report.stages, report.engine, report.whole]
+    yield table(
+        ["stage", "what it does", "ms", "MP/s", "frames/s", "share"],
+        ([row.name, row.what, _ms(row.timing), *_speeds(row), _share(row)] for row in rows),
+        left=2,
+    )
+    yield ""
+    yield table(
+        ["threads", "ms", "times one", "efficiency"],
+        (
+            [str(row.threads), _ms(row.timing), f"{row.speedup:.2f}", f"{row.efficiency:.0%}"]
+            for row in report.scaling
+        ),
+    )
+    yield ""
+    yield table(
+        ["beside it", "", "ms", "frames/s", "xlsr is faster", "PSNR, dB"],
+        (_beside(row) for row in (report.engine, *report.beside)),
+        left=2,
+    )
+    yield f"PSNR: {report.quality}"
+    yield f"repeats: {report.engine.timing.samples}; ± is where another run will lie"
+    if report.memory.peak is not None and report.memory.before is not None:
+        grown = report.memory.peak - report.memory.before
+        yield f"peak memory: {_mib(report.memory.peak)}, of which the engine took {_mib(grown)}"
+    for reason in report.noise.reasons:
+        yield f"TOO NOISY TO TRUST: {reason}"
+
+
+def _beside(row: Row) -> list[str]:
+    faster = "" if row.times_faster is None else f"{row.times_faster:.2f} times"
+    psnr = "" if row.psnr is None else f"{row.psnr:.2f}"
+    return [row.name, row.what, _ms(row.timing), _number(row.frames_per_second), faster, psnr]
+
+
+def _ms(timing: Timing) -> str:
+    digits = 1 if timing.seconds >= 2e-3 else 2
+    return f"{timing.seconds * 1e3:.{digits}f} ± {timing.spread * 1e3:.{digits}f}"
+
+
+def _speeds(row: Row) -> tuple[str, str]:
+    return _number(row.megapixels_per_second), _number(row.frames_per_second)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _share(row: Row) -> str:
+    return "" if row.share is None else f"{row.share:.0%}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"
