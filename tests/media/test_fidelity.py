@@ -245,5 +245,7 @@ def test_exiftool_agrees(format: PictureFormat, tmp_path: Path) -> None:
     assert found["ICC_Profile:ProfileDescription"] == "sRGB built-in"
     assert not any("IFD1" in key for key in found)
     assert found["IFD0:XResolution"] == 300
-    icc = subprocess.run(["exiftool", "-b", "-ICC_Profile", str(file)], capture_output=True, check=True, timeout=60)
+    icc = subprocess.run(
+        ["exiftool", "-b", "-ICC_Profile", str(file)], capture_output=True, check=True, timeout=60
+    )
     assert icc.stdout == ICC

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PLAIN = re.compile(
     rb"P([1-6])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?(?:\s|#)", re.DOTALL
@@ -18,12 +22,13 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class PnmHeader:
-    """``begin``: where the samples of a PAM stand; 0 for the other kinds."""
+    """``kind``: the digit behind the P. ``begin``: where the samples stand."""
 
+    kind: int
     size: Size
     channels: int
     maximum: int
-    begin: int = 0
+    begin: int
 
 
 def read_pnm_header(data: bytes) -> PnmHeader | None:
@@ -38,7 +43,28 @@ def read_pnm_header(data: bytes) -> PnmHeader | None:
     if not 1 <= maximum <= 0xFFFF:
         return None
     size = Size(width=int(match[2]), height=int(match[3]))
-    return PnmHeader(size, 3 if kind in (3, 6) else 1, maximum)
+    return PnmHeader(kind, size, 3 if kind in (3, 6) else 1, maximum, match.end())
+
+
+def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
+    """Samples as they stand, (H, W, C), of all kinds but bitmaps; None when the file ends too early."""
+    import numpy as np
+
+    count = header.size.pixels * header.channels
+    shape = (header.size.height, header.size.width, header.channels)
+    if header.kind in (2, 3):
+        numbers = _COMMENT.sub(b"", data[header.begin :]).split(maxsplit=count)[:count]
+        if len(numbers) < count or not all(number.isdigit() for number in numbers):
+            return None
+        plain = np.array(numbers, dtype=np.float64)
+        return np.minimum(plain, header.maximum).astype(np.uint16).reshape(shape)
+    kind = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
+    if len(data) < header.begin + count * kind.itemsize:
+        return None
+    return np.frombuffer(data, kind, count, header.begin).reshape(shape)
+
+
+_COMMENT = re.compile(rb"#[^\n]*")
 
 
 def _pam(head: bytes) -> PnmHeader | None:
@@ -47,4 +73,4 @@ def _pam(head: bytes) -> PnmHeader | None:
     if len(fields) != 4 or not 1 <= fields[b"DEPTH"] <= 4 or not 1 <= fields[b"MAXVAL"] <= 0xFFFF:
         return None
     size = Size(width=fields[b"WIDTH"], height=fields[b"HEIGHT"])
-    return PnmHeader(size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))
+    return PnmHeader(7, size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))

@@ -9,7 +9,7 @@ from xlsr_cli.errors import InputError
 from xlsr_cli.media import jpeg, pillow, png
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.netpbm import read_pnm_header
+from xlsr_cli.media.netpbm import read_pnm_header, read_samples
 from xlsr_cli.media.samples import (
     full_range,
     turned,
@@ -49,8 +49,8 @@ def read_pixels(source: Source, max_pixels: int) -> tuple[Pixels, Metadata, list
         pixels, is_turned = _by_pillow(source, notices, max_pixels), False
     elif source.format == "png":
         pixels, is_turned = _png(source, notices), False
-    elif source.format == "pnm" and source.data[:2] == b"P7":
-        pixels, is_turned = _pam(source), False
+    elif source.format == "pnm" and source.data[1:2] in b"23567":
+        pixels, is_turned = _netpbm(source), False
     elif source.format in ("jpeg", "webp", "avif", "jp2", "bmp", "pnm") and source.mode != "F":
         pixels, is_turned = _by_opencv(source, notices, max_pixels), False
     else:
@@ -80,17 +80,13 @@ def _png(source: Source, notices: list[Notice]) -> Pixels:
     return pixels
 
 
-def _pam(source: Source) -> Pixels:
-    import numpy as np
-
+def _netpbm(source: Source) -> Pixels:
+    """OpenCV leaves out the scaling of binary samples, Pillow reads no colour of 16 bits, neither a PAM."""
     header = read_pnm_header(source.data)
     assert header is not None  # the source was made from it
-    kind = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
-    count = header.size.pixels * header.channels
-    if len(source.data) < header.begin + count * kind.itemsize:
+    samples = read_samples(source.data, header)
+    if samples is None:
         raise damaged(source.name, TRUNCATED)
-    samples = np.frombuffer(source.data, kind, count, header.begin)
-    samples = samples.reshape(header.size.height, header.size.width, header.channels)
     return _bgr(full_range(samples, header.maximum))
 
 
@@ -194,7 +190,7 @@ def _tiff_samples(source: Source, notices: list[Notice]) -> tuple[NDArray[Any], 
         raise
     except Exception as error:
         failure = error
-    if samples is not None and samples.dtype.kind == "u" and facts.bits not in (16, 32):
+    if samples is not None and samples.dtype.kind == "u" and facts.bits not in (8, 16, 32):
         samples = None  # 10 to 14 bits, packed: OpenCV spreads them over the full range
     if samples is not None:
         if samples.ndim == 3:

@@ -38,7 +38,6 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"DDS ", "dds"),
     (b"icns", "icns"),
     (b"\x00\x00\x01\x00", "ico"),
-    (b"\x00\x00\x02\x00", "cur"),
     (b"\x76\x2f\x31\x01", "exr"),
     (b"#?RADIANCE", "hdr"),
     (b"#?RGBE", "hdr"),
@@ -105,6 +104,10 @@ def picture_format(head: bytes) -> str | None:
         return "pnm"
     if head[:1] == b"\x0a" and head[1:2] in b"\x00\x02\x03\x04\x05" and head[2:3] in b"\x00\x01":
         return "pcx"
+    if (
+        head[:4] == b"\x00\x00\x02\x00" and head[4:6] != b"\x00\x00"
+    ):  # zero there in a TGA, which begins alike
+        return "cur"
     return _text_picture(head) or _targa(head)
 
 
