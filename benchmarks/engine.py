@@ -71,8 +71,7 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[str, Noise]:
     except ImportError:
         notes = ["OpenVINO is not installed (`pip install openvino`) and was left out."]
     measured = side_by_side(
-        on_picture(upscalers)
-        | {GRAPH: lambda: run_straight(planes), "peak": _peak_run(peak, threads)},
+        on_picture(upscalers) | {GRAPH: lambda: run_straight(planes), "peak": _peak_run(peak, threads)},
         threads=threads,
         repeats=options.repeats,
     )
@@ -96,8 +95,7 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[str, Noise]:
         f"peak, {_PEAK_CHANNELS} channels wide in the same runtime, is {speed / 1e12:.2f} TMAC/s: at that "
         f"speed, the folded graph's {spec.macs * SOURCE.pixels / 1e9:.1f} GMAC would take "
         f"{least * 1e3:.1f} ms; they take {ours * 1e3:.1f} ms with everything around them "
-        f"({least / ours:.0%} of the peak). "
-        + " ".join(notes),
+        f"({least / ours:.0%} of the peak). " + " ".join(notes),
     ]
     return "\n".join(text), measured.noise
 

@@ -28,6 +28,4 @@ def enforce(notices: Iterable[Notice], *, strict: bool, name: str) -> None:
         return
     for notice in notices:
         if notice.loss:
-            raise NotKeptError(
-                f"{name}: {notice.message} ({notice.code}); leave out --strict to accept that"
-            )
+            raise NotKeptError(f"{name}: {notice.message} ({notice.code}); leave out --strict to accept that")

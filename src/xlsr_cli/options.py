@@ -58,9 +58,7 @@ class Target:
             raise UsageError(
                 "give one of --scale, --width/--height, --long-edge and --fit: they each set the size"
             )
-        if self.scale is not None and not (
-            math.isfinite(self.scale) and 1.0 < self.scale <= MAX_SCALE
-        ):
+        if self.scale is not None and not (math.isfinite(self.scale) and 1.0 < self.scale <= MAX_SCALE):
             raise UsageError(f"--scale must be above 1 and at most {MAX_SCALE:g}, not {self.scale:g}")
         for name, side in (
             ("--width", self.width),

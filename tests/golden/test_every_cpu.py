@@ -45,9 +45,7 @@ def test_int8_models_give_their_golden_hash() -> None:
 
 
 def test_float_models_give_their_golden_values() -> None:
-    expected = {
-        spec.name: list(spec.golden_samples) for spec in bundled_models() if spec.precision == "fp32"
-    }
+    expected = {spec.name: list(spec.golden_samples) for spec in bundled_models() if spec.precision == "fp32"}
     assert_close(answers.float_samples(), expected)
 
 

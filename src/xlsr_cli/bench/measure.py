@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -91,27 +91,28 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
     target = Target(scale=options.scale)
     subject = _subject(options)
     machine = this_machine()
-    upscaler = Upscaler.from_options(options.engine, target)
-    size = target.size_for(subject.size)
-    memory = _memory_use(upscaler, subject)
-    others = _others(options, upscaler, subject, target)
-    scaling = {
-        count: Upscaler.from_options(replace(options.engine, threads=count), target)
-        for count in thread_counts(upscaler.threads)
-        if count != upscaler.threads
-    }
-    contestants: list[Contestant] = [
-        partial(_whole_way, upscaler, subject),
-        *(timed(f"threads {count}", partial(other, subject.pixels)) for count, other in scaling.items()),
-        *(timed(name, partial(other, subject.pixels)) for name, other in others.items()),
-        *(timed(name, partial(filtered, subject.pixels, size, name)) for name in FILTERS),
-    ]
-    with _opencv_threads(upscaler.threads), LoadWatch() as watch:
-        timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
-    quality, scores = _quality(options, upscaler, others, subject)
+    with ExitStack() as stack:
+
+        def opened(engine: EngineOptions) -> Upscaler:
+            return stack.enter_context(closing(Upscaler.from_options(engine, target)))
+
+        upscaler = opened(options.engine)
+        memory = _memory_use(upscaler, subject)
+        others = {name: opened(engine) for name, engine in _others(options, upscaler, subject)}
+        fewer = {
+            count: opened(replace(options.engine, threads=count))
+            for count in thread_counts(upscaler.threads)
+            if count != upscaler.threads
+        }
+        size = target.size_for(subject.size)
+        contestants = list(_contestants(upscaler, subject, size, others, fewer))
+        with _opencv_threads(upscaler.threads), LoadWatch() as watch:
+            timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
+        quality, scores = _quality(options, upscaler, others, subject)
+        model = _models_used(upscaler, subject)
     return BenchReport(
         machine=machine,
-        model=_models_used(upscaler, subject),
+        model=model,
         source=subject.size,
         target=size,
         threads=upscaler.threads,
@@ -167,22 +168,36 @@ def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
     return seconds | {"engine": sum(inside.values()), "whole": sum(seconds.values())}
 
 
+def _contestants(
+    upscaler: Upscaler,
+    subject: _Subject,
+    size: Size,
+    others: dict[str, Upscaler],
+    fewer: dict[int, Upscaler],
+) -> Iterator[Contestant]:
+    """Everything that takes turns: the whole way, the engine with fewer threads, and what stands beside."""
+    yield partial(_whole_way, upscaler, subject)
+    for count, other in fewer.items():
+        yield timed(f"threads {count}", partial(other, subject.pixels))
+    for name, other in others.items():
+        yield timed(name, partial(other, subject.pixels))
+    for name in FILTERS:
+        yield timed(name, partial(filtered, subject.pixels, size, name))
+
+
 def _others(
-    options: BenchOptions, upscaler: Upscaler, subject: _Subject, target: Target
-) -> dict[str, Upscaler]:
+    options: BenchOptions, upscaler: Upscaler, subject: _Subject
+) -> Iterator[tuple[str, EngineOptions]]:
     """The same picture by the other precision of the same network, under names for people."""
     model = None if options.engine.model is None else find_model(options.engine.model)
     if isinstance(model, Path):
-        engine = replace(options.engine, model=None, halo=None)
-        return {"bundled model": Upscaler.from_options(engine, target)}
-    if subject.pixels.dtype == np.uint16:
-        return {}
-    used = next(spec for spec in bundled_models() if spec.name == _first_model(upscaler, subject))
-    other: ModelPrecision = "fp32" if used.precision == "int8" else "int8"
-    name = "float32 graph" if other == "fp32" else "int8 graph"
-    sibling = None if model is None else _sibling(model, other)
-    engine = replace(options.engine, model=sibling, precision=other)
-    return {name: Upscaler.from_options(engine, target)}
+        yield "bundled model", replace(options.engine, model=None, halo=None)
+    elif subject.pixels.dtype == np.uint8:
+        used = next(spec for spec in bundled_models() if spec.name == _first_model(upscaler, subject))
+        other: ModelPrecision = "fp32" if used.precision == "int8" else "int8"
+        sibling = None if model is None else _sibling(model, other)
+        name = "float32 graph" if other == "fp32" else "int8 graph"
+        yield name, replace(options.engine, model=sibling, precision=other)
 
 
 def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from xlsr_cli.bench.timing import Timing
+from xlsr_cli.bench.timing import MIN_REPEATS, Timing
 
 #: A spread above this share of the median is no measurement.
 TOO_MUCH_SPREAD = 0.15
@@ -81,8 +81,12 @@ def busy_seconds(stat: str, ticks_per_second: int) -> float:
 def judge(
     timings: Iterable[Timing], *, other_cores: float | None, logical_cores: int, used_cores: int
 ) -> Noise:
-    """What speaks against ``timings``: their spread, or other programs on the ``used_cores``."""
+    """What speaks against ``timings``: too few, too wide a spread, or others on the ``used_cores``."""
+    timings = tuple(timings)
     reasons = []
+    repeats = min((timing.samples for timing in timings), default=MIN_REPEATS)
+    if repeats < MIN_REPEATS:
+        reasons.append(f"{repeats} repeats cannot tell how much the times scatter; give --repeat 5 or more")
     free = logical_cores - used_cores
     if other_cores is not None and other_cores > free + _TOLERATED_CORES:
         reasons.append(

@@ -26,14 +26,18 @@ def bench(
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads", help="Measure with 1 to so many threads; all usable cores by default.",
+            "--threads",
+            help="Measure with 1 to so many threads; all usable cores by default.",
             show_default=False,
         ),
     ] = None,
     size: Annotated[
         Size | None,
         typer.Option(
-            "--size", help="Size of a made picture; 640x360 by default.", parser=parse_size, metavar="WxH",
+            "--size",
+            help="Size of a made picture; 640x360 by default.",
+            parser=parse_size,
+            metavar="WxH",
             show_default=False,
         ),
     ] = None,
@@ -41,21 +45,28 @@ def bench(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", help="A bundled model's name ('xlsr models list') or an ONNX file.",
-            metavar="NAME|FILE", show_default=False,
+            "--model",
+            help="A bundled model's name ('xlsr models list') or an ONNX file.",
+            metavar="NAME|FILE",
+            show_default=False,
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
-            "--precision", help="Arithmetic; auto is int8 for 8 bits, else fp32.",
-            parser=one_of("auto", "int8", "fp32"), metavar="auto|int8|fp32", show_default=False,
+            "--precision",
+            help="Arithmetic; auto is int8 for 8 bits, else fp32.",
+            parser=one_of("auto", "int8", "fp32"),
+            metavar="auto|int8|fp32",
+            show_default=False,
         ),
     ] = "auto",
     image: Annotated[
         Path | None,
         typer.Option(
-            "--image", help="A picture of yours, for speed and for quality.", metavar="FILE",
+            "--image",
+            help="A picture of yours, for speed and for quality.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
@@ -69,8 +80,10 @@ def bench(
     plot: Annotated[
         Path | None,
         typer.Option(
-            "--plot", help="Draw speed against quality, and what threads gain, into a PNG file.",
-            metavar="FILE.png", show_default=False,
+            "--plot",
+            help="Draw speed against quality, and what threads gain, into a PNG file.",
+            metavar="FILE.png",
+            show_default=False,
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
@@ -150,7 +163,7 @@ def _lines(report: BenchReport) -> Iterator[str]:
     yield ""
     yield table(
         ["beside it", "", "ms", "frames/s", "xlsr is faster", "PSNR, dB"],
-        (_beside(row) for row in (report.engine, *report.beside)),
+        [[report.model, *_beside(report.engine)[1:]], *map(_beside, report.beside)],
         left=2,
     )
     yield f"PSNR: {report.quality}"

@@ -30,9 +30,7 @@ _MARKS = {"ok": ("ok", "32"), "warning": ("note", "33"), "problem": ("WRONG", "3
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
 @common_flags
 def doctor(
-    json: Annotated[
-        bool, typer.Option("--json", help="JSON on stdout, to paste into an issue.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout, to paste into an issue.")] = False,
 ) -> None:
     """Prove that this machine computes the right pixels, or say what is wrong and what to do.
 

@@ -122,9 +122,7 @@ def _make_picture_options(
         _choice("--precision", ("auto", "int8", "fp32"), "Arithmetic; auto is int8 for 8 bits, else fp32."),
     ] = "auto",
     tile: Annotated[int | None, _option("--tile", help="Side of a tile in input pixels.")] = None,
-    threads: Annotated[
-        int | None, _option("--threads", help="Threads; all usable cores by default.")
-    ] = None,
+    threads: Annotated[int | None, _option("--threads", help="Threads; all usable cores by default.")] = None,
     provider: Annotated[
         str, _option("--provider", help="onnxruntime's execution provider: cpu, cuda …")
     ] = "cpu",
@@ -179,9 +177,7 @@ def _make_video_options(
     crf: Annotated[
         int | None, _option("--crf", help="The encoder's quality number; smaller is better.")
     ] = None,
-    preset: Annotated[
-        str | None, _option("--preset", help="The encoder's effort, such as veryfast.")
-    ] = None,
+    preset: Annotated[str | None, _option("--preset", help="The encoder's effort, such as veryfast.")] = None,
     pix_fmt: Annotated[str | None, _option("--pix-fmt", help="Pixel format, such as yuv420p10le.")] = None,
     deinterlace: Annotated[
         bool, _option("--deinterlace", help="Make whole frames of interlaced video.")

@@ -125,9 +125,7 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
             "RGB in 0 to 1, is expected"
         )
     if shape[1] != 3 or any(isinstance(side, int) for side in shape[2:]):
-        raise ModelError(
-            f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width"
-        )
+        raise ModelError(f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width")
     picture = np.full((1, 3, _PROBE_SIDE, _PROBE_SIDE + 8), 0.5, dtype=np.float32)
     try:
         answer = session.run(None, {inputs[0].name: picture})[0]

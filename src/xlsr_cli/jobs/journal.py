@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -122,7 +122,7 @@ class Journal:
         ]
         self._commit("INSERT OR REPLACE INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _commit(self, statement: str, rows: list[tuple[object, ...]] | list[tuple[str, str]]) -> None:
+    def _commit(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if not rows:
             return
         try:

@@ -195,7 +195,8 @@ def encoder_options(
     preset = codec.preset if video.preset is None else video.preset
     if codec.name == "h264":
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
-        params = [hdr.x26x.replace("max-cll", "cll")] if hdr.x26x else []
+        hdr10 = hdr.x26x.replace("master-display", "mastering-display").replace("max-cll", "cll")
+        params = [hdr10] if hdr10 else []
         if tags == ColorTags(range=RANGE_LIMITED):
             # x264 writes the limited range only beside something else that it has to say.
             params.append("videoformat=component")

@@ -72,27 +72,27 @@ def read_png(data: bytes, name: str) -> PngHeader:
     return PngHeader(width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata)
 
 
-def for_decoding(data: bytes) -> tuple[bytes, bool]:
+def for_decoding(data: bytes) -> bytes | None:
     """The file without ancillary chunks, whose faults would only make libpng complain, and with an end.
 
-    And whether it had one of its own: all of its pixels may be there even so.
+    A missing IEND is given to it. None where a chunk claims more than the file holds: libpng would make
+    room for it, up to 4 GiB, to find that out.
     """
     kept = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
     parts: list[bytes | memoryview] = [_SIGNATURE]
-    at = len(_SIGNATURE)
-    ended = False
     view = memoryview(data)
-    while at + 12 <= len(data):
+    at = len(_SIGNATURE)
+    while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] in kept:
-            parts.append(view[at : at + 12 + length])
-        elif data[at + 4 : at + 8] == b"IEND":
-            ended = True
+        name = data[at + 4 : at + 8]
+        if name == b"IEND":
             break
+        if name in kept and at + 12 + length > len(data):
+            return None
+        if name in kept:
+            parts.append(view[at : at + 12 + length])
         at += 12 + length
-    if at < len(data) and data[at + 4 : at + 8] in kept:
-        parts.append(view[at:])  # cut off within its length or name: libpng says so
-    return b"".join([*parts, _chunk(b"IEND", b"")]), ended
+    return b"".join([*parts, _chunk(b"IEND", b"")])
 
 
 def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:

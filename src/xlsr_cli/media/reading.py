@@ -64,10 +64,10 @@ def read_pixels(source: Source, max_pixels: int) -> tuple[Pixels, Metadata, list
 
 def _png(source: Source, notices: list[Notice]) -> Pixels:
     pixels: Pixels | None
-    data, ended = png.for_decoding(source.data)
-    pixels, messages = _imdecode(data)
-    if pixels is None and not ended:
+    data = png.for_decoding(source.data)
+    if data is None:
         raise damaged(source.name, TRUNCATED)
+    pixels, messages = _imdecode(data)
     if pixels is None:
         raise damaged(source.name, _reason(messages, "its pixels cannot be decoded"))
     _tell_damage(messages, notices)

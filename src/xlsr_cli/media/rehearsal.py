@@ -14,7 +14,7 @@ import av.stream
 
 from xlsr_cli.errors import OutputError, UsageError
 from xlsr_cli.media.codecs import Container
-from xlsr_cli.media.remux import STALE_FILE, MuxPlan, chapters_of, open_output, said, without
+from xlsr_cli.media.remux import STALE_FILE, MuxPlan, chapters_of, open_output, said, title_of, without
 from xlsr_cli.media.video import Stream, VideoFile, is_cover, open_video, packets_of
 from xlsr_cli.notices import Notice
 
@@ -133,8 +133,8 @@ def _differences(
         if before.disposition & ~after.disposition & ~av.stream.Disposition.default:
             lost = av.stream.Disposition(before.disposition & ~after.disposition)
             yield Notice(code="disposition-dropped", message=f"{what} loses a mark of its track, {lost.name}")
-        title = before.metadata.get("title")
-        if title and title not in after.metadata.values():
+        title = title_of(before.metadata)
+        if title and title_of(after.metadata) != title:
             yield Notice(code="title-dropped", message=f"{what} loses its title, {title!r}")
     lost_keys = {key.lower() for key in without(original.metadata, STALE_FILE)}
     lost_keys -= {key.lower() for key in result.metadata}

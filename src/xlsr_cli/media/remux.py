@@ -122,7 +122,7 @@ def _add_video(
     fresh: Any = output.add_stream(plan.settings.encoder, rate=plan.settings.rate)
     configure(fresh.codec_context, plan.settings)
     fresh.time_base = source.time_base
-    fresh.metadata.update(without(stream.metadata, _STALE_VIDEO))
+    fresh.metadata.update(_described(stream.metadata, _STALE_VIDEO))
     fresh.disposition = int(stream.disposition)
     if plan.matrix is not None:
         fresh.set_display_matrix(plan.matrix)
@@ -136,7 +136,7 @@ def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFi
         return _attach_cover(output, stream, source)
     copy = output.add_stream_from_template(stream, opaque=True)
     trimmed = plan.cut.begin is not None or plan.cut.end is not None
-    copy.metadata.update(without(stream.metadata, _STATISTICS if trimmed else ()))
+    copy.metadata.update(_described(stream.metadata, _STATISTICS if trimmed else ()))
     copy.disposition = int(stream.disposition)
     if plan.container.format == "mpegts":
         copy.id = stream.id
@@ -151,6 +151,16 @@ def _attach_cover(output: av.container.OutputContainer, stream: Any, source: Vid
     cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
     cover.metadata.update(stream.metadata)
     return cover
+
+
+def title_of(metadata: dict[str, str]) -> str | None:
+    """A stream's title: MP4 reads it back as ``name`` and wants it written as ``title``."""
+    return metadata.get("title", metadata.get("name"))
+
+
+def _described(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, str]:
+    title = title_of(metadata)
+    return without(metadata, stale) | ({} if title is None else {"title": title})
 
 
 def without(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, str]:

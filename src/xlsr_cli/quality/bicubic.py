@@ -14,9 +14,7 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x <= 1.0, near, np.where(x <= 2.0, far, 0.0))
 
 
-def _contributions(
-    size_in: int, size_out: int
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def _contributions(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Weights and source indices, both shaped (size_out, taps), for one axis.
 
     MATLAB stretches the kernel by 1/scale when it shrinks (antialiasing), normalises each row of

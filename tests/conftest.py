@@ -1,0 +1,17 @@
+"""Fixtures that tests of every room share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of awkward and of evaluation pictures that stands beside a checkout; skips without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the shared pictures are not here")
+    return SHARED_DATA
