@@ -239,10 +239,12 @@ class _Request:
         )
 
     def _write_page(self, path: Path, target: Path) -> None:
-        from xlsr_cli.quality.page import PagePair, write_page
+        from xlsr_cli.quality.page import PagePair, picture_file, write_page
 
         assert self.html is not None
-        pair = PagePair(before=path, after=target, name=path.name)
+        pair = PagePair(
+            before=picture_file(path, path.name), after=picture_file(target, target.name), name=path.name
+        )
         write_page(self.html, [pair], title=path.name, overwrite=self.options.overwrite)
 
     # What is refused

@@ -1,0 +1,157 @@
+"""``xlsr compare REFERENCE TEST…`` and ``xlsr compare --self PICTURE``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xlsr_cli.cli.console import console
+from xlsr_cli.cli.flags import common_flags, one_of
+from xlsr_cli.errors import BelowThresholdError, UsageError
+from xlsr_cli.options import EngineOptions, Target
+
+if TYPE_CHECKING:
+    from xlsr_cli.quality.compare import Comparison, SelfTest
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+@common_flags
+def compare(
+    reference: Annotated[
+        Path, typer.Argument(help="The picture to compare with.", metavar="REFERENCE", show_default=False)
+    ],
+    tests: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Pictures of the same size.", metavar="TEST", show_default=False),
+    ] = None,
+    itself: Annotated[
+        bool, typer.Option("--self", help="Shrink REFERENCE, enlarge it again, and see what the model gains.")
+    ] = False,
+    scale: Annotated[int, typer.Option("--scale", "-s", min=2, max=16, help="How much --self shrinks.")] = 2,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The model of --self.", metavar="NAME|FILE", show_default=False),
+    ] = None,
+    color: Annotated[
+        str,
+        typer.Option(
+            "--color",
+            help="What the network of --self sees.",
+            parser=one_of("auto", "rgb", "ycbcr"),
+            metavar="auto|rgb|ycbcr",
+        ),
+    ] = "auto",
+    border: Annotated[
+        int | None,
+        typer.Option(
+            "--border",
+            min=0,
+            help="Pixels on each side that do not count; 0, with --self the scale.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-under", help="Exit 9 where PSNR on Y′ is less, in dB.", metavar="DB", show_default=False
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a before/after page.", metavar="FILE", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The numbers as JSON on stdout.")] = False,
+) -> None:
+    """Measure how near pictures are to a reference: PSNR and SSIM, on Y′ and on RGB.
+
+    Y′ is BT.601 as MATLAB computes it (16 to 235); gray pictures are compared on their own values.
+    With --self no reference is needed: the picture is shrunk and enlarged again.
+    """
+    from xlsr_cli.quality.compare import compare_files, file_pairs, self_pairs
+
+    if itself and tests:
+        raise UsageError("--self takes one picture; without it, the first is the reference of the others")
+    if not itself and not tests:
+        raise UsageError("give a reference and at least one picture to compare with it, or --self PICTURE")
+    if not itself and (model is not None or color != "auto"):
+        raise UsageError("--model and --color choose the network of --self; no other comparison uses one")
+    if itself:
+        test = _self_test(reference, scale, model, color, border)
+        rows = list(test.rows)
+        judged = rows[:1]
+    else:
+        rows, notices = compare_files(reference, tests or [], border=border or 0)
+        console.notices(str(reference), notices)
+        judged = rows
+    if html is not None:
+        from xlsr_cli.quality.page import write_page
+
+        pairs = self_pairs(test, reference.name) if itself else file_pairs(reference, rows)
+        write_page(html, pairs, title=f"xlsr compare: {reference.name}", overwrite=overwrite)
+    _show(rows, json=json, reference=reference)
+    _judge(judged, fail_under)
+
+
+def _self_test(path: Path, scale: int, model: str | None, color: str, border: int | None) -> SelfTest:
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.quality.compare import compare_self
+
+    engine = EngineOptions(model=model, color=color)  # type: ignore[arg-type]  # the parser allows nothing else
+    upscaler = Upscaler.from_options(engine, Target(scale=float(scale)))
+    try:
+        test, notices = compare_self(path, scale, upscaler, border=border)
+    finally:
+        upscaler.close()
+    console.notices(str(path), notices)
+    console.info(f"{path} shrunk by {scale} to {test.shrunk}, and enlarged again")
+    return test
+
+
+def _show(rows: Sequence[Comparison], *, json: bool, reference: Path) -> None:
+    from xlsr_cli.cli.tables import table
+
+    if json:
+        results = [{"name": row.name, **_numbers(asdict(row.scores))} for row in rows]
+        console.json({"reference": str(reference), "results": results})
+        return
+    head = ["picture", "PSNR Y′", "SSIM Y′", "PSNR RGB", "SSIM RGB"]
+    console.data(table(head, ([row.name, *_cells(row)] for row in rows)))
+
+
+def _cells(row: Comparison) -> list[str]:
+    from xlsr_cli.quality.compare import decibel
+
+    scores = row.scores
+    rgb = ["–", "–"]
+    if scores.psnr_rgb is not None and scores.ssim_rgb is not None:
+        rgb = [decibel(scores.psnr_rgb), f"{scores.ssim_rgb:.4f}"]
+    return [decibel(scores.psnr_y), f"{scores.ssim_y:.4f}", *rgb]
+
+
+def _numbers(scores: dict[str, float | None]) -> dict[str, Any]:
+    """JSON has no infinity and no NaN: null, and a word that says which."""
+    identical = scores["psnr_y"] == math.inf and scores["psnr_rgb"] in (math.inf, None)
+    finite = {
+        name: value if value is not None and math.isfinite(value) else None for name, value in scores.items()
+    }
+    return {"identical": identical, **finite}
+
+
+def _judge(rows: Sequence[Comparison], fail_under: float | None) -> None:
+    if fail_under is None:
+        return
+    below = [row for row in rows if row.scores.psnr_y < fail_under]
+    if below:
+        worst = min(below, key=lambda row: row.scores.psnr_y)
+        others = f", and {len(below) - 1} more" if len(below) > 1 else ""
+        raise BelowThresholdError(
+            f"{worst.name} reaches {worst.scores.psnr_y:.2f} dB, less than {fail_under:g}{others}"
+        )

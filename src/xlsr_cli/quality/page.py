@@ -1,0 +1,127 @@
+"""The before/after page: one HTML file that needs no network, for people who want to see what changed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, BinaryIO
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.media.atomic import atomic_output
+from xlsr_cli.media.image import Picture, decode, encode, probe
+from xlsr_cli.options import DEFAULT_MAX_PIXELS
+
+#: Formats that every current browser shows; the others are shown as PNG.
+_SHOWN = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "gif": "image/gif",
+    "bmp": "image/bmp",
+}
+#: Bytes that are encoded at a time; a multiple of three gives base64 without padding in the middle.
+_CHUNK = 3 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagePicture:
+    """One side of a pair: an encoded picture and what it is called. ``kind`` is its MIME type."""
+
+    data: bytes
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagePair:
+    """Two pictures to look at in turn, the smaller one enlarged to the other's size in whole pixels.
+
+    ``facts`` are shown beneath: name and value, such as ``("PSNR", "31.2 dB")``.
+    """
+
+    before: PagePicture
+    after: PagePicture
+    name: str
+    facts: Sequence[tuple[str, str]] = field(default=())
+
+
+def picture_file(path: Path, label: str) -> PagePicture:
+    """The picture file ``path`` for the page, its own bytes where browsers show the format.
+
+    Raises :class:`InputError` where it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    kind = _SHOWN.get(probe(data, str(path)).format)
+    if kind is not None:
+        return PagePicture(data=data, kind=kind, label=label)
+    picture, _ = decode(data, str(path), max_pixels=DEFAULT_MAX_PIXELS)
+    return picture_pixels(picture, label)
+
+
+def picture_pixels(picture: Picture, label: str) -> PagePicture:
+    """A decoded picture for the page, as PNG."""
+    data, _ = encode(picture, "png")
+    return PagePicture(data=data, kind=_SHOWN["png"], label=label)
+
+
+def write_page(path: Path, pairs: Sequence[PagePair], *, title: str, overwrite: bool = False) -> None:
+    """Write the page about ``pairs`` (at least one), atomically.
+
+    Its size is 4/3 of the pictures' and less than 100 KB more. Raises :class:`OutputError` where
+    ``path`` exists and ``overwrite`` is false, or cannot be written.
+    """
+    index = {"pairs": [_described(pair, number) for number, pair in enumerate(pairs)]}
+    script = _resource("page.js")
+    # The page may run this one script, and load nothing at all.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = Template(_resource("page.html")).substitute(
+        title=html.escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        style=_resource("page.css"),
+        # Within a script element only this sign could end it.
+        index=json.dumps(index).replace("<", "\\u003c"),
+        script=script,
+    )
+    head, tail = text.split("<!-- pictures -->")
+    with atomic_output(path, overwrite=overwrite) as file:
+        file.write(head.encode())
+        for number, pair in enumerate(pairs):
+            for side, picture in _sides(pair):
+                _embed(file, f"{side}-{number}", picture.data)
+        file.write(tail.encode())
+
+
+def _described(pair: PagePair, number: int) -> dict[str, Any]:
+    sides = {
+        side: {"id": f"{side}-{number}", "type": picture.kind, "label": picture.label}
+        for side, picture in _sides(pair)
+    }
+    return {"name": pair.name, "facts": [list(fact) for fact in pair.facts], **sides}
+
+
+def _sides(pair: PagePair) -> Iterator[tuple[str, PagePicture]]:
+    yield "before", pair.before
+    yield "after", pair.after
+
+
+def _embed(file: BinaryIO, name: str, data: bytes) -> None:
+    """The bytes as a script element that is no script: browsers keep its text and do nothing with it."""
+    file.write(f'<script type="text/plain" id="{name}">'.encode())
+    for start in range(0, len(data), _CHUNK):
+        file.write(base64.b64encode(data[start : start + _CHUNK]))
+    file.write(b"</script>\n")
+
+
+def _resource(name: str) -> str:
+    return (files("xlsr_cli.quality") / name).read_text(encoding="utf-8")
