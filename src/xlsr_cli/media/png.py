@@ -52,7 +52,7 @@ class PngHeader:
 
 def read_png(data: bytes, name: str) -> PngHeader:
     """Read the header and the metadata; raise :class:`InputError` where there is no sound header."""
-    chunks = list(_chunks(data))
+    chunks = list(chunks_of(data))
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise InputError(f"{name} is damaged: its PNG header is missing; get an intact copy")
     width, height, bits, kind = struct.unpack(">IIBB", chunks[0][1][:10])
@@ -92,7 +92,7 @@ def for_decoding(data: bytes) -> bytes | None:
         if name in kept:
             parts.append(view[at : at + 12 + length])
         at += 12 + length
-    return b"".join([*parts, _chunk(b"IEND", b"")])
+    return b"".join([*parts, make_chunk(b"IEND", b"")])
 
 
 def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
@@ -100,18 +100,20 @@ def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
     parts: list[bytes] = []
     if metadata.cicp is not None:
         primaries, transfer, _, full_range = metadata.cicp
-        parts.append(_chunk(b"cICP", bytes((primaries, transfer, 0, full_range))))  # matrix 0: pixels are RGB
+        parts.append(
+            make_chunk(b"cICP", bytes((primaries, transfer, 0, full_range)))
+        )  # matrix 0: pixels are RGB
     if metadata.icc is not None:
-        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
-    parts += [_chunk(chunk, content) for chunk, content in metadata.color_chunks]
+        parts.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    parts += [make_chunk(chunk, content) for chunk, content in metadata.color_chunks]
     if metadata.dpi is not None:
         per_meter = [min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in metadata.dpi]
-        parts.append(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
+        parts.append(make_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
     if metadata.exif is not None:
-        parts.append(_chunk(b"eXIf", metadata.exif))
+        parts.append(make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
-        parts.append(_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
-    parts += [_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
+        parts.append(make_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
+    parts += [make_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
     start = len(_SIGNATURE) + 12 + 13
     view = memoryview(encoded)
     return b"".join([view[:start], *parts, view[start:]])
@@ -129,14 +131,15 @@ def encode_gray_alpha(pixels: NDArray[Any]) -> bytes:
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, _GRAY_ALPHA, 0, 0, 0)
     body = zlib.compress(filtered.tobytes(), 6)
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    return _SIGNATURE + make_chunk(b"IHDR", header) + make_chunk(b"IDAT", body) + make_chunk(b"IEND", b"")
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def make_chunk(name: bytes, content: bytes) -> bytes:
+    """One chunk: its length, name, content and checksum (PNG specification, section 5.3)."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def chunks_of(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of every whole chunk."""
     view = memoryview(data)
     at = len(_SIGNATURE)

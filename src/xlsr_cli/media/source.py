@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import InputError
 from xlsr_cli.media import jpeg, pillow, xmp
 from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
+from xlsr_cli.media.gif import gif_xmp
 from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.netpbm import read_pnm_header
@@ -190,6 +191,8 @@ def _described(image: Image.Image, data: bytes, name: str, format: str) -> Sourc
         source = _avif(source, data)
     elif format == "jp2" and (facts := jp2_facts(data)) is not None:
         source = _jp2(source, facts)
+    elif format == "gif":
+        source = replace(source, metadata=replace(source.metadata, xmp=gif_xmp(data)))
     elif format == "webp":
         source = replace(source, lossless=b"VP8L" in data[:HEAD_BYTES])
     elif format == "bmp" and source.metadata.dpi is not None:

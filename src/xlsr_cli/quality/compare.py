@@ -21,7 +21,6 @@ from xlsr_cli.quality.metrics import Pixels, Scores, compare
 from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, picture_pixels
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """How one picture compares with the reference."""

@@ -1,0 +1,121 @@
+"""Upscale one animation: every frame through the same engine, tiles that did not change only once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import UsageError
+from xlsr_cli.jobs.picture import read_source
+from xlsr_cli.media.animation import Animation, AnimationFormat, Pixels, open_animation, without
+from xlsr_cli.media.animation_writing import (
+    Film,
+    check_animation_limits,
+    delays_fit,
+    write_animation,
+)
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.options import PictureOptions, Size
+from xlsr_cli.progress import QUIET, Progress
+
+_FORMATS: dict[str, AnimationFormat] = {".gif": "gif", ".png": "png", ".apng": "png", ".webp": "webp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimationResult:
+    """What became of one animation. ``reused``: share of the tiles that did not have to be computed."""
+
+    source: str
+    output: str
+    source_size: Size
+    size: Size
+    format: AnimationFormat
+    frames: int
+    reused: float
+    seconds: float
+    notices: tuple[Notice, ...] = field(default=())
+
+
+def upscale_animation(
+    source: Path,
+    output: Path,
+    options: PictureOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> AnimationResult:
+    """Read the animation ``source``, enlarge every frame, write ``output`` whole or not at all.
+
+    Delays, loop count and number of frames stay. Everything that can be refused is refused before the
+    first frame is computed. Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed.
+    """
+    started = time.perf_counter()
+    check_output(output, overwrite=options.overwrite)
+    format = output_format(output, options)
+    animation = open_animation(read_source(source), str(source), max_pixels=options.max_pixels)
+    target = options.target.size_for(animation.size)
+    check_animation_limits(format, target)
+    film, notices = _film(animation, format, target, options)
+    enforce(notices, strict=options.strict, name=str(source))
+    reuse = Reuse()
+    progress.start(len(film.delays), "frames")
+    with atomic_output(output, overwrite=options.overwrite) as file:
+        frames = _enlarged(animation, target, upscaler, reuse, progress)
+        write_animation(file, format, film, frames, quality=options.quality, lossless=options.lossless)
+    progress.finish()
+    return AnimationResult(
+        source=str(source),
+        output=str(output),
+        source_size=animation.size,
+        size=target,
+        format=format,
+        frames=len(film.delays),
+        reused=reuse.reused / max(1, reuse.tiles),
+        seconds=time.perf_counter() - started,
+        notices=tuple(notices),
+    )
+
+
+def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
+    """The format to write, by ``--format`` or the output's name.
+
+    Raises :class:`UsageError` for a format that holds no animation, and says what does.
+    """
+    suffix = f".{options.format}" if options.format is not None else output.suffix.lower()
+    if suffix not in _FORMATS:
+        raise UsageError(
+            f"{output.name}: {suffix.lstrip('.').upper() or 'a name without extension'} holds no animation; "
+            "write .gif, .png or .webp (for a video, 'ffmpeg -i in.gif film.mkv' first)"
+        )
+    return _FORMATS[suffix]
+
+
+def _film(
+    animation: Animation, format: AnimationFormat, target: Size, options: PictureOptions
+) -> tuple[Film, list[Notice]]:
+    """What is written beside pixels, and everything that will be lost."""
+    metadata = animation.metadata.stripped() if options.strip else animation.metadata.for_size(target)
+    metadata, dropped = without(metadata, format)
+    notices = [*animation.notices, *dropped]
+    if not delays_fit(format, animation.delays):
+        message = "its delays are rounded to the format's steps; the whole takes as long as before"
+        notices.append(Notice(code="delays-rounded", message=message, loss=format == "gif"))
+    if format == "gif" and animation.format != "gif":
+        message = "a GIF has 255 colours a frame"
+        message += " and its edges are hard" if animation.channels == 4 else ""
+        notices.append(Notice(code="colors-reduced", message=message))
+    film = Film(size=target, delays=animation.delays, plays=animation.plays, metadata=metadata)
+    return film, notices
+
+
+def _enlarged(
+    animation: Animation, target: Size, upscaler: Upscaler, reuse: Reuse, progress: Progress
+) -> Iterator[Pixels]:
+    for frame in animation.frames():
+        yield upscaler(frame, size=target, reuse=reuse)
+        progress.advance(1)

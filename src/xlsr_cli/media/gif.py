@@ -1,0 +1,31 @@
+"""What a GIF holds beside frames, in the blocks that Pillow leaves to us."""
+
+from __future__ import annotations
+
+_XMP = b"\x21\xff\x0bXMP DataXMP"
+#: XMP specification, part 3, section 1.1.2: the packet stands there as it is, not in blocks; whatever byte
+#: of it a reader takes for a block's length, these behind it lead to the end.
+_XMP_TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+
+
+def gif_xmp(data: bytes) -> bytes | None:
+    """The XMP packet of a GIF, None without one."""
+    begin = data.find(_XMP)
+    end = data.find(_XMP_TRAILER, begin)
+    return data[begin + len(_XMP) : end] or None if 0 <= begin < end else None
+
+
+def xmp_extension(packet: bytes) -> bytes:
+    """The packet as a GIF holds it."""
+    return _XMP + packet + _XMP_TRAILER
+
+
+def netscape_extension(repeats: int) -> bytes:
+    """How often a GIF is played again, 0 for ever; without it, it is played once."""
+    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + min(0xFFFF, repeats).to_bytes(2, "little") + b"\0"
+
+
+def comment_extension(comment: bytes) -> bytes:
+    """A comment, in blocks of at most 255 bytes."""
+    pieces = [comment[at : at + 255] for at in range(0, len(comment), 255)]
+    return b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
