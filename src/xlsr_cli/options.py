@@ -171,8 +171,9 @@ DEFAULT_MAX_PIXELS = 250_000_000
 class PictureOptions:
     """Everything that ``upscale`` and ``batch`` do to one picture.
 
-    ``format``: what to write; None follows the output's name, then the input's format. ``quality``: 1
-    to 100 for lossy formats; None is the format's default. ``lossless``: for WebP, AVIF and JPEG 2000.
+    ``format``: what to write; None follows the output's name, then the input's format. ``y4m``: input
+    and output are a stream of raw frames. ``quality``: 1 to 100 for lossy formats; None is the format's
+    default. ``lossless``: for WebP, AVIF and JPEG 2000.
     ``strip``: leave metadata out. ``strict``: what cannot be kept is an error. ``overwrite``: an existing
     output may be replaced. ``max_pixels``: refuse larger inputs before decoding them.
     """
@@ -180,6 +181,7 @@ class PictureOptions:
     target: Target = field(default_factory=Target)
     engine: EngineOptions = field(default_factory=EngineOptions)
     format: PictureFormat | None = None
+    y4m: bool = False
     quality: int | None = None
     lossless: bool = False
     strip: bool = False

@@ -71,7 +71,7 @@ def encoded(
 
 
 def opened(data: bytes) -> Animation:
-    return open_animation(data, "it", max_pixels=1_000_000)
+    return open_animation(data, "it", max_pixels=4_000_000)
 
 
 def seen(data: bytes) -> list[np.ndarray]:

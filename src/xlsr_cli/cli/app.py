@@ -89,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         return _ended_by(error)
+    except SystemExit:
+        # Click's own end for a closed pipe, with stdout already silenced.
+        return ExitCode.OUTPUT
     except KeyboardInterrupt:
         console.error("interrupted")
         return ExitCode.INTERRUPTED

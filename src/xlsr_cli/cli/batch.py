@@ -11,7 +11,7 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import common_flags, picture_flags
-from xlsr_cli.errors import ItemsFailedError
+from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def batch(
     from xlsr_cli.jobs.plan import Selection, plan_batch
     from xlsr_cli.jobs.report import check_report_name, write_report
 
+    if options.y4m:
+        raise UsageError("--format y4m is for streams; a batch writes pictures")
     if report is not None:
         check_report_name(report)
     target = out or folder.absolute().with_name(f"{folder.absolute().name}_{options.target.label}")

@@ -30,6 +30,9 @@ from xlsr_cli.options import (
 
 Command = Callable[..., Any]
 
+#: Raw frames: a choice of --format that is no picture's.
+Y4M = "y4m"
+
 _SUFFIXES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -140,7 +143,12 @@ def _make_picture_options(
         ),
     ] = None,
     format: Annotated[
-        str | None, _choice("--format", PICTURE_FORMATS, "Format to write; by default the name decides.")
+        str | None,
+        _choice(
+            "--format",
+            (*PICTURE_FORMATS, Y4M),
+            "Format to write; by default the name decides. y4m: raw frames through pipes.",
+        ),
     ] = None,
     quality: Annotated[int | None, _option("--quality", help="1 to 100, for lossy formats.")] = None,
     lossless: Annotated[bool, _option("--lossless", help="Lossless WebP, AVIF or JPEG 2000.")] = False,
@@ -162,7 +170,8 @@ def _make_picture_options(
             provider=provider,
             max_memory=max_memory,
         ),
-        format=format,  # type: ignore[arg-type]
+        format=None if format == Y4M else format,  # type: ignore[arg-type]
+        y4m=format == Y4M,
         quality=quality,
         lossless=lossless,
         strip=strip,

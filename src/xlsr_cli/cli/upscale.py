@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 STANDARD_STREAM = "-"
-Y4M = "y4m"
 
 
 @app.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,11 +93,15 @@ class _Request:
         if self.source == STANDARD_STREAM:
             self._run_stream(sys.stdin.buffer)
             return
+        if self._run_camera_or_sequence():
+            return
         path = Path(self.source)
         kind = kind_of(read_head(path, HEAD_BYTES))
         if kind == "y4m":
             with path.open("rb") as stream:
                 self._run_y4m(stream)
+        elif self.options.y4m:
+            raise _no_y4m(self.source)
         elif kind == "video":
             self._run_video(path)
         elif kind == "animation":
@@ -145,6 +148,8 @@ class _Request:
         if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
             self._run_y4m(stream)
             return
+        if self.options.y4m:
+            raise _no_y4m("stdin")
         self._refuse_video_options("stdin")
         data = stream.read()
         if not data:
@@ -190,17 +195,65 @@ class _Request:
             result = upscale_animation(path, target, self.options, upscaler=self.upscaler, progress=progress)
         self._report(result)
 
+    def _run_camera_or_sequence(self) -> bool:
+        """Whether the input was ``camera:0`` or a pattern such as ``frame_%05d.png``."""
+        if not self.source.startswith("camera:") and "%" not in self.source:
+            return False
+        from xlsr_cli.jobs.sequence import is_pattern, upscale_camera, upscale_sequence
+        from xlsr_cli.media.camera import camera_number
+
+        number = camera_number(self.source)
+        if number is None and not is_pattern(self.source):
+            return False
+        if self.output is None or self.output == STANDARD_STREAM:
+            raise UsageError(f"{self.source} needs an output, such as out_%05d.png")
+        self._refuse_dry_run(self.source)
+        common: dict[str, Any] = {"upscaler": self.upscaler}
+        with console.progress(self.source) as progress:
+            if number is not None:
+                result = upscale_camera(
+                    number, Path(self.output), self.options, self.video, progress=progress, **common
+                )
+            else:
+                result = upscale_sequence(
+                    Path(self.source),
+                    Path(self.output),
+                    self.options,
+                    self.video,
+                    progress=progress,
+                    **common,
+                )
+        self._report(result)
+        return True
+
     def _run_y4m(self, stream: Any) -> None:
         from xlsr_cli.jobs.stream import upscale_y4m
         from xlsr_cli.media.atomic import atomic_output
 
         self._refuse_dry_run("a stream")
-        if self.output is None or self.output == STANDARD_STREAM:
-            result = upscale_y4m(stream, sys.stdout.buffer, self.options, self.video, upscaler=self.upscaler)
-            console.notices("stdin", result.notices)
+        name = "stdin" if self.source == STANDARD_STREAM else self.source
+        common: dict[str, Any] = {"upscaler": self.upscaler, "source": name}
+        output = self.output
+        if output is None and self.source != STANDARD_STREAM:
+            output = str(self._named_output(Path(self.source)))
+        if output is None or output == STANDARD_STREAM:
+            result = upscale_y4m(stream, sys.stdout.buffer, self.options, self.video, **common)
+            console.notices(name, result.notices)
             return
-        with atomic_output(Path(self.output), overwrite=self.options.overwrite) as file:
-            result = upscale_y4m(stream, file, self.options, self.video, upscaler=self.upscaler)
+        target = Path(output)
+        if target.suffix.lower() != ".y4m":
+            raise UsageError(
+                f"{target.name}: raw frames stay raw frames; write a .y4m file, or pipe them into ffmpeg"
+            )
+        if self.source != STANDARD_STREAM:
+            _refuse_same_file(Path(self.source), target)
+        with (
+            console.progress(name) as progress,
+            atomic_output(target, overwrite=self.options.overwrite) as file,
+        ):
+            result = upscale_y4m(
+                stream, file, self.options, self.video, output=output, progress=progress, **common
+            )
         self._report(result)
 
     # What is said
@@ -261,6 +314,10 @@ class _Request:
     def _refuse_dry_run(self, what: str) -> None:
         if self.dry_run:
             raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+
+
+def _no_y4m(name: str) -> InputError:
+    return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
 
 
 def _refuse_same_file(source: Path, output: Path) -> None:

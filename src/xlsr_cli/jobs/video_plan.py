@@ -102,7 +102,7 @@ def plan_video(
             Fraction(size.width, file.size.width), Fraction(size.height, file.size.height)
         )
     mux = MuxPlan(container=container, settings=settings, matrix=matrix, copied=copied)
-    rgb = _wants_rgb(options)
+    rgb = wants_rgb(options)
     plan = VideoPlan(
         file=file,
         mux=mux,
@@ -203,7 +203,7 @@ def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: Pictu
     return (aspect / stretch).limit_denominator(1000)
 
 
-def _wants_rgb(options: PictureOptions) -> bool:
+def wants_rgb(options: PictureOptions) -> bool:
     """All channels through the network: asked for, or a model was named that needs them."""
     engine = options.engine
     if engine.model is None:

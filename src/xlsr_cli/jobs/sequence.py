@@ -1,0 +1,196 @@
+"""Numbered pictures (``frame_%05d.png``) and cameras."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.jobs.picture import upscale_file
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.media.camera import Camera, Pixels, Recorder, check_recording, open_camera
+from xlsr_cli.media.image import Picture, encode, format_for
+from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.progress import QUIET, Progress
+
+_NUMBER = re.compile(r"%(0?)(\d*)d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceResult:
+    """What became of numbered pictures or of what a camera saw. The sizes are those of the first one."""
+
+    source: str
+    output: str
+    source_size: Size
+    size: Size
+    frames: int
+    notices: tuple[Notice, ...] = field(default=())
+
+
+def is_pattern(name: str) -> bool:
+    """Whether ``name`` stands for numbered pictures: it holds one ``%d`` or ``%05d`` in its last part."""
+    return len(_NUMBER.findall(Path(name).name)) == 1 and not Path(name).exists()
+
+
+def numbered(pattern: Path) -> list[tuple[int, Path]]:
+    """The files that ``pattern`` stands for, by rising number; gaps are passed over.
+
+    Raises :class:`InputError` where there is none.
+    """
+    match = _NUMBER.search(pattern.name)
+    assert match is not None
+    digits = rf"\d{{{match[2]},}}" if match[1] else r"\d+"
+    before, after = pattern.name[: match.start()], pattern.name[match.end() :]
+    name = re.compile(f"{re.escape(before)}({digits}){re.escape(after)}")
+    found = []
+    try:
+        entries = list(pattern.parent.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read the folder {pattern.parent}: {error.strerror or error}") from error
+    for entry in entries:
+        number = name.fullmatch(entry.name)
+        if number is not None and entry.name == _named(pattern, int(number[1])).name and entry.is_file():
+            found.append((int(number[1]), entry))
+    if not found:
+        raise InputError(f"no file fits {pattern}; it stands for names such as {_named(pattern, 1).name}")
+    return sorted(found)
+
+
+def upscale_sequence(
+    source: Path,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> SequenceResult:
+    """Enlarge the numbered pictures ``source`` into ``output``, each as any picture, numbers kept.
+
+    Nothing is written where any output exists and may not be replaced. ``video.frames`` takes the first
+    so many. Raises what :func:`~xlsr_cli.jobs.picture.upscale_file` raises; pictures before are done.
+    """
+    if not _NUMBER.search(output.name):
+        raise UsageError(
+            f"{output.name}: numbered pictures become numbered pictures, such as "
+            f"{source.name.replace('%', 'x2_%', 1)}; ffmpeg makes a video of them"
+        )
+    pairs = [(path, _named(output, number)) for number, path in numbered(source)][: video.frames]
+    for _, target in pairs:
+        check_output(target, overwrite=options.overwrite)
+    progress.start(len(pairs), "frames")
+    notices: dict[Notice, None] = {}
+    sizes: list[tuple[Size, Size]] = []
+    for path, target in pairs:
+        result = upscale_file(path, target, options, upscaler=upscaler)
+        notices |= dict.fromkeys(result.notices)
+        sizes.append((result.source_size, result.size))
+        progress.advance(1)
+    progress.finish()
+    return SequenceResult(
+        source=str(source),
+        output=str(output),
+        source_size=sizes[0][0],
+        size=sizes[0][1],
+        frames=len(pairs),
+        notices=tuple(notices),
+    )
+
+
+def upscale_camera(
+    number: int,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> SequenceResult:
+    """Enlarge what a camera sees into a video or numbered pictures, until ``video.frames`` or Ctrl-C.
+
+    Ctrl-C is how a recording ends: what was recorded is kept. Raises :class:`InputError` where no camera
+    answers, :class:`UsageError` for an output of another kind.
+    """
+    pictures = bool(_NUMBER.search(output.name))
+    if not pictures:
+        check_recording(output.name)
+        check_output(output, overwrite=options.overwrite)
+    with open_camera(number) as camera:
+        size = options.target.size_for(camera.size)
+        progress.start(video.frames, "frames")
+        write = _write_pictures if pictures else _record
+        count = write(camera, output, options, video, upscaler, progress)
+        progress.finish()
+    if count == 0:
+        raise InputError(f"camera:{number} gives no pictures; see that no other program uses it")
+    return SequenceResult(
+        source=f"camera:{number}", output=str(output), source_size=camera.size, size=size, frames=count
+    )
+
+
+def _record(
+    camera: Camera,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    upscaler: Upscaler,
+    progress: Progress,
+) -> int:
+    size, count = options.target.size_for(camera.size), 0
+    # OpenCV chooses the container by the name, so the recording cannot be called as temporary files are.
+    with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".xlsr-") as folder:
+        part = Path(folder) / output.name
+        recorder = Recorder(part, size, camera.rate)
+        try:
+            for frame in _until_interrupted(camera, video):
+                recorder.write(upscaler(frame, size=size))
+                count += 1
+                progress.advance(1)
+        finally:
+            recorder.close()
+        if count:
+            with part.open("rb") as recorded, atomic_output(output, overwrite=options.overwrite) as file:
+                shutil.copyfileobj(recorded, file)
+    return count
+
+
+def _write_pictures(
+    camera: Camera,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    upscaler: Upscaler,
+    progress: Progress,
+) -> int:
+    format = options.format or format_for(output.name)
+    if format is None:
+        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use .png or .jpg")
+    count = 0
+    for frame in _until_interrupted(camera, video):
+        count += 1
+        picture = Picture(pixels=upscaler(frame), metadata=Metadata(), format=format)
+        encoded, _ = encode(picture, format, quality=options.quality, lossless=options.lossless)
+        with atomic_output(_named(output, count), overwrite=options.overwrite) as file:
+            file.write(encoded)
+        progress.advance(1)
+    return count
+
+
+def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:
+    try:
+        yield from islice(camera.frames(), video.frames)
+    except KeyboardInterrupt:
+        return
+
+
+def _named(pattern: Path, number: int) -> Path:
+    return pattern.with_name(_NUMBER.sub(lambda match: match[0] % number, pattern.name))
