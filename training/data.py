@@ -80,25 +80,45 @@ class Crops:
     """An endless source of random crops with random flips and rotations.
 
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
-    for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors.
+    for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
+    first ``flat`` crops of each batch are plain colours, pure ones among them: photographs hold few, and
+    8-bit networks tint them unless they are trained not to.
     """
 
     def __init__(
-        self, pairs: list[Pair], *, scale: int, crop: int, batch: int, intensities: list[float], seed: int
+        self,
+        pairs: list[Pair],
+        *,
+        scale: int,
+        crop: int,
+        batch: int,
+        intensities: list[float],
+        seed: int,
+        flat: int = 0,
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
         if not self.pairs:
             raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
-        self.scale, self.crop, self.batch = scale, crop, batch
+        self.scale, self.crop, self.batch, self.flat = scale, crop, batch, flat
         self.intensities = np.asarray(intensities, dtype=np.float32)
         self.random = np.random.default_rng(seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
         """(low, high): float32 in 0 … 1, (N, C, crop, crop) and (N, C, (crop-10)·s, (crop-10)·s)."""
-        cut = [self._cut() for _ in range(self.batch)]
+        cut = [self._plain() if place < self.flat else self._cut() for place in range(self.batch)]
         gain = self.random.choice(self.intensities, size=(self.batch, 1, 1, 1)).astype(np.float32) / 255.0
         low, high = (np.stack(side) for side in zip(*cut, strict=True))
         return _to_tensor(low, gain), _to_tensor(high, gain)
+
+    def _plain(self) -> tuple[Pixels, Pixels]:
+        """One colour, each of its channels black, full or anything between."""
+        channels = self.pairs[0].low.shape[2]
+        colour = np.clip(self.random.integers(-128, 384, channels), 0, 255).astype(np.uint8)
+        if self.random.integers(2):
+            colour[:] = colour[0]
+        inner = (self.crop - 2 * HALO) * self.scale
+        low = np.full((self.crop, self.crop, channels), colour)
+        return low, np.full((inner, inner, channels), colour)
 
     def _cut(self) -> tuple[Pixels, Pixels]:
         pair = self.pairs[self.random.integers(len(self.pairs))]

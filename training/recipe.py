@@ -18,8 +18,8 @@ class Recipe:
     ``form`` is the network that is trained: ``xlsr`` as published, ``folded``, or ``int8`` (the folded
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
     ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
-    loss on Y′, on which pictures are scored and which eyes see best. ``groups`` and ``clipped`` exist
-    for the ablation record.
+    loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
+    colours. ``groups`` and ``clipped`` exist for the ablation record.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Recipe:
     epsilon: float = 1e-3
     luma_weight: float = 1.0
     intensities: list[float] = field(default_factory=lambda: [1.0])
+    flat: int = 0
     start: str | None = None
     groups: int = 4
     clipped: bool = True

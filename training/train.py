@@ -190,6 +190,7 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         batch=recipe.batch,
         intensities=recipe.intensities,
         seed=recipe.seed,
+        flat=recipe.flat,
     )
 
 

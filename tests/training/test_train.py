@@ -46,6 +46,16 @@ def test_crops_show_the_target_of_their_inner_pixels(pictures: Path) -> None:
     assert float((inner - shrunk).abs().mean()) < 0.03
 
 
+def test_plain_colours_come_first_in_a_batch(pictures: Path) -> None:
+    pairs = load_pairs(pictures, 2, 3)
+    crops = Crops(pairs, scale=2, crop=20, batch=6, intensities=[1.0], seed=1, flat=4)
+    low, high = crops.next()
+    for number in range(6):
+        colours = low[number].flatten(1)
+        assert bool((colours == colours[:, :1]).all()) == (number < 4)
+    assert torch.equal(low[:4, :, 0, 0], high[:4, :, 5, 5])
+
+
 def test_a_short_run_learns(pictures: Path, tmp_path: Path) -> None:
     network = loop.train(recipe(steps=300, optimizer="muon"), pictures, tmp_path, CPU)
     assert (tmp_path / "test" / "checkpoint.pt").stat().st_size < 1_000_000

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _MOV_FAMILY = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod")
 
 
+#: Containers store the ratio of the sides in whole pixels; FFmpeg itself tolerates as much.
+_ASPECT_TOLERANCE = 0.004
+
+
 def plan_copies(source: VideoFile, container: Container) -> tuple[tuple[int, ...], list[Notice]]:
     """Which streams beside the video ``container`` takes, found by trying; the others are notices."""
     kept, notices = [], []
@@ -127,6 +131,8 @@ def _differences(
     for place, index in enumerate(kept):
         before, after = original.streams[index], result.streams[place]
         what = f"stream {index} ({before.type})"
+        if index == source.index:
+            yield from _aspect_lost(plan.settings.aspect, after)
         language = before.language or "und"
         if language != "und" and (after.language or "und") != language:
             yield Notice(code="language-dropped", message=f"{what} loses its language, {language}")
@@ -142,6 +148,19 @@ def _differences(
         names = ", ".join(sorted(lost_keys))
         message = f"the output's container does not hold the tags {names}"
         yield Notice(code="metadata-dropped", message=message)
+
+
+def _aspect_lost(aspect: Fraction | None, after: Any) -> Iterator[Notice]:
+    """Matroska and WebM keep the shape of pixels in the track, where PyAV has no way to write it: only codecs
+    that say it themselves (H.264, HEVC) keep it there."""
+    found = after.sample_aspect_ratio
+    if aspect is None or aspect == 1 or (found and abs(found / aspect - 1) < _ASPECT_TOLERANCE):
+        return
+    message = (
+        f"its pixels of {aspect.numerator}:{aspect.denominator} will be shown as squares: this codec and "
+        "container cannot say it together; --codec h264, hevc or an .mp4 file keeps it"
+    )
+    yield Notice(code="aspect-dropped", message=message)
 
 
 def _copy(packet: AnyPacket) -> AnyPacket:
