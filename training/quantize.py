@@ -9,7 +9,7 @@ branch is moved into the range, and the fuse layer's bias takes the shift out ag
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,22 +47,12 @@ def _round(value: Tensor) -> Tensor:
     return value + (value.round() - value).detach()
 
 
-def _weight_step(conv: nn.Conv2d) -> Tensor:
-    """The step between two integer weights, (out, 1, 1, 1), learned as its logarithm."""
-    return torch.exp(conv.get_parameter("log_step")).reshape(-1, 1, 1, 1)
-
-
-def _fit_step(conv: nn.Conv2d) -> None:
-    """Begin with the step whose largest integer stands for the largest weight."""
-    largest = conv.weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
-    conv.get_parameter("log_step").copy_(torch.log(largest / WEIGHT_MAX))
+def _weight_scale(weight: Tensor) -> Tensor:
+    return weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6) / WEIGHT_MAX
 
 
 class QuantizedXLSR(nn.Module):
     """Fake-quantized :class:`FoldedXLSR`: what it computes in float is what the integers will give.
-
-    The step of each output channel's weights is learned with them (Esser et al. 2020, "Learned step size
-    quantization"): a few large weights are better clipped than all others made coarse.
 
     Input float on the grid of 1/255; output float on the same grid, in 0 … 1.
     """
@@ -73,12 +63,6 @@ class QuantizedXLSR(nn.Module):
         self.scale, self.colours = scale, colours
         self.head, self.skip, self.body = folded.head, folded.skip, folded.body
         self.fuse, self.tail = folded.fuse, folded.tail
-        for conv in self.convolutions():
-            conv.register_parameter("log_step", nn.Parameter(torch.zeros(conv.out_channels)))
-
-    def convolutions(self) -> Iterator[nn.Conv2d]:
-        """Every layer."""
-        return (module for module in self.modules() if isinstance(module, nn.Conv2d))
 
     def forward(self, picture: Tensor) -> Tensor:
         features = self._layer(self.head, picture)
@@ -91,8 +75,8 @@ class QuantizedXLSR(nn.Module):
     @staticmethod
     def _layer(conv: nn.Module, features: Tensor) -> Tensor:
         assert isinstance(conv, nn.Conv2d)
-        scale = _weight_step(conv)
-        weight = _round((conv.weight / scale).clamp(-WEIGHT_MAX, WEIGHT_MAX)) * scale
+        scale = _weight_scale(conv.weight)
+        weight = _round(conv.weight / scale) * scale
         unit = scale.flatten() / LEVELS
         bias = None if conv.bias is None else _round(conv.bias / unit) * unit
         out = functional.conv2d(features, weight, bias)
@@ -108,7 +92,7 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     folded = _with_orthogonal_skip(folded)
     ranges = _activation_ranges(folded, list(pictures))
     network = QuantizedXLSR(folded.scale, folded.colours)
-    network.load_state_dict(folded.state_dict(), strict=False)  # the steps follow at the end
+    network.load_state_dict(folded.state_dict())
     before = torch.ones(folded.colours)
     for conv, largest in zip([network.head, *network.body], ranges.layers, strict=True):
         _rescale(conv, before, largest)
@@ -121,8 +105,6 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     network.fuse.bias += network.fuse.weight[:, FEATURES:, 0, 0] @ ranges.skip_low
     _rescale(network.fuse, torch.cat([before, span]), ranges.fuse)
     _rescale(network.tail, ranges.fuse, torch.ones(len(network.tail.weight)))
-    for conv in network.convolutions():
-        _fit_step(conv)
     return network
 
 
@@ -208,10 +190,10 @@ def integer_layers(network: QuantizedXLSR) -> dict[str, Layer]:
 
 def _integer_layer(conv: nn.Conv2d) -> Layer:
     assert conv.bias is not None
-    scale = _weight_step(conv)
+    scale = _weight_scale(conv.weight)
     flat = scale.flatten().double()
     return Layer(
-        weight=(conv.weight / scale).clamp(-WEIGHT_MAX, WEIGHT_MAX).round().to(torch.int8).numpy(),
+        weight=(conv.weight / scale).round().to(torch.int8).numpy(),
         weight_scale=flat.float().numpy(),
         bias=(conv.bias.double() * LEVELS / flat).round().to(torch.int32).numpy(),
     )
