@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=None if arguments is None else list(arguments), prog_name="xlsr", standalone_mode=False
         )
         sys.stdout.flush()
+        if result == ExitCode.INTERRUPTED:  # Typer swallows Ctrl-C and returns this
+            console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
     except Exception as error:
         if wants_traceback and not isinstance(error, click.exceptions.Exit):
@@ -89,9 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         return _ended_by(error)
-    except SystemExit:
-        # Click's own end for a closed pipe, with stdout already silenced.
-        return ExitCode.OUTPUT
+    except SystemExit as end:
+        # Click ends by itself for a closed pipe (1, stdout silenced) and after completion (0).
+        return ExitCode.OUTPUT if end.code == 1 else ExitCode.OK
     except KeyboardInterrupt:
         console.error("interrupted")
         return ExitCode.INTERRUPTED

@@ -124,7 +124,7 @@ class _Request:
         if self.output is None:
             header = probe(read_source(path), str(path))
             target = default_output(path, self.options, header)
-            if target.suffix != path.suffix:
+            if target.suffix != path.suffix and self.options.format is None:
                 console.info(f"{path}: {header.format} cannot be written; the result is {target.name}")
         else:
             target = Path(self.output)

@@ -1,0 +1,353 @@
+"""``xlsr upscale`` as a program: streams, errors, interruptions, terminals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.pictures import photo, write
+from xlsr_cli.cli import app as program
+from xlsr_cli.cli.app import main
+from xlsr_cli.engine import upscaler as engine
+from xlsr_cli.engine.session import Session, TileOutOfMemory
+
+Capture = pytest.CaptureFixture[str]
+COMMAND = [sys.executable, "-m", "xlsr_cli"]
+NOT_WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return write(tmp_path / "in.png", photo(60, 40))
+
+
+def xlsr(*arguments: object, data: bytes | None = None, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run the program in a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=60, **more
+    )
+
+
+def one_sentence(error: bytes | str) -> str:
+    """What was said on stderr: exactly one line, an error."""
+    text = error.decode() if isinstance(error, bytes) else error
+    (line,) = text.splitlines()
+    assert line.startswith("error: ")
+    assert "Traceback" not in line
+    return line
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class TestStarting:
+    @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+    def test_help_and_version_import_nothing_heavy(self, arguments: list[str]) -> None:
+        script = (
+            "import sys\nfrom xlsr_cli.cli.app import main\n"
+            f"code = main({arguments!r})\n"
+            "heavy = {'cv2', 'onnxruntime', 'av', 'numpy', 'PIL', 'tifffile', 'dask', 'rich.console'}\n"
+            "print(sorted(heavy & set(sys.modules)), code, file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stderr.splitlines()[-1] == f"[] {2 if not arguments else 0}"
+
+    def test_version(self) -> None:
+        done = xlsr("--version")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(b"xlsr ")
+
+    def test_a_picture_needs_no_containers(self, picture: Path) -> None:
+        script = (
+            "import sys\nfrom xlsr_cli.cli.app import main\n"
+            f"assert main(['upscale', {str(picture)!r}]) == 0\n"
+            "print(sorted({'av', 'tifffile', 'dask', 'sqlite3', 'rich.console'} & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    @NOT_WINDOWS
+    @pytest.mark.parametrize(
+        ("shell", "said"), [("bash", b"complete "), ("zsh", b"compdef"), ("fish", b"complete ")]
+    )
+    def test_completion(self, shell: str, said: bytes) -> None:
+        done = xlsr(env={**os.environ, "_XLSR_COMPLETE": f"source_{shell}"})
+        assert done.returncode == 0
+        assert said in done.stdout
+
+    @NOT_WINDOWS
+    def test_completion_knows_commands_and_options(self) -> None:
+        def completed(*words: str) -> str:
+            values = {"_XLSR_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(words), "COMP_CWORD": "1"}
+            values["COMP_CWORD"] = str(len(words) - 1)
+            return xlsr(env={**os.environ, **values}).stdout.decode()
+
+        assert "upscale" in completed("xlsr", "up")
+        assert "--max-memory" in completed("xlsr", "upscale", "--max-")
+
+
+class TestStreams:
+    def test_from_stdin_to_stdout(self, picture: Path) -> None:
+        done = xlsr("upscale", "-", "-", data=picture.read_bytes())
+        assert (done.returncode, done.stderr) == (0, b"")
+        found = cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_COLOR)
+        assert found is not None
+        assert found.shape == (80, 120, 3)
+
+    def test_from_a_file_to_stdout_is_the_file(self, picture: Path) -> None:
+        done = xlsr("upscale", picture, "-", "--format", "jpeg")
+        assert main(["upscale", str(picture), str(picture.with_name("o.jpg"))]) == 0
+        assert done.stdout == picture.with_name("o.jpg").read_bytes()
+
+    def test_from_stdin_to_a_file(self, picture: Path) -> None:
+        done = xlsr("upscale", "-", picture.with_name("o.webp"), data=picture.read_bytes())
+        assert done.returncode == 0
+        assert Image.open(picture.with_name("o.webp")).format == "WEBP"
+
+    @pytest.mark.parametrize(
+        ("data", "said"), [(b"", "stdin is empty"), (b"hello", "stdin is not a picture")]
+    )
+    def test_nothing_of_use_on_stdin(self, data: bytes, said: str) -> None:
+        done = xlsr("upscale", "-", "-", data=data)
+        assert (done.returncode, done.stdout) == (3, b"")
+        assert said in one_sentence(done.stderr)
+
+    def test_json_and_the_picture_cannot_share_stdout(self, picture: Path) -> None:
+        done = xlsr("upscale", picture, "-", "--json")
+        assert (done.returncode, done.stdout) == (2, b"")
+
+    def test_a_format_that_cannot_be_written_becomes_another_and_it_says_so(
+        self, tmp_path: Path, capsys: Capture
+    ) -> None:
+        Image.fromarray(photo(20, 10)).save(tmp_path / "in.tga")
+        assert main(["upscale", str(tmp_path / "in.tga")]) == 0
+        assert names(tmp_path) == ["in.tga", "in_x2.png"]
+        assert "tga cannot be written" in capsys.readouterr().err
+
+    def test_what_decoders_print_becomes_part_of_the_sentence(self, picture: Path) -> None:
+        data = picture.read_bytes()
+        picture.write_bytes(data[: len(data) * 2 // 3])
+        done = xlsr("upscale", picture)
+        assert done.returncode == 3
+        assert "is damaged" in one_sentence(done.stderr)
+
+
+class TestRefusing:
+    def test_the_input_itself(self, picture: Path, capsys: Capture) -> None:
+        before = picture.read_bytes()
+        assert main(["upscale", str(picture), str(picture), "--overwrite"]) == 4
+        assert "is the input itself" in one_sentence(capsys.readouterr().err)
+        assert picture.read_bytes() == before
+
+    @NOT_WINDOWS
+    @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+    def test_the_input_by_another_name(self, picture: Path, link: str) -> None:
+        other = picture.with_name("other.png")
+        getattr(other, link)(picture)
+        before = picture.read_bytes()
+        assert main(["upscale", str(picture), str(other), "--overwrite"]) == 4
+        assert picture.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("source", "output", "code"),
+        [
+            ("missing.png", "o.png", 3),
+            (".", "o.png", 3),
+            ("in.png", "nowhere/o.png", 4),
+            ("in.png", "o.xyz", 4),
+            ("in.png", ".", 4),
+            ("in.png\0", "o.png", 3),
+        ],
+    )
+    def test_places_that_are_none(
+        self, picture: Path, capsys: Capture, source: str, output: str, code: int
+    ) -> None:
+        folder = picture.parent
+        assert main(["upscale", f"{folder}/{source}", f"{folder}/{output}"]) == code
+        one_sentence(capsys.readouterr().err)
+        assert names(folder) == ["in.png"]
+
+    @NOT_WINDOWS
+    @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_folder_that_is_read_only(self, picture: Path, capsys: Capture) -> None:
+        folder = picture.parent / "locked"
+        folder.mkdir(mode=0o500)
+        assert main(["upscale", str(picture), str(folder / "o.png")]) == 4
+        one_sentence(capsys.readouterr().err)
+
+    def test_a_bug_is_one_sentence_too(
+        self, picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("boom")
+
+        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_file", broken)
+        assert main(["upscale", str(picture)]) == 1
+        line = one_sentence(capsys.readouterr().err)
+        assert "internal error (ZeroDivisionError: boom)" in line
+        assert "--debug" in line
+
+    def test_unknown_options_and_commands(self, capsys: Capture) -> None:
+        assert main(["upscale", "--nonsense"]) == 2
+        assert "xlsr upscale --help" in one_sentence(capsys.readouterr().err)
+        assert main(["paint"]) == 2
+
+
+class TestFaults:
+    @NOT_WINDOWS
+    def test_a_full_disk(self, picture: Path) -> None:
+        """A file may not grow beyond 4 KiB: the system answers as a full disk does."""
+        import resource
+
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+        done = xlsr("upscale", picture, "--format", "bmp", preexec_fn=limit)
+        assert done.returncode == 4
+        one_sentence(done.stderr)
+        assert names(picture.parent) == ["in.png"]
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(
+        sys.platform != "linux" or shutil.which("mount") is None or os.geteuid() != 0, reason="needs to mount"
+    )
+    def test_a_disk_that_is_really_full(self, picture: Path) -> None:
+        disk = picture.parent / "disk"
+        disk.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=False)
+        if mounted.returncode:
+            pytest.skip("mounting is not allowed here")
+        try:
+            done = xlsr("upscale", picture, disk / "o.bmp")
+            assert done.returncode == 4
+            assert "full" in one_sentence(done.stderr)
+            assert names(disk) == []
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+    @NOT_WINDOWS
+    def test_killed_in_mid_write(self, tmp_path: Path) -> None:
+        """What was there before stays as it was, and no half file has the final name."""
+        source = write(tmp_path / "in.png", photo(1200, 900))
+        target = tmp_path / "out.png"
+        target.write_bytes(b"what was there before")
+        for moment in (0.3, 0.5, 0.7, 0.9):
+            process = subprocess.Popen([*COMMAND, "upscale", str(source), str(target), "--overwrite", "-q"])
+            time.sleep(moment)
+            process.kill()
+            process.wait()
+            if target.read_bytes() != b"what was there before":
+                assert Image.open(target).size == (2400, 1800)  # it was faster, and complete
+                break
+
+    @NOT_WINDOWS
+    def test_ctrl_c(self, tmp_path: Path) -> None:
+        source = write(tmp_path / "in.png", photo(3000, 2000))
+        process = subprocess.Popen([*COMMAND, "upscale", str(source), "-s", "4"], stderr=subprocess.PIPE)
+        time.sleep(1.2)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(20) == 130
+        assert one_sentence(said) == "error: interrupted"
+        assert names(tmp_path) == ["in.png"]
+
+    def test_a_tile_that_does_not_fit_memory_is_cut_smaller(
+        self, picture: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert main(["upscale", str(picture), str(picture.with_name("plain.png"))]) == 0
+        run, tiles = Session.run, []
+
+        def scarce(self: Session, tile: np.ndarray) -> np.ndarray:
+            tiles.append(tile.shape)
+            if tile.shape[1] > 45:
+                raise TileOutOfMemory
+            return run(self, tile)
+
+        monkeypatch.setattr(Session, "run", scarce)
+        assert main(["upscale", str(picture), str(picture.with_name("scarce.png"))]) == 0
+        assert max(shape[1] for shape in tiles) > 45
+        assert picture.with_name("scarce.png").read_bytes() == picture.with_name("plain.png").read_bytes()
+
+    def test_memory_that_is_truly_gone(
+        self, picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(self: Session, tile: np.ndarray) -> np.ndarray:
+            raise TileOutOfMemory
+
+        monkeypatch.setattr(Session, "run", gone)
+        assert main(["upscale", str(picture)]) == 6
+        assert "memory" in one_sentence(capsys.readouterr().err)
+        assert names(picture.parent) == ["in.png"]
+        assert engine is not None
+
+
+@NOT_WINDOWS
+class TestTerminal:
+    """What a person sees, through a pseudo terminal."""
+
+    def seen(self, arguments: Sequence[object], **values: str) -> str:
+        import pty
+
+        master, slave = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", **values}
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], stderr=slave, stdout=subprocess.DEVNULL, env=environment
+        )
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:
+                break
+            if not piece:
+                break
+            shown += piece
+        process.wait()
+        os.close(master)
+        return shown.decode()
+
+    @pytest.fixture
+    def large(self, tmp_path: Path) -> Path:
+        return write(tmp_path / "large.png", photo(1500, 1000))
+
+    def test_progress_with_rate_and_time_left(self, large: Path) -> None:
+        shown = self.seen(["upscale", large])
+        assert "MP" in shown
+        assert "MP/s" in shown
+        assert "\x1b[" in shown
+
+    def test_quiet_shows_nothing(self, large: Path) -> None:
+        assert self.seen(["upscale", large, "--quiet"]) == ""
+
+    def test_no_colour_where_it_is_not_wanted(self, tmp_path: Path) -> None:
+        coloured = self.seen(["upscale", tmp_path / "missing.png"])
+        plain = self.seen(["upscale", tmp_path / "missing.png"], NO_COLOR="1")
+        assert "\x1b[31m" in coloured
+        assert "\x1b[3" not in plain
+
+    def test_names_cannot_command_the_terminal(self, tmp_path: Path) -> None:
+        shown = self.seen(["upscale", tmp_path / "a\x1b]0;evil\x07.png"])
+        assert "\x1b]0;" not in shown
+        assert "\\x1b" in shown
+
+
+def test_the_command_is_the_programs(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in program.COMMANDS)
