@@ -91,11 +91,17 @@ class _Request:
         from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
 
         if self.source == STANDARD_STREAM:
-            self._run_stream(sys.stdin.buffer)
+            if sys.stdin.isatty():
+                raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
+            self._run_stream(sys.stdin.buffer, "stdin")
             return
         if self._run_camera_or_sequence():
             return
         path = Path(self.source)
+        if _is_pipe(path):  # such as a shell's <(curl …); it can be read only once
+            with path.open("rb") as stream:
+                self._run_stream(stream, self.source)
+            return
         kind = kind_of(read_head(path, HEAD_BYTES))
         if kind == "y4m":
             with path.open("rb") as stream:
@@ -138,33 +144,31 @@ class _Request:
         if self.html is not None:
             self._write_page(path, target)
 
-    def _run_stream(self, stream: Any) -> None:
+    def _run_stream(self, stream: Any, name: str) -> None:
         from xlsr_cli.jobs.picture import upscale_bytes
         from xlsr_cli.media.atomic import atomic_output
         from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
 
-        if sys.stdin.isatty():
-            raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
         if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
             self._run_y4m(stream)
             return
         if self.options.y4m:
-            raise _no_y4m("stdin")
-        self._refuse_video_options("stdin")
+            raise _no_y4m(name)
+        self._refuse_video_options(name)
         data = stream.read()
         if not data:
-            raise InputError("stdin is empty")
+            raise InputError(f"{name} is empty")
         if self.output is None or self.output == STANDARD_STREAM:
             if self.dry_run:
-                self._show_plan(data, "stdin", None)
+                self._show_plan(data, name, None)
                 return
-            self._to_stdout(*upscale_bytes(data, "stdin", None, self.options, upscaler=self.upscaler))
+            self._to_stdout(*upscale_bytes(data, name, None, self.options, upscaler=self.upscaler))
             return
         target = Path(self.output)
         if self.dry_run:
-            self._show_plan(data, "stdin", target)
+            self._show_plan(data, name, target)
             return
-        encoded, result = upscale_bytes(data, "stdin", target, self.options, upscaler=self.upscaler)
+        encoded, result = upscale_bytes(data, name, target, self.options, upscaler=self.upscaler)
         with atomic_output(target, overwrite=self.options.overwrite) as file:
             file.write(encoded)
         self._report(result)
@@ -314,6 +318,13 @@ class _Request:
     def _refuse_dry_run(self, what: str) -> None:
         if self.dry_run:
             raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path.is_fifo()
+    except (OSError, ValueError):
+        return False
 
 
 def _no_y4m(name: str) -> InputError:

@@ -118,11 +118,7 @@ def plan_picture(
     format cannot hold the result, :class:`UsageError` for an impossible size.
     """
     header = probe(data, name)
-    if header.size.pixels > options.max_pixels:
-        raise InputError(
-            f"{name} claims {header.size.pixels / 1e6:.0f} megapixels; "
-            f"--max-pixels {header.size.pixels} allows that"
-        )
+    _check_pixels(header.size, name, options.max_pixels)
     format = output_format(options, output, header)
     target = options.target.size_for(header.size)
     check_limits(format, target)
@@ -144,6 +140,7 @@ def upscale_bytes(
     Raises what :func:`plan_picture` raises, and :class:`NotKeptError` under ``--strict``.
     """
     header = probe(data, name)
+    _check_pixels(header.size, name, options.max_pixels)
     format = output_format(options, output, header)
     check_limits(format, options.target.size_for(header.size))
     started = time.perf_counter()
@@ -199,6 +196,13 @@ def upscale_file(
     with atomic_output(output, overwrite=options.overwrite) as file:
         file.write(encoded)
     return result
+
+
+def _check_pixels(size: Size, name: str, most: int) -> None:
+    if size.pixels > most:
+        raise InputError(
+            f"{name} claims {size} pixels and --max-pixels allows {most}; raise it if you trust the file"
+        )
 
 
 def _channels(picture: Picture) -> int:
