@@ -62,6 +62,10 @@ def batch(
     report: Annotated[
         Path | None, typer.Option("--report", help="Write a report, .html or .json.", metavar="FILE")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page that shows before and after.", metavar="FILE"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; touch nothing.")
     ] = False,
@@ -107,9 +111,43 @@ def batch(
         outcome = run_batch(plan, options, settings, tell=tell, progress=progress)
     if report is not None:
         write_report(outcome, report, f"xlsr batch {folder}")
+    if html is not None:
+        _write_page(plan, outcome, html, overwrite=options.overwrite)
     if json:
         console.json({"event": "end", **{k: v for k, v in outcome.as_json().items() if k != "items"}})
     _conclude(outcome)
+
+
+#: A browser has to hold all of the page; beyond this many bytes, pictures are left out.
+_LARGEST_PAGE = 200_000_000
+
+
+def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, overwrite: bool) -> None:
+    """Before and after of what is done, as many as a browser can hold."""
+    from xlsr_cli.quality.page import PagePair, picture_file, write_page
+
+    pairs, room, left_out = [], _LARGEST_PAGE, 0
+    for job in plan.jobs:
+        entry = outcome.entries.get(job.name)
+        if entry is None or entry.status != "done":
+            continue
+        room -= job.bytes_in + entry.output_bytes
+        if room < 0:
+            left_out += 1
+            continue
+        pairs.append(
+            PagePair(
+                before=picture_file(job.source, job.name),
+                after=picture_file(job.output, job.output.name),
+                name=job.name,
+            )
+        )
+    if not pairs:
+        console.info(f"note: {page} is not written, for there is nothing to show")
+        return
+    write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=overwrite)
+    if left_out:
+        console.info(f"note: {left_out} pictures are not on the page; a browser could not hold them")
 
 
 def _watch(

@@ -21,7 +21,10 @@ class Console:
         self.verbose = False
 
     def data(self, text: str) -> None:
-        """A line for programs, on stdout."""
+        """A line for programs, on stdout; what no encoding can write of a file's name becomes a mark."""
+        encoding = sys.stdout.encoding or "utf-8"
+        if not text.isascii():
+            text = text.encode(encoding, "replace").decode(encoding)
         sys.stdout.write(text + "\n")
 
     def json(self, value: Any) -> None:

@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xlsr_cli.engine.models import bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import OutputError, XlsrError
 from xlsr_cli.jobs.journal import Entry
-from xlsr_cli.jobs.picture import read_source, upscale_bytes
+from xlsr_cli.jobs.picture import PictureResult, read_source, upscale_bytes
 from xlsr_cli.jobs.plan import Job
 from xlsr_cli.media.atomic import atomic_output
+from xlsr_cli.media.sniff import kind_of
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions
+
+if TYPE_CHECKING:
+    from xlsr_cli.jobs.animation import AnimationResult
 
 Outcome = Literal["done", "kept", "failed", "failed-before"]
 
@@ -81,9 +85,8 @@ def do_item(
             raise OutputError(
                 f"{job.output} exists and is not from this batch; give --overwrite to replace it"
             )
-        encoded, result = upscale_bytes(data, str(job.source), job.output, options, upscaler=upscaler)
-        with atomic_output(_made(job.output), overwrite=ours or options.overwrite) as file:
-            file.write(encoded)
+        result = _upscaled(data, job, replace(options, overwrite=ours or options.overwrite), upscaler)
+        encoded = read_source(job.output)
     except XlsrError as error:
         return failed(job, str(error), key=key, seconds=time.perf_counter() - started)
     except MemoryError:
@@ -99,6 +102,21 @@ def do_item(
         seconds=time.perf_counter() - started,
     )
     return ItemResult(outcome="done", entry=entry, notices=result.notices)
+
+
+def _upscaled(
+    data: bytes, job: Job, options: PictureOptions, upscaler: Upscaler
+) -> PictureResult | AnimationResult:
+    """Write the output of one file, whose content is ``data``."""
+    output = _made(job.output)
+    if kind_of(data) == "animation":
+        from xlsr_cli.jobs.animation import upscale_animation
+
+        return upscale_animation(job.source, output, options, upscaler=upscaler)
+    encoded, result = upscale_bytes(data, str(job.source), output, options, upscaler=upscaler)
+    with atomic_output(output, overwrite=options.overwrite) as file:
+        file.write(encoded)
+    return result
 
 
 def failed(job: Job, reason: str, *, key: str = "", seconds: float = 0.0) -> ItemResult:

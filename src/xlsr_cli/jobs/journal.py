@@ -7,11 +7,13 @@ journal from which the next one continues: ``working`` marks an output as ours b
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.jobs.plan import Shard
@@ -127,7 +129,7 @@ class Journal:
             return
         try:
             self._connection.execute("BEGIN")
-            self._connection.executemany(statement, rows)
+            self._connection.executemany(statement, (tuple(map(_stored, row)) for row in rows))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
@@ -155,4 +157,18 @@ def _rows(connection: sqlite3.Connection) -> Iterable[Entry]:
         "name", "status", "key", "output", "output_bytes", "output_sha256", "megapixels", "seconds", "reason",
     )  # fmt: skip
     for row in connection.execute(f"SELECT {', '.join(columns)} FROM item"):
-        yield Entry(**dict(zip(columns, row, strict=True)))
+        yield Entry(**dict(zip(columns, map(_loaded, row), strict=True)))
+
+
+def _stored(value: object) -> object:
+    """SQLite takes no text that is not Unicode; a file name that is none is stored as its bytes."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return value
+
+
+def _loaded(value: Any) -> Any:
+    return os.fsdecode(value) if isinstance(value, bytes) else value

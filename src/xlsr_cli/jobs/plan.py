@@ -114,8 +114,9 @@ def plan_batch(folder: Path, out: Path, selection: Selection, options: PictureOp
         except (InputError, OSError) as error:
             refused.append(Refusal(name=name, reason=str(error)))
             continue
-        if kind_of(head) in ("picture", "animation"):
-            found.append((name, path, size, picture_format(head) or ""))
+        kind = kind_of(head)
+        if kind in ("picture", "animation"):
+            found.append((name, path, size, kind if kind == "animation" else picture_format(head) or ""))
         elif not head:
             refused.append(Refusal(name=name, reason=f"{path} is empty"))
         elif format_for(name) is not None:
@@ -213,6 +214,9 @@ def _with_outputs(
 
 
 def _output_name(name: PurePosixPath, format: str, options: PictureOptions) -> PurePosixPath:
+    """``format`` is the picture's, or ``animation``, which keeps its name and is written as that says."""
+    if format == "animation" and options.format is None:
+        return name
     written = options.format or format_for(name.name) or writable_format(format)
     if format_for(name.name) == written:
         return name

@@ -1,0 +1,476 @@
+"""``xlsr batch``: what is planned, done, kept, refused and reported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from xlsr_cli.cli.app import main
+from xlsr_cli.jobs.batch import BatchOptions, watch
+from xlsr_cli.jobs.journal import Journal
+from xlsr_cli.jobs.plan import Selection, Shard, plan_batch
+from xlsr_cli.options import PictureOptions
+
+Capture = pytest.CaptureFixture[str]
+COMMAND = [sys.executable, "-m", "xlsr_cli", "batch"]
+NOT_WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
+JOURNAL = ".xlsr-batch.sqlite3"
+
+
+def png(value: int = 0, width: int = 8, height: int = 6) -> bytes:
+    pixels = np.full((height, width, 3), (value % 256, value // 256 % 256, 99), np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def fill(folder: Path, *names: str) -> Path:
+    """Put a picture of its own colour at each name."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = png(number)
+        if path.suffix == ".jpg":
+            data = cv2.imencode(".jpg", np.full((6, 8, 3), number, np.uint8))[1].tobytes()
+        path.write_bytes(data)
+    return folder
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file but the journal, with its hash."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(JOURNAL[:11])
+    }
+
+
+def batch(folder: Path, *options: object, code: int = 0) -> Path:
+    """Run with one worker; the output folder."""
+    out = folder.with_name("out")
+    arguments = ["batch", str(folder), "--out", str(out), "--jobs", "1", *map(str, options)]
+    assert main(arguments) == code
+    return out
+
+
+def events(capsys: Capture) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    made.mkdir()
+    return made
+
+
+class TestPlan:
+    """Nothing is computed here: the plan alone."""
+
+    def plan(self, folder: Path, **selection: object) -> dict[str, str]:
+        out = folder.with_name("out")
+        found = plan_batch(folder, out, Selection(**selection), PictureOptions())  # type: ignore[arg-type]
+        return {job.name: job.output.relative_to(out).as_posix() for job in found.jobs}
+
+    def test_the_folder_alone_or_the_tree(self, folder: Path) -> None:
+        fill(folder, "a.png", "b/c.png", "b/d/e.png")
+        assert self.plan(folder) == {"a.png": "a.png"}
+        assert self.plan(folder, recursive=True) == {n: n for n in ("a.png", "b/c.png", "b/d/e.png")}
+
+    def test_globs(self, folder: Path) -> None:
+        fill(folder, "a.png", "b.jpg", "x/a.png", "x/c.png")
+        assert set(self.plan(folder, recursive=True, include=("*.jpg", "x/*"))) == {
+            "b.jpg",
+            "x/a.png",
+            "x/c.png",
+        }
+        assert set(self.plan(folder, recursive=True, exclude=("a.*",))) == {"b.jpg", "x/c.png"}
+
+    def test_content_decides_and_dot_files_are_left_out(self, folder: Path) -> None:
+        fill(folder, "no_extension", "called.txt", ".hidden.png", "._a.png")
+        (folder / "notes.txt").write_text("hello")
+        (folder / "film.mkv").write_bytes(b"\x1a\x45\xdf\xa3" + bytes(50))
+        assert self.plan(folder) == {"no_extension": "no_extension.png", "called.txt": "called.png"}
+
+    def test_collisions_get_names_of_their_own(self, folder: Path) -> None:
+        fill(folder, "a.jpg", "a.png", "A.PNG")
+        found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions(format="png"))
+        outputs = [job.output.name.casefold() for job in found.jobs]
+        assert len(set(outputs)) == 3
+        assert len(found.renamed) == 2
+
+    def test_one_name_in_two_unicode_forms(self, folder: Path) -> None:
+        names = [unicodedata.normalize(form, "señor.png") for form in ("NFC", "NFD")]
+        fill(folder, *names)
+        if len(list(folder.iterdir())) == 1:
+            pytest.skip("this file system takes both for one")
+        outputs = list(self.plan(folder).values())
+        assert len({unicodedata.normalize("NFC", name) for name in outputs}) == 2
+
+    def test_the_output_folder_inside_the_input_is_never_read(self, folder: Path) -> None:
+        fill(folder, "a.png", "out/b.png")
+        found = plan_batch(folder, folder / "out", Selection(recursive=True), PictureOptions())
+        assert [job.name for job in found.jobs] == ["a.png"]
+
+    def test_shards_share_the_files_among_them(self, folder: Path) -> None:
+        fill(folder, *(f"{number}.png" for number in range(40)))
+        parts = [set(self.plan(folder, shard=Shard(index=index, count=3))) for index in (1, 2, 3)]
+        assert sorted(name for part in parts for name in part) == sorted(self.plan(folder))
+        assert all(len(part) > 4 for part in parts)
+
+    @NOT_WINDOWS
+    def test_links_and_loops(self, folder: Path) -> None:
+        fill(folder, "a.png", "below/b.png")
+        (folder / "link.png").symlink_to(folder / "a.png")
+        (folder / "loop").symlink_to(folder)
+        (folder / "dead.png").symlink_to(folder / "gone.png")
+        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
+        assert [job.name for job in found.jobs] == ["a.png", "link.png", "below/b.png"]
+        assert [refusal.name for refusal in found.refused] == ["dead.png"]
+
+    @NOT_WINDOWS
+    @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may look everywhere")
+    def test_a_folder_that_cannot_be_read(self, folder: Path) -> None:
+        fill(folder, "a.png", "locked/b.png")
+        (folder / "locked").chmod(0)
+        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
+        (folder / "locked").chmod(0o755)
+        assert [refusal.name for refusal in found.refused] == ["locked"]
+
+    @pytest.mark.parametrize(
+        ("source", "out", "code", "said"),
+        [
+            ("nowhere", "out", 3, "does not exist"),
+            ("in/a.png", "out", 3, "is a file; 'xlsr upscale"),
+            ("in", "in", 4, "is the input folder itself"),
+            ("in", "in/a.png", 4, "is a file"),
+        ],
+    )
+    def test_places_that_make_no_sense(
+        self, folder: Path, capsys: Capture, source: str, out: str, code: int, said: str
+    ) -> None:
+        fill(folder, "a.png")
+        assert main(["batch", str(folder.parent / source), "--out", str(folder.parent / out)]) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+    def test_dry_run_touches_nothing(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png")
+        (folder / "empty.png").touch()
+        out = batch(folder, "--dry-run")
+        said = capsys.readouterr().out
+        assert "2 pictures, 1 refused" in said
+        assert not out.exists()
+
+    def test_a_disk_that_is_too_small(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        fill(folder, "a.png")
+        usage = shutil.disk_usage(folder)._replace(free=10)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+        batch(folder, code=4)
+        assert "are needed and" in capsys.readouterr().err
+
+
+class TestRun:
+    def test_good_ones_are_done_and_bad_ones_named(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.jpg", "c/d.png")
+        (folder / "bad.png").write_bytes(png()[:40])
+        (folder / "empty.jpg").touch()
+        out = batch(folder, "--recursive", code=7)
+        assert sorted(tree(out)) == ["a.png", "b.jpg", "c/d.png"]
+        assert Image.open(out / "c" / "d.png").size == (16, 12)
+        said = capsys.readouterr().err.splitlines()
+        assert sum("bad.png" in line for line in said) == 1
+        assert sum("empty.jpg" in line for line in said) == 1
+        assert said[-1] == "error: 2 files failed; the others are done"
+
+    def test_a_second_run_keeps_what_is_done(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png", "bad.png")
+        (folder / "bad.png").write_bytes(png()[:40])
+        out = batch(folder, code=7)
+        times = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+        capsys.readouterr()
+        batch(folder, "--json", code=7)
+        found = {str(event.get("name")): event["event"] for event in events(capsys)}
+        assert (found["a.png"], found["b.png"], found["bad.png"]) == ("kept", "kept", "failed-before")
+        assert times == {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+
+    def test_what_changed_is_done_again(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png", "c.png")
+        out = batch(folder)
+        before = tree(out)
+        (folder / "a.png").write_bytes(png(77))
+        (out / "b.png").write_bytes(b"spoiled")
+        capsys.readouterr()
+        batch(folder, "--json")
+        found = {str(event.get("name")): event["event"] for event in events(capsys)}
+        assert (found["a.png"], found["b.png"], found["c.png"]) == ("done", "done", "kept")
+        after = tree(out)
+        assert after["a.png"] != before["a.png"]
+        assert after["b.png"] == before["b.png"]
+
+    def test_other_options_are_other_work(self, folder: Path) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        batch(folder, "--scale", "3")
+        assert Image.open(out / "a.png").size == (24, 18)
+
+    def test_failures_are_tried_again_only_when_asked(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        (out / JOURNAL).unlink()
+        batch(folder, code=7)  # the output is there and not known to be ours
+        assert "not from this batch" in capsys.readouterr().err
+        (out / "a.png").unlink()
+        batch(folder, code=7)
+        batch(folder, "--retry-failed")
+        assert (out / "a.png").exists()
+
+    def test_animations_stay_animations(self, folder: Path) -> None:
+        frames = [Image.new("RGB", (8, 6), (40 * n, 0, 0)) for n in range(3)]
+        frames[0].save(folder / "a.gif", save_all=True, append_images=frames[1:], duration=70)
+        out = batch(folder)
+        with Image.open(out / "a.gif") as image:
+            assert (image.size, image.n_frames, image.info["duration"]) == ((16, 12), 3, 70)
+
+    def test_reports(self, folder: Path) -> None:
+        fill(folder, "a.png", "<b>&.png")
+        (folder / "<i>bad.png").write_bytes(b"nothing")
+        page, data = folder.with_name("r.html"), folder.with_name("r.json")
+        batch(folder, "--report", page, code=7)
+        text = page.read_text("utf-8")
+        assert "&lt;b&gt;&amp;.png" in text
+        assert "<i>bad" not in text
+        batch(folder, "--report", data, code=7)
+        found = json.loads(data.read_text("utf-8"))
+        assert {item["name"]: item["status"] for item in found["items"]} == {
+            "a.png": "done", "<b>&.png": "done", "<i>bad.png": "failed",
+        }  # fmt: skip
+        batch(folder, "--report", folder.with_name("r.txt"), code=2)
+
+    def test_page(self, folder: Path) -> None:
+        fill(folder, "a.png", "b.png")
+        page = folder.with_name("page.html")
+        batch(folder, "--html", page)
+        assert page.read_text("utf-8").count('<script type="text/plain"') == 4
+
+    def test_shards_are_merged_in_a_report(self, folder: Path) -> None:
+        fill(folder, *(f"{number}.png" for number in range(6)))
+        batch(folder, "--shard", "1/2")
+        out = batch(folder, "--shard", "2/2")
+        assert len(tree(out)) == 6
+        report = folder.with_name("r.json")
+        batch(folder, "--report", report)
+        found = json.loads(report.read_text("utf-8"))
+        assert [item["status"] for item in found["items"]] == ["done"] * 6
+        assert found["kept"] == 6
+        batch(folder, "--shard", "3/2", code=2)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "with space.png", "🎨.png", "漢字.png", "-dash.png", "no_extension", "x" * 246 + ".png",
+            "quote'\".png", "a%d.png", "..png", unicodedata.normalize("NFD", "é.png"),
+        ],
+    )  # fmt: skip
+    def test_names(self, folder: Path, name: str) -> None:
+        if name.startswith("."):
+            pytest.skip("a dot-file")
+        try:
+            fill(folder, name)
+        except OSError:
+            pytest.skip("this file system has no such names")
+        out = batch(folder)
+        assert len(tree(out)) == 1
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+    def test_a_name_that_is_no_text(self, folder: Path) -> None:
+        (folder / os.fsdecode(b"\xff\xfe.png")).write_bytes(png())
+        out = batch(folder, "--report", folder.with_name("r.html"), "--json")
+        assert [os.fsencode(path.name) for path in out.glob("*.png")] == [b"\xff\xfe.png"]
+        batch(folder)
+
+    def test_an_output_that_is_not_ours_is_kept(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png")
+        out = folder.with_name("out")
+        out.mkdir()
+        (out / "a.png").write_bytes(b"mine")
+        batch(folder, code=7)
+        assert (out / "a.png").read_bytes() == b"mine"
+        assert (out / "b.png").exists()
+        batch(folder, "--overwrite", "--retry-failed")
+        assert (out / "a.png").read_bytes() != b"mine"
+
+    def test_strict_counts_losses_as_failures(self, folder: Path, capsys: Capture) -> None:
+        pixels = np.full((6, 8, 4), 99, np.uint8)
+        (folder / "clear.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        batch(folder, "--format", "jpeg", "--strict", code=7)
+        assert "alpha-dropped" in capsys.readouterr().err
+
+    def test_watching(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("xlsr_cli.jobs.batch.WATCH_SECONDS", 0.05)
+        fill(folder, "a.png")
+        out = folder.with_name("out")
+        options = BatchOptions(selection=Selection(), jobs=1)
+        reports = watch(folder, out, PictureOptions(), options, tell=lambda result: None)
+        assert next(reports).done == 1
+        (folder / "b.png").write_bytes(png(5))
+        assert next(reports).done == 1
+        assert sorted(tree(out)) == ["a.png", "b.png"]
+        reports.close()  # type: ignore[attr-defined]
+
+    def test_two_runs_at_once(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = folder.with_name("out")
+        with Journal(out, Shard()):
+            batch(folder, code=4)
+        assert "another run is working on" in capsys.readouterr().err
+        batch(folder)
+
+    def test_a_damaged_journal(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        (out / JOURNAL).write_bytes(b"this is no database" * 200)
+        batch(folder, code=4)
+        assert "delete it to begin anew" in capsys.readouterr().err
+
+
+class TestFaults:
+    """Workers that die; the hook is a file name, which only these tests give."""
+
+    @pytest.fixture(autouse=True)
+    def _deadly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Worker processes import this first: some names crash, hang or eat memory."""
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text(
+            "import multiprocessing, os, sys, time\n"
+            "def hook(event, arguments):\n"
+            "    if event == 'open' and isinstance(arguments[0], str):\n"
+            "        if arguments[0].endswith('crash.png') and '/in/' in arguments[0]: os.abort()\n"
+            "        if arguments[0].endswith('hang.png') and '/in/' in arguments[0]: time.sleep(600)\n"
+            "        if arguments[0].endswith('greedy.png') and '/in/' in arguments[0]: raise MemoryError\n"
+            "if any('spawn_main' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
+        )
+        path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        monkeypatch.setenv("PYTHONPATH", path)
+        yield
+
+    @NOT_WINDOWS
+    def test_one_file_is_lost_and_the_batch_goes_on(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "crash.png", "greedy.png", "hang.png", "z.png")
+        out = batch(folder, "--timeout", "4", code=7)
+        assert sorted(tree(out)) == ["a.png", "z.png"]
+        said = capsys.readouterr().err
+        assert "crash.png crashed the decoder or ran out of memory (SIGABRT)" in said
+        assert "hang.png took longer than --timeout 4 s" in said
+        assert "not enough memory for" in said
+        assert "3 files failed" in said
+
+    @NOT_WINDOWS
+    def test_ctrl_c_leaves_nothing_behind(self, folder: Path) -> None:
+        fill(folder, "a.png", "hang.png")
+        out = folder.with_name("out")
+        process = subprocess.Popen(
+            [*COMMAND, str(folder), "--out", str(out), "--jobs", "2"], stderr=subprocess.PIPE, text=True
+        )
+        end = time.monotonic() + 20
+        while not (out / "a.png").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(20) == 130
+        assert said.splitlines()[-1] == "error: interrupted"
+        assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "a.png"]
+
+
+def files_that_vanish(folder: Path) -> None:
+    for path in folder.glob("gone*"):
+        path.unlink()
+
+
+def test_a_file_that_vanishes_after_the_plan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    from xlsr_cli.jobs import batch as jobs
+
+    fill(folder, "a.png", "gone.png")
+    check = jobs._check_space
+
+    def vanish(plan: object) -> None:
+        files_that_vanish(folder)
+        check(plan)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(jobs, "_check_space", vanish)
+    out = batch(folder, code=7)
+    assert sorted(tree(out)) == ["a.png"]
+    assert "gone.png does not exist" in capsys.readouterr().err
+
+
+def killed_and_resumed(tmp_path: Path, count: int, bad: int, kills: int) -> None:
+    """Kill a batch ``kills`` times after its first output; at the end all is as if nothing had happened."""
+    folder = tmp_path / "in"
+    fill(folder, *(f"{number % 7}/{number}.png" for number in range(count)))
+    for number in range(bad):
+        path = folder / f"{number % 7}" / f"{number}.png"
+        path.write_bytes(path.read_bytes()[: 20 + number])
+    plain, broken = tmp_path / "plain", tmp_path / "broken"
+    arguments = [str(folder), "--recursive", "--jobs", "2", "--quiet"]
+    assert subprocess.run([*COMMAND, *arguments, "--out", str(plain)], stderr=subprocess.PIPE).returncode == 7
+    moments = random.Random(count)
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments, "--out", str(broken)], stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        have = len(tree(broken)) if broken.exists() else 0
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end:
+            if broken.exists() and len(list(broken.rglob("*.png"))) > have:
+                break
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    last = subprocess.run(
+        [*COMMAND, *arguments, "--out", str(broken)], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert last.returncode == 7
+    assert sum(line.endswith("get an intact copy") for line in last.stderr.splitlines()) == bad
+    assert tree(broken) == tree(plain)
+    assert len(tree(plain)) == count - bad
+    hidden = [path.name for path in broken.rglob(".*")]
+    assert hidden == [JOURNAL]
+
+
+@NOT_WINDOWS
+def test_killed_three_times_and_resumed(tmp_path: Path) -> None:
+    killed_and_resumed(tmp_path, count=120, bad=3, kills=3)
+
+
+@NOT_WINDOWS
+@pytest.mark.slow
+def test_killed_ten_times_among_two_thousand(tmp_path: Path) -> None:
+    killed_and_resumed(tmp_path, count=2000, bad=20, kills=10)
+
+
+def test_the_journal_is_a_database_that_anyone_can_read(folder: Path) -> None:
+    fill(folder, "a.png")
+    out = batch(folder)
+    with sqlite3.connect(out / JOURNAL) as connection:
+        rows = connection.execute("SELECT name, status, output_sha256 FROM item").fetchall()
+    assert rows == [("a.png", "done", tree(out)["a.png"])]
