@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xlsr_cli.engine.session import usable_cores
@@ -67,6 +67,7 @@ def run_batch(
             for job in sorted(plan.jobs, key=lambda job: -job.pixels)
         ]
         journal.begin((item.job.name, item.job.output) for item in items if item.known is None)
+        items = [_claimed(item) for item in items]
         progress.start(sum(_megapixels(job) for job in plan.jobs), "MP")
         sizes = {job.name: _megapixels(job) for job in plan.jobs}
         for result in _journaled(_executor(options, batch, len(items)).run(items), journal):
@@ -106,6 +107,14 @@ def _state(job: Job) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (status.st_size, status.st_mtime_ns)
+
+
+def _claimed(item: Item) -> Item:
+    """An output that is not there when work begins will be ours: a worker may die after writing it."""
+    if item.known is not None or item.job.output.exists():
+        return item
+    working = Entry(name=item.job.name, status="working", output=str(item.job.output))
+    return replace(item, known=working)
 
 
 def _check_space(plan: BatchPlan) -> None:

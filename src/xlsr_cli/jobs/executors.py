@@ -225,7 +225,7 @@ class ClusterExecutor:
             for item in items
         }
         try:
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=self._client.loop):
                 item = futures.pop(future)
                 error = future.exception()
                 if error is None:

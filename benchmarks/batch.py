@@ -1,0 +1,157 @@
+"""``xlsr batch`` beside ``xlsr upscale`` in a shell loop, and beside the engine alone; what planning costs.
+
+``python -m benchmarks.batch``: 640×360 JPEGs to ×2 JPEGs on all usable cores, in turns within one run; with
+``--write`` into docs/performance.md. ``--planning N`` plans and journals N files and counts CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.harness import SOURCE, machine_line, parser, publish, table
+from xlsr_cli.bench.noise import LoadWatch, Noise, judge
+from xlsr_cli.bench.pictures import made_picture
+from xlsr_cli.bench.timing import Timing
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.journal import Entry, Journal
+from xlsr_cli.jobs.plan import Selection, Shard, plan_batch
+from xlsr_cli.machine import this_machine
+from xlsr_cli.options import PictureOptions
+
+#: Files of the batch; the shell loop does fewer, for each pays the same.
+_FILES, _LOOPED = 200, 6
+_ROUNDS = 3
+_XLSR = [sys.executable, "-m", "xlsr_cli"]
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    """Different photographs-like JPEGs, quality 90."""
+    picture = made_picture(SOURCE)
+    for number in range(count):
+        rolled = np.roll(picture, 7 * number, axis=1)
+        (folder / f"{number:05}.jpg").write_bytes(
+            cv2.imencode(".jpg", rolled, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+        )
+
+
+def batch_rate(folder: Path, out: Path) -> float:
+    """Files per second of one whole run."""
+    began = time.perf_counter()
+    subprocess.run([*_XLSR, "batch", str(folder), "--out", str(out), "--quiet"], check=True)
+    return _FILES / (time.perf_counter() - began)
+
+
+def loop_rate(folder: Path, out: Path) -> float:
+    """Files per second of a shell loop."""
+    out.mkdir()
+    began = time.perf_counter()
+    for path in sorted(folder.iterdir())[:_LOOPED]:
+        subprocess.run([*_XLSR, "upscale", str(path), str(out / path.name), "--quiet"], check=True)
+    return _LOOPED / (time.perf_counter() - began)
+
+
+def engine_rate(seconds: float = 4.0) -> float:
+    """Pictures per second of the engine alone, decoded and not encoded, on all cores."""
+    picture = made_picture(SOURCE)
+    upscaler = Upscaler(2)
+    for _ in range(5):
+        upscaler(picture)
+    count, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        upscaler(picture)
+        count += 1
+    rate = count / (time.perf_counter() - began)
+    upscaler.close()
+    return rate
+
+
+def compare() -> tuple[str, Noise]:
+    """The table, and whether to believe it."""
+    machine = this_machine()
+    rates: dict[str, list[float]] = {"batch": [], "loop": [], "engine": []}
+    with tempfile.TemporaryDirectory() as name, LoadWatch() as watch:
+        folder = Path(name) / "in"
+        folder.mkdir()
+        write_pictures(folder, _FILES)
+        for number in range(_ROUNDS):
+            rates["engine"].append(engine_rate())
+            rates["loop"].append(loop_rate(folder, Path(name) / f"loop{number}"))
+            rates["batch"].append(batch_rate(folder, Path(name) / f"batch{number}"))
+    found = {name: float(np.median(values)) for name, values in rates.items()}
+    megapixels = 4 * SOURCE.pixels / 1e6
+    rows = [
+        [f"`xlsr batch`, {_FILES} files", *_cells(found["batch"], found["batch"], megapixels)],
+        ["`xlsr upscale` in a shell loop", *_cells(found["loop"], found["batch"], megapixels)],
+        ["the engine alone, array to array", *_cells(found["engine"], found["batch"], megapixels)],
+    ]
+    text = "\n".join(
+        [
+            machine_line(machine.cores.usable),
+            "",
+            table([f"{SOURCE} JPEG → ×2 JPEG", "files/s", "MP/s out", "of batch's"], rows),
+            "",
+            f"The batch has **{found['batch'] / found['loop']:.1f} times** the throughput of the loop and "
+            f"**{found['batch'] / found['engine']:.0%}** of the engine's own speed; the rest is decoding, "
+            "encoding, hashing, and starting.",
+        ]
+    )
+    scatter = [Timing.of([1 / rate for rate in values]) for values in rates.values()]
+    noise = judge(
+        [Timing(seconds=each.seconds, spread=each.spread, samples=5) for each in scatter],
+        other_cores=None,
+        logical_cores=machine.cores.logical,
+        used_cores=machine.cores.usable,
+    )
+    del watch
+    return text, noise
+
+
+def _cells(rate: float, batch: float, megapixels: float) -> list[str]:
+    return [f"{rate:.1f}", f"{rate * megapixels:.1f}", f"{rate / batch:.2f}"]
+
+
+def planning(count: int) -> str:
+    """CPU time and memory of planning and journaling ``count`` tiny files; hashing is left out."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, out = Path(name) / "in", Path(name) / "out"
+        folder.mkdir()
+        data = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+        for number in range(count):
+            (folder / f"{number:06}.png").write_bytes(data)
+        before, began = _peak(), time.process_time()
+        plan = plan_batch(folder, out, Selection(), PictureOptions())
+        with Journal(out, Shard()) as journal:
+            journal.begin((job.name, job.output) for job in plan.jobs)
+            for job in plan.jobs:
+                journal.record([Entry(name=job.name, status="done", key="0" * 64, output=str(job.output))])
+        seconds = time.process_time() - began
+    return (
+        f"Planning and journaling {count:,} files: {seconds / count * 1e3:.2f} ms of CPU time a file, "
+        f"{(_peak() - before) / count / 1e3:.1f} kB of memory a file."
+    )
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure, print, and write where it is asked for."""
+    costs = planning(options.planning)
+    text, noise = compare()
+    publish("batch", f"{text}\n\n{costs}", noise, options)
+
+
+if __name__ == "__main__":
+    command = parser(__doc__)
+    command.add_argument("--planning", type=int, default=20_000, help="files to plan and journal")
+    main(command.parse_args())

@@ -1,0 +1,61 @@
+"""From the shell to the file: a 256×256 PNG to ×2, beside what importing its libraries takes.
+
+``python -m benchmarks.startup``; with ``--write`` into docs/performance.md. Processes take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+
+from benchmarks.harness import machine_line, milliseconds, parser, publish, side_by_side, table
+from xlsr_cli.bench.pictures import made_picture
+from xlsr_cli.options import Size
+
+_IMPORTS = "import cv2, onnxruntime"
+#: An installed package has its modules compiled; a checkout shall not pay for that in each process.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure, print, and write where it is asked for."""
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "in.png", Path(name) / "out.png"
+        source.write_bytes(cv2.imencode(".png", made_picture(Size(width=256, height=256)))[1].tobytes())
+        command = [sys.executable, "-m", "xlsr_cli"]
+        runs = {
+            f'`python -c "{_IMPORTS}"`': [sys.executable, "-c", _IMPORTS],
+            "`xlsr upscale in.png out.png --overwrite`": [
+                *(*command, "upscale", str(source), str(target), "--overwrite", "--quiet"),
+            ],
+            "`xlsr --help`": [*command, "--help"],
+            '`python -c ""`': [sys.executable, "-c", ""],
+        }
+        measured = side_by_side(
+            {
+                label: lambda words=words: subprocess.run(
+                    words, check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT
+                )
+                for label, words in runs.items()
+            },
+            threads=options.threads,
+            repeats=options.repeats or 15,
+        )
+    labels = list(runs)
+    base = measured.timings[labels[0]].seconds
+    rows = [
+        [label, milliseconds(measured.timings[label]), f"{measured.timings[label].seconds / base:.2f}"]
+        for label in labels
+    ]
+    text = [machine_line(options.threads), "", table(["whole process", "ms", "times the imports"], rows)]
+    publish("startup", "\n".join(text), measured.noise, options)
+
+
+if __name__ == "__main__":
+    main(parser(__doc__).parse_args())
