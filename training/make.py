@@ -15,7 +15,7 @@ import torch
 
 from training.data import NoPictures
 from training.recipe import BadRecipe, load_recipe
-from training.record import restore_runs, write_record
+from training.record import RECORDS, restore_runs, write_record
 from training.ship import NotExact, collect, ship, write_manifest
 from training.train import git_revision, train
 
@@ -27,7 +27,6 @@ ORDER = (
     *(f"x{scale}_{colour}_int8" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
 )
 RECIPES = Path(__file__).parent / "recipes"
-RECORDS = Path(__file__).parent / "records"
 
 
 def make(pictures: Path, evaluation: Path | None, runs: Path, models: Path) -> None:

@@ -18,6 +18,7 @@ from training.train import load_checkpoint
 from xlsr_cli.engine.models import ModelSpec
 
 CHECKPOINT = "checkpoint.pt"
+RECORDS = Path(__file__).parent / "records"
 
 
 def write_record(spec: ModelSpec, runs: Path, records: Path, date: str) -> Path:
@@ -29,7 +30,7 @@ def write_record(spec: ModelSpec, runs: Path, records: Path, date: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / CHECKPOINT, folder / CHECKPOINT)
     shutil.copyfile(run / "log.jsonl", folder / "log.jsonl")
-    (folder / "recipe.toml").write_text(_recipe_text(Recipe(**checkpoint["recipe"])), encoding="utf-8")
+    (folder / "recipe.toml").write_text(recipe_text(Recipe(**checkpoint["recipe"])), encoding="utf-8")
     (folder / "metrics.toml").write_text(_metrics_text(spec, int(checkpoint["step"])), encoding="utf-8")
     plot_curve(run / "log.jsonl", folder / "curve.png", spec.name)
     return folder
@@ -78,7 +79,8 @@ def plot_curve(log: Path, picture: Path, title: str) -> None:
     pyplot.close(figure)
 
 
-def _recipe_text(recipe: Recipe) -> str:
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as TOML, every field that is set."""
     values = {key: value for key, value in asdict(recipe).items() if value is not None}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 
