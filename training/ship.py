@@ -14,9 +14,9 @@ from training.evaluate import Upscale, score_folder
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order
 from training.integer import run_network
 from training.network import FEATURES, HALO, FoldedXLSR, parameter_count
-from training.quantize import Layer, QuantizedXLSR, integer_layers, normalise
+from training.quantize import Layer, QuantizedXLSR, integer_layers
 from training.recipe import Recipe
-from training.train import CALIBRATION_BATCHES, load_checkpoint, restore_network
+from training.train import load_checkpoint, restore_network
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
 from xlsr_cli.engine.session import Session
@@ -49,33 +49,23 @@ class Trained:
 
 
 def collect(runs: Path) -> Iterator[Trained]:
-    """The best that ``runs`` holds for each scale and colour; those without a checkpoint are left out.
-
-    The long run is preferred to the quick one. Without quantization-aware tuning, the float weights are
-    quantized as they are.
-    """
+    """What ``runs`` holds for each scale and colour; those that are not tuned yet are left out."""
     for scale in (2, 3, 4):
         for colours, colour in ((3, "rgb"), (1, "luma")):
-            names = (f"x{scale}_{colour}", f"quick_x{scale}_{colour}")
-            found = next((name for name in names if load_checkpoint(runs / name)), None)
-            if found is None:
+            name = f"x{scale}_{colour}"
+            tuned = runs / f"{name}_int8"
+            if load_checkpoint(tuned) is None:
                 continue
-            network = _restored(runs / found)
+            network, quantized = _restored(runs / name), _restored(tuned)
             assert isinstance(network, FoldedXLSR)
-            tuned = runs / f"{found}_int8"
-            quantized = _restored(tuned) if load_checkpoint(tuned) else None
-            if quantized is None:
-                quantized, recipe = _quantized_as_is(network), found
-            else:
-                recipe = tuned.name
             assert isinstance(quantized, QuantizedXLSR)
             yield Trained(
                 scale=scale,
                 colours=colours,
                 network=network,
                 layers=integer_layers(quantized),
-                float_recipe=found,
-                int8_recipe=recipe,
+                float_recipe=name,
+                int8_recipe=tuned.name,
             )
 
 
@@ -85,16 +75,6 @@ def _restored(run: Path) -> FoldedXLSR | QuantizedXLSR:
     network = restore_network(Recipe(**checkpoint["recipe"]), checkpoint)
     assert isinstance(network, FoldedXLSR | QuantizedXLSR)
     return network
-
-
-def _quantized_as_is(network: FoldedXLSR) -> QuantizedXLSR:
-    """Ranges from smooth random pictures: good enough until the tuned weights are there."""
-    import torch
-
-    torch.manual_seed(0)
-    coarse = [torch.rand(16, network.colours, 8, 8) for _ in range(CALIBRATION_BATCHES)]
-    enlarge = torch.nn.Upsample(scale_factor=6.0, mode="bicubic")
-    return normalise(network, [enlarge(picture).clamp(0, 1) for picture in coarse])
 
 
 def ship(trained: Trained, models: Path, eval_folder: Path | None, revision: str) -> list[ModelSpec]:
