@@ -81,8 +81,8 @@ class Crops:
 
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
-    first ``flat`` crops of each batch are plain colours, pure ones among them: photographs hold few, and
-    8-bit networks tint them unless they are trained not to.
+    first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
+    and 8-bit networks tint them unless they are trained not to.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class Crops:
         return _to_tensor(low, gain), _to_tensor(high, gain)
 
     def _plain(self) -> tuple[Pixels, Pixels]:
-        """One colour, each of its channels black, full or anything between."""
+        """A plain colour or, as often, a ramp; each channel black, full or anything between."""
         channels = self.pairs[0].low.shape[2]
-        colour = np.clip(self.random.integers(-128, 384, channels), 0, 255).astype(np.uint8)
+        colour = np.clip(self.random.integers(-128, 384, channels), 0, 255).astype(np.float32)
+        slope = self.random.normal(0.0, 4.0, (2, channels)).astype(np.float32) * self.random.integers(2)
         if self.random.integers(2):
-            colour[:] = colour[0]
+            colour[:], slope[:] = colour[0], slope[:, :1]
         inner = (self.crop - 2 * HALO) * self.scale
-        low = np.full((self.crop, self.crop, channels), colour)
-        return low, np.full((inner, inner, channels), colour)
+        return _ramp(colour, slope, self.crop), _ramp(colour, slope / self.scale, inner)
 
     def _cut(self) -> tuple[Pixels, Pixels]:
         pair = self.pairs[self.random.integers(len(self.pairs))]
@@ -137,6 +137,13 @@ class Crops:
         if symmetry >= 4:
             turned = [picture[:, ::-1] for picture in turned]
         return turned[0], turned[1]
+
+
+def _ramp(colour: NDArray[np.float32], slope: NDArray[np.float32], side: int) -> Pixels:
+    """``colour`` in the middle of ``side`` × ``side`` pixels, changing by ``slope`` (2, C) a pixel."""
+    place = np.arange(side, dtype=np.float32)[:, None] - (side - 1) / 2
+    pixels = colour + place[:, None] * slope[0] + place[None] * slope[1]
+    return np.asarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 def _to_tensor(pictures: Pixels, gain: NDArray[np.float32]) -> Tensor:

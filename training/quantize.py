@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.anchor import is_anchored
 from training.network import BLOCKS, FEATURES, SKIP_FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
@@ -109,30 +110,33 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
 
 
 def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
-    """The same function with the skip branch's filters orthogonal.
+    """The same function with the skip branch's filters orthogonal; anchors stay as they are.
 
     Nothing lies between the skip convolution and the fuse layer, so only their product counts, and
     training leaves filters that nearly cancel each other, whose rounding errors the fuse layer blows up.
     The singular value decomposition of the product has the same rank and nothing that cancels.
     """
+    first = folded.colours if is_anchored(folded) else 0
     folded = copy.deepcopy(folded)
     skip, fuse = folded.skip, folded.fuse
     assert skip.bias is not None and fuse.bias is not None
-    mixing = fuse.weight[:, FEATURES:, 0, 0].double()
-    left, strength, right = torch.linalg.svd(mixing @ skip.weight.double().flatten(1), full_matrices=False)
-    rank = min(SKIP_FEATURES, len(strength))
-    fuse.bias += mixing.float() @ skip.bias
+    mixing = fuse.weight[:, FEATURES + first :, 0, 0].double()
+    product = mixing @ skip.weight[first:].double().flatten(1)
+    left, strength, right = torch.linalg.svd(product, full_matrices=False)
+    rank = min(SKIP_FEATURES - first, len(strength))
+    fuse.bias += mixing.float() @ skip.bias[first:]
     skip.bias.zero_()
-    skip.weight.zero_()
-    fuse.weight[:, FEATURES:] = 0.0
-    skip.weight[:rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
-    fuse.weight[:, FEATURES : FEATURES + rank, 0, 0] = (left[:, :rank] * strength[:rank]).float()
+    skip.weight[first:] = 0.0
+    fuse.weight[:, FEATURES + first :] = 0.0
+    skip.weight[first : first + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
+    columns = slice(FEATURES + first, FEATURES + first + rank)
+    fuse.weight[:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
     return folded
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ranges:
-    """Per channel, what calibration saw."""
+    """Per channel, what calibration saw; for anchors, the picture's own 0 … 1, so that they stay copies."""
 
     layers: list[Tensor]  # the largest after head and each body convolution
     skip_low: Tensor
@@ -164,12 +168,17 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         high = quantile(name, RANGE_QUANTILE)
         return high.clamp(min=1e-2 * float(high.max()))
 
-    return _Ranges(
+    ranges = _Ranges(
         layers=[largest(str(index)) for index in range(BLOCKS + 1)],
         skip_low=quantile("skip", 1.0 - RANGE_QUANTILE),
         skip_high=quantile("skip", RANGE_QUANTILE),
         fuse=largest("fuse"),
     )
+    if is_anchored(folded):
+        ranges.skip_low[: folded.colours] = 0.0
+        ranges.skip_high[: folded.colours] = 1.0
+        ranges.fuse[: folded.colours] = 1.0
+    return ranges
 
 
 def _rescale(conv: nn.Module, before: Tensor, after: Tensor) -> None:

@@ -19,7 +19,7 @@ class Recipe:
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
     ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
     loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
-    colours. The held-out pictures are scored ``score_every`` steps; with ``keep_best`` the weights that
+    colours and ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The held-out pictures are scored ``score_every`` steps; with ``keep_best`` the weights that
     scored highest are the result, else the last. ``groups`` and ``clipped`` exist for the ablation record.
     """
 
@@ -41,6 +41,7 @@ class Recipe:
     flat: int = 0
     score_every: int = 5000
     keep_best: bool = False
+    anchored: bool = False
     start: str | None = None
     groups: int = 4
     clipped: bool = True

@@ -20,6 +20,7 @@ from typing import Any, TextIO, TypedDict
 import torch
 from torch import Tensor, nn
 
+from training.anchor import anchor, hold, is_anchored
 from training.data import Crops, NoPictures, Pair, hold_out, load_pairs
 from training.evaluate import score_pairs, torch_upscale
 from training.network import XLSR, FoldedXLSR, fold, parameter_count
@@ -90,10 +91,18 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     """A fresh network for ``recipe``, or one that continues the network of the recipe it starts from.
 
-    From published to folded form it is folded, from folded to int8 form normalised on training crops.
+    From published to folded form it is folded, from folded to int8 form normalised on training crops;
+    anchors are put in where the recipe wants them and the start has none.
     Where scale or colours differ, what fits is taken and the rest stays as initialised: the body has
     the same shape at every scale.
     """
+    network = _start_network(recipe, runs, crops)
+    if recipe.anchored:
+        hold(network, recipe.colours)
+    return network
+
+
+def _start_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     torch.manual_seed(recipe.seed)
     if recipe.start is None:
         return _empty_network(recipe)
@@ -104,8 +113,10 @@ def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     source = restore_network(start, checkpoint)
     if isinstance(source, XLSR) and recipe.form != "xlsr":
         source = fold(source)
+    lows = [crops.next()[0] for _ in range(CALIBRATION_BATCHES)]
+    if recipe.anchored and isinstance(source, FoldedXLSR) and not is_anchored(source):
+        source = anchor(source, lows)
     if recipe.form == "int8" and isinstance(source, FoldedXLSR):
-        lows = [crops.next()[0] for _ in range(CALIBRATION_BATCHES)]
         return normalise(source, lows)
     network = _empty_network(recipe)
     _take_what_fits(network, source)

@@ -1,0 +1,108 @@
+"""Keep the picture itself among the features: the first channels of skip and fuse copy the input.
+
+A plain colour must come out as it went in, but in 8 bits thirty-two rounded features add up to several
+levels of error, the same at every pixel of a plain area, where eyes see it. A copy of an 8-bit picture is
+exact in 8 bits. So the first ``colours`` filters of the skip convolution are set to the identity, the first
+``colours`` filters of the fuse layer take just these, and the tail can build the picture on them; what the
+other features add is a correction, small where the picture is plain. (Du et al., "Anchor-based Plain Net
+for Mobile Image Super-Resolution", CVPR Workshops 2021, add such an anchor at the end; here it is a choice
+of XLSR's own weights, so the layers stay what they are.)
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.network import BLOCKS, FEATURES, SKIP_FEATURES, FoldedXLSR
+
+
+@torch.no_grad()
+def anchor(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
+    """``folded`` with anchors, close enough to its function to be trained on from there.
+
+    The features that carry least on ``pictures`` (float (N, C, H, W) in 0 … 1) make room. What the skip
+    branch gave to the others stays as well as its remaining filters can tell it; the tail starts without
+    the anchors.
+    """
+    network = copy.deepcopy(folded)
+    colours = network.colours
+    skip, fuse, tail = network.skip, network.fuse, network.tail
+    assert skip.bias is not None and fuse.bias is not None
+    order = _importance(network, pictures).argsort()
+    mixing = fuse.weight[:, FEATURES:, 0, 0]
+    fuse.bias += mixing @ skip.bias
+    product = (mixing @ skip.weight.flatten(1)).double()
+    for layer in (fuse.weight, fuse.bias, product):
+        layer.copy_(layer[order])
+    tail.weight.copy_(tail.weight[:, order])
+    tail.weight[:, :colours] = 0.0
+    centres = [colour * 9 + 4 for colour in range(colours)]
+    direct = product[colours:, centres].clone()
+    product[:, centres] = 0.0
+    left, strength, right = torch.linalg.svd(product[colours:], full_matrices=False)
+    rank = min(SKIP_FEATURES - colours, len(strength))
+    skip.bias.zero_()
+    skip.weight.zero_()
+    fuse.weight[:, FEATURES:] = 0.0
+    skip.weight[colours : colours + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
+    fuse.weight[colours:, FEATURES : FEATURES + colours, 0, 0] = direct.float()
+    scaled = (left[:, :rank] * strength[:rank]).float()
+    fuse.weight[colours:, FEATURES + colours : FEATURES + colours + rank, 0, 0] = scaled
+    _set_identity(network)
+    return network
+
+
+def hold(network: nn.Module, colours: int) -> None:
+    """Let no training step move the anchors of ``network``: their gradients are zero from now on."""
+    for layer in (network.skip, network.fuse):
+        assert isinstance(layer, nn.Conv2d)
+        for parameter in layer.parameters():
+            parameter.register_hook(lambda gradient: _without_first(gradient, colours))
+
+
+def is_anchored(folded: FoldedXLSR) -> bool:
+    """Whether skip and fuse begin with copies of the picture, exactly."""
+    held = copy.deepcopy(folded)
+    _set_identity(held)
+    return all(
+        torch.equal(one, other)
+        for layer in ("skip", "fuse")
+        for one, other in zip(
+            getattr(held, layer).parameters(), getattr(folded, layer).parameters(), strict=True
+        )
+    )
+
+
+def _without_first(gradient: Tensor, rows: int) -> Tensor:
+    gradient = gradient.clone()
+    gradient[:rows] = 0.0
+    return gradient
+
+
+@torch.no_grad()
+def _set_identity(network: FoldedXLSR) -> None:
+    assert network.skip.bias is not None and network.fuse.bias is not None
+    for colour in range(network.colours):
+        network.skip.weight[colour] = 0.0
+        network.skip.weight[colour, colour, 1, 1] = 1.0
+        network.fuse.weight[colour] = 0.0
+        network.fuse.weight[colour, FEATURES + colour] = 1.0
+        network.skip.bias[colour] = 0.0
+        network.fuse.bias[colour] = 0.0
+
+
+def _importance(network: FoldedXLSR, pictures: list[Tensor]) -> Tensor:
+    """How much each feature of the fuse layer moves the answer: its deviation times its tail weights."""
+    seen = []
+    for picture in pictures:
+        features = functional.relu(network.head(picture))
+        for conv in network.body:
+            features = functional.relu(conv(features))
+        skip = network.skip(picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
+        seen.append(functional.relu(network.fuse(torch.cat([features, skip], dim=1))).transpose(0, 1).flatten(1))
+    deviation: Tensor = torch.cat(seen, dim=1).std(dim=1)
+    return deviation * network.tail.weight.square().sum(dim=(0, 2, 3)).sqrt()
