@@ -103,6 +103,7 @@ def _importance(network: FoldedXLSR, pictures: list[Tensor]) -> Tensor:
         for conv in network.body:
             features = functional.relu(conv(features))
         skip = network.skip(picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
-        seen.append(functional.relu(network.fuse(torch.cat([features, skip], dim=1))).transpose(0, 1).flatten(1))
+        features = functional.relu(network.fuse(torch.cat([features, skip], dim=1)))
+        seen.append(features.transpose(0, 1).flatten(1))
     deviation: Tensor = torch.cat(seen, dim=1).std(dim=1)
     return deviation * network.tail.weight.square().sum(dim=(0, 2, 3)).sqrt()

@@ -19,8 +19,9 @@ class Recipe:
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
     ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
     loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
-    colours and ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The held-out pictures are scored ``score_every`` steps; with ``keep_best`` the weights that
-    scored highest are the result, else the last. ``groups`` and ``clipped`` exist for the ablation record.
+    colours and ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The
+    held-out pictures are scored every ``score_every`` steps; with ``keep_best`` the weights that scored
+    highest are the result, else the last. ``groups`` and ``clipped`` exist for the ablation record.
     """
 
     name: str

@@ -52,11 +52,13 @@ def collect(runs: Path) -> Iterator[Trained]:
     """What ``runs`` holds for each scale and colour; those that are not tuned yet are left out."""
     for scale in (2, 3, 4):
         for colours, colour in ((3, "rgb"), (1, "luma")):
-            name = f"x{scale}_{colour}"
-            tuned = runs / f"{name}_int8"
-            if load_checkpoint(tuned) is None:
+            tuned = runs / f"x{scale}_{colour}_int8"
+            checkpoint = load_checkpoint(tuned)
+            if checkpoint is None:
                 continue
-            network, quantized = _restored(runs / name), _restored(tuned)
+            float_recipe = Recipe(**checkpoint["recipe"]).start
+            assert float_recipe is not None
+            network, quantized = _restored(runs / float_recipe), _restored(tuned)
             assert isinstance(network, FoldedXLSR)
             assert isinstance(quantized, QuantizedXLSR)
             yield Trained(
@@ -64,7 +66,7 @@ def collect(runs: Path) -> Iterator[Trained]:
                 colours=colours,
                 network=network,
                 layers=integer_layers(quantized),
-                float_recipe=name,
+                float_recipe=float_recipe,
                 int8_recipe=tuned.name,
             )
 

@@ -10,10 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from training.anchor import anchor, hold, is_anchored  # noqa: E402
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order  # noqa: E402
-from training.integer import run_network  # noqa: E402
+from training.integer import run_layer, run_network  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR, fold, parameter_count  # noqa: E402
+from training.optimizer import build_optimizers  # noqa: E402
 from training.quantize import WEIGHT_MAX, QuantizedXLSR, integer_layers, normalise  # noqa: E402
+from training.recipe import Recipe  # noqa: E402
 from xlsr_cli.engine.models import ModelSpec  # noqa: E402
 from xlsr_cli.engine.session import Session  # noqa: E402
 
@@ -111,6 +114,45 @@ def test_the_float_graph_is_the_network(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(picture).permute(0, 3, 1, 2))[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(answer.transpose(0, 2, 1, 3, 4).reshape(30, 60, 3), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_anchors_are_the_picture_and_stay_it(colours: int) -> None:
+    folded = randomised(FoldedXLSR(2, colours), seed=6)
+    assert not is_anchored(folded)
+    pictures = [torch.rand(2, colours, 24, 24)]
+    network = anchor(folded, pictures)
+    assert is_anchored(network)
+    hold(network, colours)
+    for optimizer in build_optimizers(network, _recipe(colours)):
+        network.zero_grad()
+        network(pictures[0]).square().mean().backward()
+        optimizer.step()
+    assert is_anchored(network)
+    assert not torch.equal(network.skip.weight, anchor(folded, pictures).skip.weight)
+
+
+def test_anchoring_keeps_what_the_network_does_where_it_can() -> None:
+    folded = randomised(FoldedXLSR(2, 1, clipped=False), seed=7)
+    with torch.no_grad():
+        folded.tail.weight[:, 5] = 0.0  # carries nothing, so it makes room
+        picture = torch.rand(1, 1, 24, 24)
+        # One colour has nine skip filters at most, so none is lost.
+        assert torch.allclose(anchor(folded, [picture])(picture), folded(picture), atol=1e-4)
+
+
+def test_anchors_are_exact_in_eight_bits() -> None:
+    folded = anchor(randomised(FoldedXLSR(3), seed=8), [torch.rand(2, 3, 24, 24)])
+    layers = integer_layers(normalise(folded, [torch.rand(4, 3, 40, 40)]))
+    tile = np.arange(256 * 3, dtype=np.int64).reshape(16, 16, 3).astype(np.uint8)
+    skip = run_layer(layers["skip"], tile)
+    np.testing.assert_array_equal(skip[..., :3], tile[1:-1, 1:-1])
+    joined = np.concatenate([np.zeros((14, 14, 32), dtype=np.uint8), skip], axis=2)
+    np.testing.assert_array_equal(run_layer(layers["fuse"], joined)[..., :3], tile[1:-1, 1:-1])
+
+
+def _recipe(colours: int) -> Recipe:
+    return Recipe(name="test", form="folded", scale=2, colours=colours, steps=9, optimizer="muon")
 
 
 def _spec(path: Path, network: FoldedXLSR | QuantizedXLSR, precision: str) -> ModelSpec:

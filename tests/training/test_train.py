@@ -46,14 +46,23 @@ def test_crops_show_the_target_of_their_inner_pixels(pictures: Path) -> None:
     assert float((inner - shrunk).abs().mean()) < 0.03
 
 
-def test_plain_colours_come_first_in_a_batch(pictures: Path) -> None:
+def test_plain_colours_and_ramps_come_first_in_a_batch(pictures: Path) -> None:
     pairs = load_pairs(pictures, 2, 3)
-    crops = Crops(pairs, scale=2, crop=20, batch=6, intensities=[1.0], seed=1, flat=4)
-    low, high = crops.next()
-    for number in range(6):
-        colours = low[number].flatten(1)
-        assert bool((colours == colours[:, :1]).all()) == (number < 4)
-    assert torch.equal(low[:4, :, 0, 0], high[:4, :, 5, 5])
+    crops = Crops(pairs, scale=2, crop=20, batch=30, intensities=[1.0], seed=1, flat=20)
+    low, high = (side * 255 for side in crops.next())
+    inner = low[:, :, HALO:-HALO, HALO:-HALO]
+    shrunk = torch.nn.functional.avg_pool2d(high, 2)
+    # Where nothing is clipped, a ramp shrinks to the ramp: rounding is all that may differ.
+    assert float((inner - shrunk)[:20].abs().max()) <= 2.0
+    plain = [bool((crop == crop[:, :1, :1]).all()) for crop in low]
+    assert 0 < sum(plain[:20]) < 20
+    assert not any(plain[20:])
+    curved = [float(_second_difference(crop).max()) for crop in low]
+    assert max(curved[:20]) < min(max(curved[20:]), 12)
+
+
+def _second_difference(crop: torch.Tensor) -> torch.Tensor:
+    return (crop[..., 2:] - 2 * crop[..., 1:-1] + crop[..., :-2]).abs()
 
 
 def test_a_short_run_learns(pictures: Path, tmp_path: Path) -> None:
@@ -96,7 +105,9 @@ def test_each_stage_starts_from_the_one_before(pictures: Path, tmp_path: Path) -
         recipe(name="folded", start="published", steps=10),
         recipe(name="luma", colours=1, start="folded", steps=10),
         recipe(name="larger", scale=4, start="folded", steps=10, crop=16),
-        recipe(name="int8", form="int8", start="folded", steps=10),
+        recipe(name="anchored", start="folded", anchored=True, steps=10, optimizer="muon"),
+        recipe(name="int8", form="int8", anchored=True, start="anchored", steps=10),
+        recipe(name="int8_without", form="int8", start="folded", steps=10),
     ]
     for stage in stages:
         loop.train(stage, pictures, tmp_path, CPU)
