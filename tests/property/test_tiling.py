@@ -38,13 +38,29 @@ def test_tiles_cover_every_pixel_once(size: Size, tile: int | None, workers: int
 @given(size=SIZES, workers=st.integers(1, 9))
 def test_every_worker_gets_a_tile_where_the_picture_is_large_enough(size: Size, workers: int) -> None:
     regions = tiling.plan_tiles(size, tile=None, workers=workers, max_pixels=131_072)
-    assert len(regions) >= min(workers, size.height // 32)
+    assert len(regions) >= min(workers, max(size.height, size.width) // 32)
 
 
-@given(size=SIZES)
-def test_no_planned_tile_is_larger_than_memory_allows(size: Size) -> None:
-    regions = tiling.plan_tiles(size, tile=None, workers=3, max_pixels=4096)
-    assert max(region.pixels for region in regions) <= 4096 + size.width + size.height
+@given(
+    size=SIZES | st.builds(lambda long: Size(width=long, height=1), st.integers(1, 10**6)),
+    turned=st.booleans(),
+    workers=st.integers(1, 9),
+    max_pixels=st.sampled_from([4096, 10_000, 131_072]),
+)
+def test_no_planned_tile_is_larger_than_memory_allows(
+    size: Size, turned: bool, workers: int, max_pixels: int
+) -> None:
+    size = Size(width=size.height, height=size.width) if turned else size
+    regions = tiling.plan_tiles(size, tile=None, workers=workers, max_pixels=max_pixels)
+    assert max(region.pixels for region in regions) <= max_pixels
+    assert len(regions) <= 3 * workers + 3 * size.pixels / max_pixels
+
+
+@given(size=SIZES, workers=st.integers(2, 9))
+def test_no_worker_waits_while_another_has_a_round_more_to_do(size: Size, workers: int) -> None:
+    regions = tiling.plan_tiles(size, tile=None, workers=workers, max_pixels=4096)
+    if size.pixels > workers * 4096 and len(regions) < size.height:
+        assert len(regions) % workers == 0
 
 
 @given(height=SIDES, width=SIDES, halo=st.integers(0, 12), seed=SEEDS, data=st.data())

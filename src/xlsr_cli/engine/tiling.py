@@ -73,13 +73,14 @@ def plan_tiles(size: Size, *, tile: int | None, workers: int, max_pixels: int) -
     """
     if tile is not None:
         return list(_grid(size, math.ceil(size.height / tile), math.ceil(size.width / tile), tile))
-    columns = max(1, math.ceil(size.width * _MIN_SIDE / max_pixels))
-    width = math.ceil(size.width / columns)
-    rows = math.ceil(size.height * width / max_pixels)
+    columns = math.ceil(size.width * min(_MIN_SIDE, size.height) / max_pixels)
+    rows = math.ceil(size.height / max(1, max_pixels // math.ceil(size.width / columns)))
     if rows * columns < workers:
-        rows = min(workers, max(1, size.height // _MIN_SIDE))
-    elif rows * columns > workers > 1:
-        rows = math.ceil(rows * columns / workers) * workers // columns
+        rows = min(math.ceil(workers / columns), max(rows, size.height // _MIN_SIDE))
+        columns = min(math.ceil(workers / rows), max(columns, size.width // _MIN_SIDE))
+    else:
+        step = workers // math.gcd(workers, columns)
+        rows = min(size.height, math.ceil(rows / step) * step)
     return list(_grid(size, rows, columns, None))
 
 
