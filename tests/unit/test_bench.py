@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,10 @@ from xlsr_cli.bench import measure as measuring
 from xlsr_cli.bench import noise, pictures, stages, timing
 from xlsr_cli.bench.measure import BenchOptions, measure, thread_counts
 from xlsr_cli.bench.memory import peak_memory
-from xlsr_cli.bench.plot import chart
+from xlsr_cli.bench.plot import Point, chart, draw_points, points_chart
 from xlsr_cli.bench.report import BenchReport
 from xlsr_cli.bench.timing import Timing, race
+from xlsr_cli.engine.models import bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.options import EngineOptions, Size
@@ -183,8 +185,14 @@ class TestPictures:
     def test_a_perfect_upscaler_has_a_perfect_score(self) -> None:
         picture = pictures.made_picture(Size(width=120, height=100))
         assert pictures.score(picture, 2, lambda low: picture) == float("inf")
-        assert pictures.score(picture.astype(np.uint16), 2, lambda low: low) is None
-        assert pictures.score(picture[:50], 2, lambda low: low) is None
+
+    @pytest.mark.parametrize("reason", ["16 bits", "less than 96 pixels"])
+    def test_what_cannot_be_scored_says_why(self, reason: str) -> None:
+        picture = pictures.made_picture(Size(width=120, height=100))
+        unfit = picture.astype(np.uint16) if "16" in reason else picture[:50]
+        assert reason in pictures.why_not_scored(unfit)
+        with pytest.raises(ValueError, match=reason):
+            pictures.score(unfit, 2, lambda low: low)
 
     def test_alpha_and_gray_are_scored_as_they_are(self) -> None:
         picture = pictures.made_picture(Size(width=121, height=100))
@@ -192,10 +200,9 @@ class TestPictures:
         for name in pictures.FILTERS:
             enlarge = lambda low, name=name: pictures.filtered(low, Size(width=120, height=100), name)  # noqa: E731
             colour = pictures.score(picture, 2, enlarge)
-            assert colour is not None
             assert 20 < colour < 60
             assert pictures.score(alpha, 2, enlarge) == colour
-            assert pictures.score(picture[..., 0], 2, enlarge) is not None
+            assert 20 < pictures.score(picture[..., 0], 2, enlarge) < 60
 
     @pytest.mark.shared
     @pytest.mark.slow
@@ -231,7 +238,7 @@ class TestMeasure:
         assert sum(row.share or 0 for row in report.stages) == pytest.approx(1.0)
         assert report.target == Size(width=291, height=183)
         assert report.model == "xlsr_x3_rgb_int8"
-        assert [row.name for row in report.beside] == ["float32 graph", "bicubic", "lanczos"]
+        assert [row.name for row in report.beside] == ["float32 graph", "bicubic", "Lanczos"]
         assert all(row.psnr and row.times_faster for row in report.beside)
         assert report.engine.psnr is not None
         assert report.memory.peak is not None
@@ -271,7 +278,39 @@ class TestMeasure:
     def test_a_free_scale_has_no_scores(self) -> None:
         report = checked(measure(BenchOptions(size=SMALL, scale=2.5, repeats=1)))
         assert report.engine.psnr is None
-        assert "no scores" in report.quality
+        assert "no PSNR: the scale" in report.quality
+
+    def test_a_named_model_runs_at_its_own_scale(self) -> None:
+        named = EngineOptions(model="xlsr_x2_luma_int8")
+        report = checked(measure(BenchOptions(size=SMALL, repeats=1, engine=named)))
+        assert report.target == Size(width=194, height=122)
+        assert report.engine.psnr is not None
+        # At another scale its published score would be that of something else.
+        other = checked(measure(BenchOptions(size=SMALL, repeats=1, scale=3.0, engine=named)))
+        assert other.target == Size(width=291, height=183)
+        assert other.engine.psnr is None
+
+    def test_a_model_of_the_users_own_stands_beside_the_bundled_one(self, tmp_path: Path) -> None:
+        spec = next(spec for spec in bundled_models() if spec.name == "xlsr_x2_rgb_int8")
+        (tmp_path / spec.path.name).write_bytes(spec.path.read_bytes())
+        described = f"""[[model]]\nname = "mine"\nfile = "{spec.path.name}"\nscale = 2\ncolour = "rgb"
+            precision = "int8"\nhalo = 5\ninput_channels = 4\nsha256 = "{spec.sha256}"
+            psnr = {{ Set14 = 12.5 }}"""
+        (tmp_path / "manifest.toml").write_text(described, encoding="utf-8")
+        mine = EngineOptions(model=str(tmp_path / spec.path.name))
+        report = checked(measure(BenchOptions(size=SMALL, repeats=1, engine=mine)))
+        assert report.model == "mine"
+        assert report.engine.psnr == 12.5
+        assert report.beside[0].name == "bundled model"
+        assert report.beside[0].psnr == spec.psnr["Set14"]
+
+    def test_a_picture_that_comes_back_whole_has_no_number(self, tmp_path: Path) -> None:
+        import cv2
+
+        path = tmp_path / "flat.png"
+        path.write_bytes(cv2.imencode(".png", np.full((100, 100, 3), 255, np.uint8))[1].tobytes())
+        report = checked(measure(BenchOptions(image=path, scale=2.0, repeats=1)))
+        assert all(row.psnr is None for row in report.beside[1:])
 
     def test_sixteen_bits_run_in_float_alone(self, tmp_path: Path) -> None:
         import cv2
@@ -281,7 +320,8 @@ class TestMeasure:
         path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
         report = checked(measure(BenchOptions(image=path, scale=2.0, repeats=1)))
         assert report.model == "xlsr_x2_rgb_fp32"
-        assert [row.name for row in report.beside] == ["bicubic", "lanczos"]
+        assert [row.name for row in report.beside] == ["bicubic", "Lanczos"]
+        assert "no PSNR: the picture has 16 bits" in report.quality
 
     def test_opencv_has_its_threads_back_afterwards(self) -> None:
         import cv2
@@ -307,6 +347,36 @@ class TestMeasure:
 
 
 class TestPlot:
+    def test_labels_cover_neither_each_other_nor_the_points(self) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 4))
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        points = [
+            Point(
+                name=f"way {number}", timing=Timing(seconds=0.01 * slower, spread=0.001, samples=9), psnr=30.0
+            )
+            for number, slower in enumerate((1.0, 1.6, 30.0))
+        ]
+        draw_points(axes, points, what="here", quality="there")
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == 3
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+        places = [axes.transData.transform((point.fps, point.psnr)) for point in points]
+        assert not any(box.contains(*place) for box in boxes for place in places)
+
+    def test_any_number_of_points_is_numbered(self) -> None:
+        import cv2
+
+        points = [
+            Point(name=f"way {n}", timing=Timing(seconds=0.01, spread=0.001, samples=9), psnr=30.0)
+            for n in range(20)
+        ]
+        content = points_chart(points, title="title", what="here", quality="there")
+        assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None
+
     @pytest.mark.parametrize("scale", [3.0, 2.5])
     def test_the_chart_is_a_png_of_a_report(self, scale: float) -> None:
         import cv2

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from xlsr_cli.engine.golden import answers_golden
 from xlsr_cli.engine.models import bundled_models, find_model, load_bytes, models_folder, read_manifest
 from xlsr_cli.engine.session import Session, provider_name, usable_cores
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import ExitCode, ModelError, ResourceError
+from xlsr_cli.errors import ExitCode, ModelError, ResourceError, UsageError
 
 
 def test_there_is_a_model_for_every_scale_colour_and_precision() -> None:
@@ -77,10 +78,40 @@ def test_models_are_found_by_name_file_and_path(tmp_path: Path) -> None:
     spec = bundled_models()[0]
     assert find_model(spec.name) is spec
     assert find_model(spec.path.name) is spec
+    assert find_model(str(spec.path)) is spec
     outside = tmp_path / "mine.onnx"
     shutil.copyfile(spec.path, outside)
     assert find_model(str(outside)) == outside
     assert models_folder().is_dir()
+
+
+def test_a_manifest_beside_a_file_describes_it(tmp_path: Path) -> None:
+    """What training makes can be used from wherever it lies, by file or folder and name."""
+    shutil.copytree(models_folder(), tmp_path / "models")
+    mine = tmp_path / "models" / "xlsr_x3_rgb_int8.onnx"
+    spec = find_model(str(mine))
+    assert isinstance(spec, models.ModelSpec)
+    assert (spec.path, spec.scale) == (mine, 3)
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Upscaler(3, model=str(mine))(pixels), Upscaler(3)(pixels))
+    stranger = shutil.copyfile(mine, mine.with_name("stranger.onnx"))
+    assert find_model(str(stranger)) == stranger
+
+
+@pytest.mark.parametrize(
+    ("model", "choice"),
+    [
+        ("xlsr_x2_luma_int8", {"color": "rgb"}),
+        ("xlsr_x2_rgb_int8", {"color": "ycbcr"}),
+        ("xlsr_x2_rgb_int8", {"precision": "fp32"}),
+        ("xlsr_x2_rgb_fp32", {"precision": "int8"}),
+        ("outside.onnx", {"precision": "int8"}),
+        ("outside.onnx", {"color": "ycbcr"}),
+    ],
+)
+def test_a_choice_that_contradicts_the_named_model_is_refused(model: str, choice: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"contradicts --model {model}"):
+        Upscaler(2, model=model, **choice)
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,15 @@ import numpy as np
 
 from xlsr_cli.bench.memory import peak_memory, reset_peak
 from xlsr_cli.bench.noise import LoadWatch, judge
-from xlsr_cli.bench.pictures import FILTER_PSNR, FILTERS, Pixels, filtered, made_picture, score
+from xlsr_cli.bench.pictures import (
+    FILTER_PSNR,
+    FILTERS,
+    Pixels,
+    filtered,
+    made_picture,
+    score,
+    why_not_scored,
+)
 from xlsr_cli.bench.report import BenchReport, MemoryUse, Row, ThreadRow
 from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
@@ -48,12 +57,12 @@ _WHAT = {
 class BenchOptions:
     """What to measure.
 
-    ``size`` of a made picture, or ``image``, a picture file, or neither: 640×360. ``scale`` above 1.
-    ``repeats``: exactly so many rounds; None fits them into 20 seconds. Raises :class:`UsageError` when
-    size and image are both given.
+    ``size`` of a made picture, or ``image``, a picture file, or neither: 640×360. ``scale`` above 1;
+    None is the named model's own, or 3. ``repeats``: exactly so many rounds; None fits them into 20
+    seconds. Raises :class:`UsageError` when size and image are both given.
     """
 
-    scale: float = DEFAULT_SCALE
+    scale: float | None = None
     size: Size | None = None
     image: Path | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -88,7 +97,8 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
     Raises :class:`InputError` for a picture that cannot be read, and what
     :class:`~xlsr_cli.engine.upscaler.Upscaler` raises.
     """
-    target = Target(scale=options.scale)
+    scale = options.scale or _own_scale(options.engine)
+    target = Target(scale=scale)
     subject = _subject(options)
     machine = this_machine()
     with ExitStack() as stack:
@@ -108,7 +118,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
         contestants = list(_contestants(upscaler, subject, size, others, fewer))
         with _opencv_threads(upscaler.threads), LoadWatch() as watch:
             timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
-        quality, scores = _quality(options, upscaler, others, subject)
+        quality, scores = _quality(scale, options.image is None, upscaler, others, subject)
         model = _models_used(upscaler, subject)
     return BenchReport(
         machine=machine,
@@ -135,6 +145,14 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
 
 
 # What is measured
+
+
+def _own_scale(engine: EngineOptions) -> float:
+    """What the model named is made for; a model from outside tells when it is tried."""
+    if engine.model is None:
+        return DEFAULT_SCALE
+    with closing(Upscaler.from_options(engine)) as upscaler:
+        return float(upscaler.plan(DEFAULT_SIZE, channels=3, depth=8).passes[0].scale)
 
 
 def _subject(options: BenchOptions) -> _Subject:
@@ -189,13 +207,12 @@ def _others(
     options: BenchOptions, upscaler: Upscaler, subject: _Subject
 ) -> Iterator[tuple[str, EngineOptions]]:
     """The same picture by the other precision of the same network, under names for people."""
-    model = None if options.engine.model is None else find_model(options.engine.model)
-    if isinstance(model, Path):
-        yield "bundled model", replace(options.engine, model=None, halo=None)
+    used = _spec_used(upscaler, subject)
+    if used not in bundled_models():
+        yield "bundled model", replace(options.engine, model=None, precision="auto", halo=None)
     elif subject.pixels.dtype == np.uint8:
-        used = next(spec for spec in bundled_models() if spec.name == _first_model(upscaler, subject))
         other: ModelPrecision = "fp32" if used.precision == "int8" else "int8"
-        sibling = None if model is None else _sibling(model, other)
+        sibling = None if options.engine.model is None else _sibling(used, other)
         name = "float32 graph" if other == "fp32" else "int8 graph"
         yield name, replace(options.engine, model=sibling, precision=other)
 
@@ -209,8 +226,15 @@ def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
     )
 
 
-def _first_model(upscaler: Upscaler, subject: _Subject) -> str:
-    return _plan(upscaler, subject).passes[0].model
+def _spec_used(upscaler: Upscaler, subject: _Subject) -> ModelSpec | None:
+    """What the first model that runs is described as; None for a model from outside."""
+    name = _plan(upscaler, subject).passes[0].model
+    named = None if upscaler.options.model is None else find_model(upscaler.options.model)
+    if isinstance(named, Path):
+        return None
+    if named is not None and named.name == name:
+        return named
+    return next(spec for spec in bundled_models() if spec.name == name)
 
 
 def _models_used(upscaler: Upscaler, subject: _Subject) -> str:
@@ -253,33 +277,31 @@ def _memory_use(upscaler: Upscaler, subject: _Subject) -> MemoryUse:
 
 
 def _quality(
-    options: BenchOptions, upscaler: Upscaler, others: dict[str, Upscaler], subject: _Subject
+    scale: float, made: bool, upscaler: Upscaler, others: dict[str, Upscaler], subject: _Subject
 ) -> tuple[str, dict[str, float]]:
     """(what the scores were measured on, PSNR in dB by row name)."""
-    scale = int(options.scale)
-    if options.scale not in (2, 3, 4):
-        return "no scores: the scale is none of 2, 3 and 4", {}
-    if options.image is None:
-        return f"{_QUALITY_SET}, PSNR on luma", _published(scale, upscaler, others, subject)
-    found: dict[str, float | None] = {}
-    for name, other in {"engine": upscaler, **others}.items():
-        found[name] = score(subject.pixels, scale, other)
-    for name in FILTERS:
-        found[name] = score(subject.pixels, scale, partial(_enlarged, scale, name))
-    what = "the picture itself, shrunk and enlarged again, PSNR on luma"
-    return what, {name: value for name, value in found.items() if value is not None}
+    if scale not in (2, 3, 4):
+        return "no PSNR: the scale is none of 2, 3 and 4", {}
+    upscalers = {"engine": upscaler, **others}
+    if made:
+        return f"PSNR on luma, {_QUALITY_SET}", _published(int(scale), upscalers, subject)
+    hindrance = why_not_scored(subject.pixels)
+    if hindrance:
+        return f"no PSNR: {hindrance}", {}
+    ways = upscalers | {name: partial(_enlarged, int(scale), name) for name in FILTERS}
+    scores = {name: score(subject.pixels, int(scale), way) for name, way in ways.items()}
+    finite = {name: value for name, value in scores.items() if math.isfinite(value)}
+    return "PSNR on luma, the picture itself shrunk and enlarged again", finite
 
 
-def _published(
-    scale: int, upscaler: Upscaler, others: dict[str, Upscaler], subject: _Subject
-) -> dict[str, float]:
-    of_models = {spec.name: spec.psnr.get(_QUALITY_SET) for spec in bundled_models()}
-    found = {
-        name: of_models.get(_first_model(other, subject))
-        for name, other in {"engine": upscaler, **others}.items()
-    }
-    found |= {name: FILTER_PSNR[name][scale][_QUALITY_SET] for name in FILTERS}
-    return {name: value for name, value in found.items() if value is not None}
+def _published(scale: int, upscalers: dict[str, Upscaler], subject: _Subject) -> dict[str, float]:
+    """Of models in their manifest, where they run at their own scale, and of filters."""
+    found = {name: FILTER_PSNR[name][scale][_QUALITY_SET] for name in FILTERS}
+    for name, upscaler in upscalers.items():
+        spec = _spec_used(upscaler, subject)
+        if spec is not None and spec.scale == scale and _QUALITY_SET in spec.psnr:
+            found[name] = spec.psnr[_QUALITY_SET]
+    return found
 
 
 def _enlarged(scale: int, name: str, low: Pixels) -> Pixels:
@@ -322,7 +344,7 @@ def _thread_rows(timings: dict[str, Timing], most: int) -> Iterator[ThreadRow]:
 def _beside_rows(
     timings: dict[str, Timing], names: list[str], size: Size, scores: dict[str, float]
 ) -> Iterator[Row]:
-    what = {"bicubic": "OpenCV, INTER_CUBIC", "lanczos": "OpenCV, INTER_LANCZOS4"}
+    what = {"bicubic": "OpenCV, INTER_CUBIC", "Lanczos": "OpenCV, INTER_LANCZOS4"}
     for name in names:
         ratio = timings[name].seconds / timings["engine"].seconds
         yield _row(
@@ -334,15 +356,19 @@ def _remarks(machine: Machine, threads: int, engine: EngineOptions) -> Iterator[
     cores = machine.cores
     if threads > cores.usable:
         yield (
-            f"{threads} threads share {cores.usable} usable core{'s' if cores.usable > 1 else ''}, as asked "
-            "for: those beyond the cores gain nothing"
+            f"{threads} threads share {_counted(cores.usable, 'usable core')}, as asked for: those beyond "
+            "the cores gain nothing"
         )
     elif engine.threads is not None:
-        yield f"{threads} threads, as asked for, on {cores.usable} usable cores"
+        yield f"{_counted(threads, 'thread')}, as asked for, on {_counted(cores.usable, 'usable core')}"
     else:
-        yield f"{threads} threads: one for each usable core"
+        yield f"{_counted(threads, 'thread')}: one for each usable core"
     if cores.usable < cores.logical:
         limit = "the control group's quota" if cores.usable < cores.affinity else "the affinity mask"
         yield f"{cores.usable} of the machine's {cores.logical} cores are usable: {limit} forbids the others"
     if not machine.cpu.has_dot_product:
         yield f"this CPU has {machine.cpu.kernel}: the int8 network gains less here than with VNNI"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -86,7 +86,10 @@ def judge(
     reasons = []
     repeats = min((timing.samples for timing in timings), default=MIN_REPEATS)
     if repeats < MIN_REPEATS:
-        reasons.append(f"{repeats} repeats cannot tell how much the times scatter; give --repeat 5 or more")
+        reasons.append(
+            f"{repeats} repeat{'s' if repeats > 1 else ''} cannot tell how much the times scatter; "
+            f"give --repeat {MIN_REPEATS} or more"
+        )
     free = logical_cores - used_cores
     if other_cores is not None and other_cores > free + _TOLERATED_CORES:
         reasons.append(

@@ -16,7 +16,7 @@ from xlsr_cli.quality.metrics import luma_psnr
 Pixels = NDArray[Any]
 
 #: OpenCV's filters that stand beside the network.
-FILTERS: dict[str, int] = {"bicubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
+FILTERS: dict[str, int] = {"bicubic": cv2.INTER_CUBIC, "Lanczos": cv2.INTER_LANCZOS4}
 
 #: Mean PSNR in dB of OpenCV's filters, by scale, measured as the models' rows in the manifest are. Theirs
 #: is another bicubic than MATLAB's (a = -0.75), hence 0.1 to 0.3 dB more than the literature's rows.
@@ -26,7 +26,7 @@ FILTER_PSNR: dict[str, dict[int, dict[str, float]]] = {
         3: {"Set5": 30.631, "Set14": 27.695},
         4: {"Set5": 28.633, "Set14": 26.119},
     },
-    "lanczos": {
+    "Lanczos": {
         2: {"Set5": 34.450, "Set14": 30.777},
         3: {"Set5": 30.913, "Set14": 27.887},
         4: {"Set5": 28.890, "Set14": 26.267},
@@ -64,14 +64,24 @@ def filtered(pixels: Pixels, size: Size, name: str) -> Pixels:
     return np.asarray(cv2.resize(pixels, (size.width, size.height), interpolation=FILTERS[name]))
 
 
-def score(pixels: Pixels, scale: int, upscale: Callable[[Pixels], Pixels]) -> float | None:
+def why_not_scored(pixels: Pixels) -> str:
+    """Why :func:`score` has no answer for a picture; empty when it has one."""
+    if pixels.dtype != np.uint8:
+        return "the picture has 16 bits"
+    if min(pixels.shape[:2]) < _SMALLEST_SIDE:
+        return f"the picture has less than {_SMALLEST_SIDE} pixels on a side"
+    return ""
+
+
+def score(pixels: Pixels, scale: int, upscale: Callable[[Pixels], Pixels]) -> float:
     """PSNR in dB on luma of ``upscale`` giving back ``pixels`` shrunk ``scale`` times.
 
-    Of larger pictures the middle is used, alpha is left out; None for 16-bit or tiny pictures.
+    Of larger pictures the middle is used; alpha is left out. Raises ``ValueError`` where
+    :func:`why_not_scored` has a reason.
     """
+    if reason := why_not_scored(pixels):
+        raise ValueError(reason)
     height, width = pixels.shape[:2]
-    if pixels.dtype != np.uint8 or min(height, width) < _SMALLEST_SIDE:
-        return None
     top, left = (max(0, side - _SCORED_SIDE) // 2 for side in (height, width))
     middle = pixels[top : top + _SCORED_SIDE, left : left + _SCORED_SIDE]
     colour = middle if middle.ndim == 2 else middle[..., :3] if middle.shape[2] >= 3 else middle[..., 0]

@@ -31,6 +31,11 @@ class Point:
         return 1.0 / self.timing.seconds
 
     @property
+    def label(self) -> str:
+        """Its name over its numbers."""
+        return f"{self.name}\n{self.fps:.3g} fps, {self.psnr:.2f} dB"
+
+    @property
     def fps_errors(self) -> list[list[float]]:
         """How far the bars of its spread reach, to the left and to the right, as matplotlib wants it."""
         slowest, fastest = _fps_range(self.timing)
@@ -65,41 +70,107 @@ def chart(report: BenchReport) -> bytes:
 
 
 def points_chart(points: Sequence[Point], *, title: str, what: str, quality: str) -> bytes:
-    """A PNG picture of speed against quality alone."""
-    figure, axes = _figure(columns=1)
-    draw_points(axes[0], points, what=what, quality=quality)
+    """A PNG picture of speed against quality alone: any number of points, numbered, fastest first."""
+    figure, (axes,) = _figure(columns=1)
+    ranked = sorted(points, key=lambda point: -point.fps)
+    _draw_axes(axes, ranked, what=what, quality=quality, size=14, margin=0.1)
+    for number, point in enumerate(ranked, start=1):
+        axes.annotate(
+            str(number), (point.fps, point.psnr), ha="center", va="center", color="white", fontsize=8,
+            fontweight="bold",
+        )  # fmt: skip
+        axes.plot([], [], "o", color=_colour(point), label=f"{number}  {point.label.replace(chr(10), ': ')}")
+    figure.legend(loc="outside right upper", fontsize=8, handletextpad=0.2)
     figure.suptitle(title, fontsize=10)
     return _png(figure)
 
 
 def draw_points(axes: Any, points: Sequence[Point], *, what: str, quality: str) -> None:
-    """Speed to the right (logarithmic), quality upwards: the best is at the top right."""
-    for point in points:
+    """Speed to the right (logarithmic), quality upwards, a label beside each of a few points."""
+    _draw_axes(axes, points, what=what, quality=quality, size=8, margin=0.22)
+    _label_points(axes, points)
+
+
+def _draw_axes(
+    axes: Any, points: Sequence[Point], *, what: str, quality: str, size: float, margin: float
+) -> None:
+    for point in sorted(points, key=lambda point: point.ours):
         axes.errorbar(
             point.fps,
             point.psnr,
             xerr=point.fps_errors,
             fmt="o",
-            markersize=9 if point.ours else 7,
-            color=_OURS if point.ours else _THEIRS,
+            markersize=size,
+            color=_colour(point),
             capsize=3,
         )
-        axes.annotate(
-            f"{point.name}\n{point.fps:.3g} fps, {point.psnr:.2f} dB",
-            (point.fps, point.psnr),
-            textcoords="offset points",
-            xytext=(0, 9),
-            ha="center",
-            fontsize=8,
-            fontweight="bold" if point.ours else "normal",
-        )
     axes.set_xscale("log")
-    axes.margins(x=0.22, y=0.22)
+    axes.margins(x=margin, y=margin)
     axes.set_xlabel(f"frames per second, {what}")
-    axes.set_ylabel(f"PSNR, dB\n({quality})", fontsize=9)
-    axes.set_title("Speed against quality", fontsize=10)
+    axes.set_ylabel(f"dB ({quality})", fontsize=9)
+    axes.set_title("Speed against quality: the best is at the top right", fontsize=10)
     _plain_numbers(axes)
     axes.grid(visible=True, which="both", alpha=0.25)
+
+
+def _colour(point: Point) -> str:
+    return _OURS if point.ours else _THEIRS
+
+
+#: Where a label may stand: points to the right of and above its point, and which side of it is there.
+_PLACES: tuple[tuple[float, float, str, str], ...] = (
+    (0, 9, "center", "bottom"),
+    (0, -9, "center", "top"),
+    (9, 0, "left", "center"),
+    (-9, 0, "right", "center"),
+    (9, 9, "left", "bottom"),
+    (9, -9, "left", "top"),
+    (-9, 9, "right", "bottom"),
+    (-9, -9, "right", "top"),
+)
+
+
+def _label_points(axes: Any, points: Sequence[Point]) -> None:
+    """Name and numbers beside each point, where they cover no other label, point or bar."""
+    figure = axes.figure
+    figure.draw_without_rendering()  # the layout must stand before anything is measured
+    taken = [_bar_box(axes, point) for point in points]
+    for point in sorted(points, key=lambda point: not point.ours):
+        tried: list[tuple[int, int, Any, Any]] = []
+        for right, up, across, down in _PLACES:
+            label = axes.annotate(
+                point.label,
+                (point.fps, point.psnr),
+                textcoords="offset points",
+                xytext=(right, up),
+                ha=across,
+                va=down,
+                fontsize=8,
+                fontweight="bold" if point.ours else "normal",
+            )
+            box = label.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            inside = inside and axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1
+            covered = sum(box.overlaps(other) for other in taken) + 2 * (not inside)
+            tried.append((covered, len(tried), label, box))
+            if not covered:
+                break
+        _, _, best, box = min(tried, key=lambda each: each[:2])
+        for _, _, label, _ in tried:
+            if label is not best:
+                label.remove()
+        taken.append(box)
+
+
+def _bar_box(axes: Any, point: Point) -> Any:
+    """The pixels that a point and the bar of its spread cover."""
+    from matplotlib.transforms import Bbox
+
+    [[slower], [faster]] = point.fps_errors
+    (left, y), (right, _) = axes.transData.transform(
+        [(point.fps - slower, point.psnr), (point.fps + faster, point.psnr)]
+    )
+    return Bbox([[left - 3, y - 7], [right + 3, y + 7]])
 
 
 def _points(report: BenchReport) -> list[Point]:
@@ -148,10 +219,12 @@ def _draw_threads(axes: Any, rows: Sequence[ThreadRow], usable: int) -> None:
 
 
 def _plain_numbers(axes: Any) -> None:
-    """10, 20, 50 instead of powers of ten."""
+    """10, 20, 50 instead of powers of ten; over a wide range 10, 100."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    slowest, fastest = axes.get_xlim()
+    narrow = fastest / slowest < 300
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0, 3.0)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -171,7 +244,7 @@ def _figure(*, columns: int) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH if columns > 1 else 8.0, _HEIGHT), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns, squeeze=False)[0]
 

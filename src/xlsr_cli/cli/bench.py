@@ -10,7 +10,7 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import common_flags, one_of, parse_size
-from xlsr_cli.errors import OutputError, UsageError
+from xlsr_cli.errors import UsageError
 from xlsr_cli.options import EngineOptions, Size
 
 if TYPE_CHECKING:
@@ -41,7 +41,15 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    scale: Annotated[float, typer.Option("--scale", "-s", help="Factor, above 1 up to 16.")] = 3.0,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--scale",
+            "-s",
+            help="Factor, above 1 up to 16; the model's own or 3 by default.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -118,11 +126,11 @@ def bench(
 def _check_plot(path: Path, *, overwrite: bool) -> None:
     """What would make the plot fail is found before half a minute of measuring."""
     from xlsr_cli.bench.plot import require_matplotlib
+    from xlsr_cli.media.atomic import check_output
 
     if path.suffix.lower() != ".png":
         raise UsageError(f"--plot writes PNG pictures: give a name that ends in .png, not {path.name}")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; give another name or --overwrite")
+    check_output(path, overwrite=overwrite)
     require_matplotlib()
 
 
@@ -162,12 +170,13 @@ def _lines(report: BenchReport) -> Iterator[str]:
     )
     yield ""
     yield table(
-        ["beside it", "", "ms", "frames/s", "xlsr is faster", "PSNR, dB"],
+        ["beside it", "", "ms", "frames/s", "xlsr's speed", "PSNR, dB"],
         [[report.model, *_beside(report.engine)[1:]], *map(_beside, report.beside)],
         left=2,
     )
-    yield f"PSNR: {report.quality}"
-    yield f"repeats: {report.engine.timing.samples}; ± is where another run will lie"
+    yield ""
+    yield report.quality
+    yield f"repeats: {report.engine.timing.samples}; ± is where the median of another run will lie"
     if report.memory.peak is not None and report.memory.before is not None:
         grown = report.memory.peak - report.memory.before
         yield f"peak memory: {_mib(report.memory.peak)}, of which the engine took {_mib(grown)}"

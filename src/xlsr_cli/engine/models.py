@@ -108,17 +108,25 @@ def bundled_model(scale: int, colour: Colour, precision: ModelPrecision) -> Mode
 def find_model(name: str) -> ModelSpec | Path:
     """A bundled model by name, or the path of a model file from outside.
 
-    A path is anything that has an ``.onnx`` suffix or exists. Raises :class:`ModelError` for a name that
-    is neither.
+    A path is anything that has an ``.onnx`` suffix or exists; a ``manifest.toml`` beside the file that
+    describes it, as ``training`` writes one, makes it a model like the bundled ones. Raises
+    :class:`ModelError` for a name that is neither.
     """
-    for spec in bundled_models():
-        if name in (spec.name, spec.path.name):
-            return spec
     path = Path(name)
+    whole = path.resolve()
+    for spec in bundled_models():
+        if name in (spec.name, spec.path.name) or whole == spec.path:
+            return spec
     if path.suffix.lower() == ".onnx" or path.exists():
-        return path
+        return _described_beside(path) or path
     names = ", ".join(spec.name for spec in bundled_models())
     raise ModelError(f"no model is called {name!r}; give the path of an .onnx file or one of: {names}")
+
+
+def _described_beside(path: Path) -> ModelSpec | None:
+    if not (path.parent / "manifest.toml").is_file():
+        return None
+    return next((spec for spec in read_manifest(path.parent) if spec.path.name == path.name), None)
 
 
 def load_bytes(spec: ModelSpec) -> bytes:

@@ -121,8 +121,8 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
     shape = inputs[0].shape
     if len(inputs) != 1 or len(outputs) < 1 or inputs[0].type != "tensor(float)" or len(shape) != 4:
         raise ModelError(
-            f"{path} is not a network that xlsr understands: one float32 input (1, 3, height, width), "
-            "RGB in 0 to 1, is expected"
+            f"{path} is not a network that xlsr understands: one float32 input (1, 3, height, width), RGB in "
+            "0 to 1, is expected; a model made by xlsr's own training needs its manifest.toml beside it"
         )
     if shape[1] != 3 or any(isinstance(side, int) for side in shape[2:]):
         raise ModelError(f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width")

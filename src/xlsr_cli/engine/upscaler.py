@@ -77,6 +77,7 @@ class Upscaler:
         self.target = target
         self.threads = options.threads or usable_cores()
         self._model = None if options.model is None else find_model(options.model)
+        _check_choice(self._model, options)
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -351,6 +352,20 @@ class Upscaler:
         busiest = max(-(-step.size.pixels // step.tiles) for step in passes)
         tiles = min(self.threads, max(step.tiles for step in passes)) * busiest * BYTES_PER_PIXEL[precision]
         return pictures + merging + tiles
+
+
+def _check_choice(model: ModelSpec | Path | None, options: EngineOptions) -> None:
+    """Refuse a colour or a precision that the model named is not of: it would be ignored."""
+    if model is None:
+        return
+    colour, precision, name = "rgb", None, str(model)
+    if isinstance(model, ModelSpec):
+        colour = "ycbcr" if model.colour == "luma" else "rgb"
+        precision, name = model.precision, model.name
+    if options.color not in ("auto", colour):
+        raise UsageError(f"--color {options.color} contradicts --model {name}, which works on {colour}")
+    if options.precision not in ("auto", precision):
+        raise UsageError(f"--precision {options.precision} contradicts --model {name}; give one of the two")
 
 
 def _check_array(pixels: Pixels) -> None:

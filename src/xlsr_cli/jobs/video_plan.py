@@ -276,4 +276,6 @@ def _model_hash(name: str, upscaler: Upscaler) -> str:
     model = find_model(upscaler.options.model or name)
     if isinstance(model, Path):
         return hashlib.sha256(read_model_file(model)).hexdigest()
+    if name == model.name:
+        return model.sha256
     return find_model(name).sha256  # type: ignore[union-attr]  # bundled models are found by their names
