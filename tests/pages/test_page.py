@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from xlsr_cli.errors import OutputError
-from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, write_page
+from xlsr_cli.errors import OutputError, UsageError
+from xlsr_cli.quality.page import PagePair, PagePicture, check_page, picture_file, write_page
 
 pytest.importorskip("websocket")
 
@@ -110,6 +110,14 @@ def test_zoom_shows_square_pixels_where_the_pointer_is(tab: Tab, tmp_path: Path)
     assert seen["255,0,0"] == pytest.approx(side * side, rel=0.15)
 
 
+def test_a_small_picture_fits_by_a_whole_factor(tab: Tab, tmp_path: Path) -> None:
+    """At any other zoom, some of its pixels would be wider than others."""
+    tab.open(write(tmp_path, (checkers(130, 90), checkers(130, 90))))
+    zoom = tab.run("zoom")
+    assert zoom == int(zoom) > 1
+    assert tab.run("size.height * (zoom + 1) > view.height || size.width * (zoom + 1) > view.width")
+
+
 def test_both_sides_stay_together_when_moved(tab: Tab, tmp_path: Path) -> None:
     """The small picture is stretched to the large one's grid: the same place shows in the same place."""
     small = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -158,7 +166,7 @@ def test_names_are_text(tab: Tab, tmp_path: Path) -> None:
     tab.open(page)
     assert tab.run("document.title") == EVIL
     assert tab.run("document.querySelector('h1').textContent") == EVIL
-    assert tab.run("document.getElementById('name-after').textContent") == EVIL
+    assert tab.run("document.getElementById('name-after').textContent") == f"{EVIL} · 8×8"
     assert tab.run("document.querySelector('dd').textContent") == EVIL
     assert tab.run("document.querySelectorAll('b').length") == 0
     assert tab.run("pair.options[1].textContent") == EVIL
@@ -225,9 +233,18 @@ def test_an_existing_page_is_kept(tmp_path: Path) -> None:
     assert page.read_bytes() == written
 
 
-def test_pictures_are_embedded_as_they_are(tmp_path: Path) -> None:
+def test_pictures_are_embedded_as_they_are_and_once(tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (700, 900, 3), dtype=np.uint8)
-    data = cv2.imencode(".png", noise)[1].tobytes()
-    page = write(tmp_path, (noise, noise))
-    assert page.read_bytes().count(base64.b64encode(data)) == 2
-    assert page.stat().st_size <= 1.36 * 2 * len(data) + 100_000
+    sides = [noise, 255 - noise, noise // 2]
+    data = [cv2.imencode(".png", side)[1].tobytes() for side in sides]
+    page = write(tmp_path, (sides[0], sides[1]), (sides[0], sides[2]))
+    written = page.read_bytes()
+    assert [written.count(base64.b64encode(each)) for each in data] == [1, 1, 1]
+    assert len(written) <= 1.36 * sum(map(len, data)) + 100_000
+
+
+@pytest.mark.parametrize("name", ["page.png", "page"])
+def test_a_page_has_the_name_of_a_page(tmp_path: Path, name: str) -> None:
+    """Or ``--overwrite`` could put it in a picture's place."""
+    with pytest.raises(UsageError, match=r"ends in \.html"):
+        check_page(tmp_path / name, overwrite=True)

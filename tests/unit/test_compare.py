@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from xlsr_cli.cli.app import main
 from xlsr_cli.quality.metrics import compare
@@ -152,6 +153,38 @@ def test_what_cannot_be_compared(
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["{sample}", "{out}.png", "--html", "{page}"], 4, "exists already"),
+        (["{sample}", "-", "--html", "{folder}/new.html"], 2, "goes to stdout"),
+        (["{moving}", "{out}.gif", "--html", "{folder}/new.html"], 2, "an animation"),
+        (["{sample}", "{out}.png", "--html", "{folder}/new.png"], 2, "ends in .html"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str
+) -> None:
+    names = {"sample": SAMPLE, "out": tmp_path / "out", "page": tmp_path / "page.html", "folder": tmp_path}
+    names["page"].write_text("kept")
+    names["moving"] = tmp_path / "moving.gif"
+    frames = [Image.new("L", (9, 9), level) for level in (0, 255)]
+    frames[0].save(names["moving"], save_all=True, append_images=frames[1:])
+    assert main(["upscale", *(argument.format(**names) for argument in arguments)]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.glob("out*"))
+    assert names["page"].read_text() == "kept"
+
+
+def test_the_page_of_upscale_shows_both(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["upscale", str(SAMPLE), str(tmp_path / "large.png"), "--html", str(page)]) == 0
+    text = page.read_text("utf-8")
+    assert "before: gae-aulenti.png" in text
+    assert "after: large.png" in text
+
+
 def test_the_page_is_written_and_not_replaced(
     reference: Path, near: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +194,10 @@ def test_the_page_is_written_and_not_replaced(
     text = page.read_text("utf-8")
     assert "near.png" in text
     assert "PSNR" in text
+    capsys.readouterr()
     assert main(arguments) == 4
+    assert capsys.readouterr().out == ""  # it is found before anything is compared
     assert main([*arguments, "--overwrite"]) == 0
+    assert main([*arguments[:-1], str(near), "--overwrite"]) == 2  # a picture is never replaced by a page
     assert main(["compare", "--self", str(SAMPLE), "--html", str(page), "--overwrite"]) == 0
     assert "bicubic" in page.read_text("utf-8")

@@ -84,6 +84,8 @@ def batch(
         raise UsageError("--format y4m is for streams; a batch writes pictures")
     if report is not None:
         check_report_name(report)
+    if html is not None:
+        _check_page(html, watch=watch, overwrite=options.overwrite)
     target = out or folder.absolute().with_name(f"{folder.absolute().name}_{options.target.label}")
     selection = Selection(
         recursive=recursive,
@@ -122,9 +124,17 @@ def batch(
 _LARGEST_PAGE = 200_000_000
 
 
+def _check_page(page: Path, *, watch: bool, overwrite: bool) -> None:
+    from xlsr_cli.quality.page import check_page
+
+    if watch:
+        raise UsageError("--html is written when a batch ends, and --watch never ends; leave one out")
+    check_page(page, overwrite=overwrite)
+
+
 def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, overwrite: bool) -> None:
     """Before and after of what is done, as many as a browser can hold."""
-    from xlsr_cli.quality.page import PagePair, picture_file, write_page
+    from xlsr_cli.quality.page import file_pair, write_page
 
     pairs, room, left_out = [], _LARGEST_PAGE, 0
     for job in plan.jobs:
@@ -135,17 +145,12 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, overwrite: bool
         if room < 0:
             left_out += 1
             continue
-        pairs.append(
-            PagePair(
-                before=picture_file(job.source, job.name),
-                after=picture_file(job.output, job.output.name),
-                name=job.name,
-            )
-        )
+        pairs.append(file_pair(job.source, job.output, job.name))
     if not pairs:
         console.info(f"note: {page} is not written, for there is nothing to show")
         return
-    write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=overwrite)
+    write_page(page, pairs, title=f"xlsr batch: {plan.folder.name}", overwrite=overwrite)
+    console.info(f"wrote {page}")
     if left_out:
         console.info(f"note: {left_out} pictures are not on the page; a browser could not hold them")
 

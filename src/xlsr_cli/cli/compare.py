@@ -83,6 +83,10 @@ def compare(
         raise UsageError("give a reference and at least one picture to compare with it, or --self PICTURE")
     if not itself and (model is not None or color != "auto"):
         raise UsageError("--model and --color choose the network of --self; no other comparison uses one")
+    if html is not None:
+        from xlsr_cli.quality.page import check_page
+
+        check_page(html, overwrite=overwrite)
     if itself:
         test = _self_test(reference, scale, model, color, border)
         rows = list(test.rows)
@@ -96,6 +100,7 @@ def compare(
 
         pairs = self_pairs(test, reference.name) if itself else file_pairs(reference, rows)
         write_page(html, pairs, title=f"xlsr compare: {reference.name}", overwrite=overwrite)
+        console.info(f"wrote {html}")
     _show(rows, json=json, reference=reference)
     _judge(judged, fail_under)
 

@@ -60,6 +60,10 @@ def upscale(
 
     if json and output == STANDARD_STREAM:
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")
+    if html is not None:
+        from xlsr_cli.quality.page import check_page
+
+        check_page(html, overwrite=options.overwrite)
     upscaler = Upscaler.from_options(options.engine, options.target)
     try:
         request = _Request(source, output, options, video, upscaler, dry_run=dry_run, html=html, json=json)
@@ -123,6 +127,7 @@ class _Request:
 
         self._refuse_video_options(path.name)
         if self.output == STANDARD_STREAM:
+            self._refuse_page("what goes to stdout")
             self._to_stdout(
                 *upscale_bytes(read_source(path), str(path), None, self.options, upscaler=self.upscaler)
             )
@@ -155,6 +160,7 @@ class _Request:
         if self.options.y4m:
             raise _no_y4m(name)
         self._refuse_video_options(name)
+        self._refuse_page("what comes from a stream")
         data = stream.read()
         if not data:
             raise InputError(f"{name} is empty")
@@ -180,7 +186,7 @@ class _Request:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._named_output(path)
         _refuse_same_file(path, target)
-        self._refuse_dry_run("a video")
+        self._refuse_options_of_pictures("a video")
         with console.progress(path.name) as progress:
             result = upscale_video(
                 path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
@@ -194,7 +200,7 @@ class _Request:
             raise UsageError("an animation cannot go to stdout; give an output file")
         target = self._named_output(path)
         _refuse_same_file(path, target)
-        self._refuse_dry_run("an animation")
+        self._refuse_options_of_pictures("an animation")
         with console.progress(path.name) as progress:
             result = upscale_animation(path, target, self.options, upscaler=self.upscaler, progress=progress)
         self._report(result)
@@ -211,7 +217,7 @@ class _Request:
             return False
         if self.output is None or self.output == STANDARD_STREAM:
             raise UsageError(f"{self.source} needs an output, such as out_%05d.png")
-        self._refuse_dry_run(self.source)
+        self._refuse_options_of_pictures(self.source)
         common: dict[str, Any] = {"upscaler": self.upscaler}
         with console.progress(self.source) as progress:
             if number is not None:
@@ -234,7 +240,7 @@ class _Request:
         from xlsr_cli.jobs.stream import upscale_y4m
         from xlsr_cli.media.atomic import atomic_output
 
-        self._refuse_dry_run("a stream")
+        self._refuse_options_of_pictures("a stream")
         name = "stdin" if self.source == STANDARD_STREAM else self.source
         common: dict[str, Any] = {"upscaler": self.upscaler, "source": name}
         output = self.output
@@ -296,13 +302,12 @@ class _Request:
         )
 
     def _write_page(self, path: Path, target: Path) -> None:
-        from xlsr_cli.quality.page import PagePair, picture_file, write_page
+        from xlsr_cli.quality.page import file_pair, write_page
 
         assert self.html is not None
-        pair = PagePair(
-            before=picture_file(path, path.name), after=picture_file(target, target.name), name=path.name
-        )
-        write_page(self.html, [pair], title=path.name, overwrite=self.options.overwrite)
+        pair = file_pair(path, target, path.name)
+        write_page(self.html, [pair], title=f"xlsr upscale: {path.name}", overwrite=self.options.overwrite)
+        console.info(f"wrote {self.html}")
 
     # What is refused
 
@@ -315,9 +320,14 @@ class _Request:
         if self.video != VideoOptions():
             raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
 
-    def _refuse_dry_run(self, what: str) -> None:
+    def _refuse_options_of_pictures(self, what: str) -> None:
         if self.dry_run:
             raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+        self._refuse_page(what)
+
+    def _refuse_page(self, what: str) -> None:
+        if self.html is not None:
+            raise UsageError(f"--html shows a picture file before and after; it cannot show {what}")
 
 
 def _is_pipe(path: Path) -> bool:

@@ -117,7 +117,12 @@ def self_pairs(test: SelfTest, name: str) -> list[PagePair]:
             before=sides["bicubic"],
             after=sides["xlsr"],
             name=f"{name}: bicubic and xlsr",
-            facts=[*_named(facts(scores["bicubic"]), "bicubic"), *_named(facts(scores["xlsr"]), "xlsr")],
+            facts=[
+                (what, f"{before} → {after}")
+                for (what, before), (_, after) in zip(
+                    facts(scores["bicubic"]), facts(scores["xlsr"]), strict=True
+                )
+            ],
         )
     ]
     pairs += [
@@ -140,10 +145,6 @@ def facts(scores: Scores) -> list[tuple[str, str]]:
 def decibel(value: float) -> str:
     """``31.24 dB``, or ``identical``."""
     return "identical" if np.isinf(value) else f"{value:.2f} dB"
-
-
-def _named(rows: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
-    return [(f"{name} {key}", value) for key, value in rows]
 
 
 def _read(path: Path) -> tuple[Pixels, list[Notice]]:

@@ -54,8 +54,6 @@ async function show(number) {
   const pair = index.pairs[number];
   $("pair").value = String(number);
   $("state").textContent = "Decoding …";
-  $("name-before").textContent = pair.before.label;
-  $("name-after").textContent = pair.after.label;
   $("facts").replaceChildren(...pair.facts.map(([name, value]) => {
     const row = document.createElement("div");
     const term = document.createElement("dt");
@@ -80,10 +78,14 @@ async function show(number) {
     width: Math.max(sides.before[0].width, sides.after[0].width),
     height: Math.max(sides.before[0].height, sides.after[0].height),
   };
+  $("name-before").textContent = labelOf(pair.before, sides.before);
+  $("name-after").textContent = labelOf(pair.after, sides.after);
   $("state").textContent = "";
   fit();
   document.documentElement.dataset.ready = String(number);
 }
+
+const labelOf = (side, [picture]) => `${side.label} · ${picture.width}×${picture.height}`;
 
 // Drawing
 
@@ -134,7 +136,7 @@ function draw() {
     drawSide(context, sides.after, column, canvas.width);
     drawDivider(column);
   }
-  $("zoom").textContent = `${Math.round(zoom * 1000) / 10} %`;
+  $("zoom").textContent = `${zoom < 0.1 ? (zoom * 100).toFixed(1) : Math.round(zoom * 100)} %`;
   canvas.setAttribute("aria-valuenow", String(Math.round(divider * 100)));
   lastRedraw = performance.now() - started;
 }
@@ -188,7 +190,11 @@ function drawHeat() {
 
 // View
 
-const fitZoom = () => Math.min(canvas.width / size.width, canvas.height / size.height);
+/** A small picture is enlarged by a whole factor, so that all of its pixels stay equally large squares. */
+function fitZoom() {
+  const most = Math.min(canvas.width / size.width, canvas.height / size.height);
+  return most > 1 ? Math.min(LARGEST_ZOOM, Math.floor(most)) : most;
+}
 
 function fit() {
   fitted = true;
@@ -339,7 +345,7 @@ new ResizeObserver(() => {
 }).observe(canvas);
 
 if (index.pairs.length > 1) {
-  $("pairs").hidden = false;
+  $("pairs").hidden = $("turning").hidden = false;
   $("pair").append(...index.pairs.map((pair, number) => new Option(pair.name, String(number))));
 }
 show(0);

@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, BinaryIO
 
-from xlsr_cli.errors import InputError
-from xlsr_cli.media.atomic import atomic_output
+from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.image import Picture, decode, encode, probe
 from xlsr_cli.options import DEFAULT_MAX_PIXELS
 
@@ -69,19 +69,42 @@ def picture_file(path: Path, label: str) -> PagePicture:
     return picture_pixels(picture, label)
 
 
+def file_pair(before: Path, after: Path, name: str) -> PagePair:
+    """Two picture files, labelled as before and after. Raises :class:`InputError` as :func:`picture_file`."""
+    return PagePair(
+        before=picture_file(before, f"before: {before.name}"),
+        after=picture_file(after, f"after: {after.name}"),
+        name=name,
+    )
+
+
 def picture_pixels(picture: Picture, label: str) -> PagePicture:
     """A decoded picture for the page, as PNG."""
     data, _ = encode(picture, "png")
     return PagePicture(data=data, kind=_SHOWN["png"], label=label)
 
 
+def check_page(path: Path, *, overwrite: bool) -> None:
+    """Find what would make :func:`write_page` fail, before the work that it is to show.
+
+    Raises :class:`UsageError` for a name that is not a page's, and :class:`OutputError`.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html writes a page: give a name that ends in .html, not {path.name}")
+    check_output(path, overwrite=overwrite)
+
+
 def write_page(path: Path, pairs: Sequence[PagePair], *, title: str, overwrite: bool = False) -> None:
     """Write the page about ``pairs`` (at least one), atomically.
 
-    Its size is 4/3 of the pictures' and less than 100 KB more. Raises :class:`OutputError` where
-    ``path`` exists and ``overwrite`` is false, or cannot be written.
+    Its size is 4/3 of the pictures', each counted once, and less than 100 KB more. Raises
+    :class:`OutputError` where ``path`` exists and ``overwrite`` is false, or cannot be written.
     """
-    index = {"pairs": [_described(pair, number) for number, pair in enumerate(pairs)]}
+    names: dict[bytes, str] = {}
+    for pair in pairs:
+        for _, picture in _sides(pair):
+            names.setdefault(picture.data, f"picture-{len(names)}")
+    index = {"pairs": [_described(pair, names) for pair in pairs]}
     script = _resource("page.js")
     # The page may run this one script, and load nothing at all.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -96,15 +119,14 @@ def write_page(path: Path, pairs: Sequence[PagePair], *, title: str, overwrite: 
     head, tail = text.split("<!-- pictures -->")
     with atomic_output(path, overwrite=overwrite) as file:
         file.write(head.encode())
-        for number, pair in enumerate(pairs):
-            for side, picture in _sides(pair):
-                _embed(file, f"{side}-{number}", picture.data)
+        for data, name in names.items():
+            _embed(file, name, data)
         file.write(tail.encode())
 
 
-def _described(pair: PagePair, number: int) -> dict[str, Any]:
+def _described(pair: PagePair, names: dict[bytes, str]) -> dict[str, Any]:
     sides = {
-        side: {"id": f"{side}-{number}", "type": picture.kind, "label": picture.label}
+        side: {"id": names[picture.data], "type": picture.kind, "label": picture.label}
         for side, picture in _sides(pair)
     }
     return {"name": pair.name, "facts": [list(fact) for fact in pair.facts], **sides}
