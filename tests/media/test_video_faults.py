@@ -1,28 +1,36 @@
-"""Videos that are killed and resumed, and all the awkward ones."""
+"""Videos that are killed, interrupted and resumed, and all the awkward ones."""
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
 from tests.media import clips
+from tests.media.killed import STAGES
 from xlsr_cli.cli.app import main
+from xlsr_cli.jobs.video_plan import SEGMENT_FRAMES
 
-COMMAND = [sys.executable, "-m", "xlsr_cli", "upscale"]
+PROGRAM = str(Path(__file__).with_name("killed.py"))
+KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM
+RATE = 25
+#: Frames that may be on their way between the first stage and the last.
+IN_QUEUES = 12
 
 
 def shown(path: Path) -> list[tuple[int | None, int]]:
     """Time and checksum of every decoded frame."""
     with av.open(str(path), metadata_errors="surrogateescape") as container:
         return [
-            (frame.pts, hash(b"".join(bytes(plane) for plane in frame.planes)))
+            (frame.pts, hash(b"".join(clips.plane(frame, n).tobytes() for n in range(len(frame.planes)))))
             for frame in container.decode(video=0)
         ]
 
@@ -37,49 +45,95 @@ def packets(path: Path) -> list[tuple[int, int | None, int]]:
         ]
 
 
-def interrupted(source: Path, output: Path, kills: int, seed: int) -> int:
-    """Run the command and kill it ``kills`` times, then let it finish; how often it was hit at work."""
-    moments = random.Random(seed)
-    hits = 0
-    for _ in range(kills):
-        process = subprocess.Popen([*COMMAND, str(source), str(output)], stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.4, 1.6))
-        hits += process.poll() is None
-        process.send_signal(signal.SIGKILL) if hasattr(signal, "SIGKILL") else process.kill()
-        process.wait()
-        if output.exists():
-            break  # it was faster; the result is looked at all the same
-    done = subprocess.run([*COMMAND, str(source), str(output)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or "exists" in done.stderr, done.stderr
-    return hits
+def hit(sign: str, stage: str, frame: int, source: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command and send the signal when this frame of the clip is in this stage."""
+    tick = 1000 * frame // RATE  # Matroska counts milliseconds
+    command = [sys.executable, PROGRAM, sign, stage, str(tick), "upscale", str(source), str(output)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def check_resumed(tmp_path: Path, frames: int, width: int, kills: int) -> int:
-    source = clips.make(
-        tmp_path / "in.mkv",
+def long_clip(folder: Path, frames: int, width: int) -> Path:
+    return clips.make(
+        folder / "in.mkv",
         frames=frames,
+        rate=RATE,
         width=width,
         height=width * 3 // 4,
         audio=[{"language": "eng"}],
         chapters=[(0, 1000, "A")],
     )
-    plain, broken = tmp_path / "plain.mkv", tmp_path / "broken.mkv"
+
+
+def finish(source: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Let the command come to its end; what it says as JSON."""
+    capsys.readouterr()
+    assert main(["upscale", str(source), str(output), "--json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def check_same(source: Path, broken: Path) -> None:
+    """Whether ``broken`` is what an undisturbed run gives, and nothing else lies beside it."""
+    plain = broken.with_name("plain.mkv")
     assert main(["upscale", str(source), str(plain), "--quiet"]) == 0
-    hits = interrupted(source, broken, kills, seed=frames)
     assert shown(broken) == shown(plain)
     assert packets(broken) == packets(plain)
     assert clips.summary(broken) == clips.summary(plain)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.mkv", "in.mkv", "plain.mkv"]
-    return hits
+    assert sorted(path.name for path in broken.parent.iterdir()) == ["broken.mkv", "in.mkv", "plain.mkv"]
 
 
-def test_killed_twice_and_resumed(tmp_path: Path) -> None:
-    assert check_resumed(tmp_path, frames=700, width=128, kills=2) >= 1
+def check_resumed(
+    folder: Path, capsys: pytest.CaptureFixture[str], *, frames: int, width: int, kills: int
+) -> None:
+    """Kill it in random stages of as many random frames: every one of the kills meets it at work."""
+    source, broken = long_clip(folder, frames, width), folder / "broken.mkv"
+    moments = random.Random(frames)
+    for frame in sorted(moments.sample(range(1, frames), kills)):
+        died = hit("SIGKILL", moments.choice(list(STAGES)[:-1]), frame, source, broken)
+        assert died.returncode == KILLED, died.stderr
+        assert not broken.exists()
+    result = finish(source, broken, capsys)
+    assert result["frames"] == frames
+    assert result["resumed"] % SEGMENT_FRAMES == 0
+    assert frame - SEGMENT_FRAMES - IN_QUEUES < result["resumed"] <= frame
+    check_same(source, broken)
+
+
+def test_killed_twice_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_resumed(tmp_path, capsys, frames=700, width=64, kills=2)
+
+
+def test_killed_while_put_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, broken = long_clip(tmp_path, frames=40, width=64), tmp_path / "broken.mkv"
+    assert hit("SIGKILL", "muxed", 20, source, broken).returncode == KILLED
+    assert not broken.exists()
+    assert finish(source, broken, capsys)["resumed"] == 40
+    check_same(source, broken)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to all of a console")
+@pytest.mark.parametrize(("stage", "resumed"), [("decoded", 240), ("written", 240), ("muxed", 300)])
+def test_interrupted_and_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str, resumed: int
+) -> None:
+    source, broken = long_clip(tmp_path, frames=300, width=48), tmp_path / "broken.mkv"
+    ended = hit("SIGINT", stage, 270, source, broken)
+    assert (ended.returncode, ended.stderr) == (130, "error: interrupted\n")
+    assert not broken.exists()
+    assert finish(source, broken, capsys)["resumed"] == resumed
+    check_same(source, broken)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to all of a console")
+def test_interrupted_before_a_segment_is_whole(tmp_path: Path) -> None:
+    source, broken = long_clip(tmp_path, frames=60, width=48), tmp_path / "broken.mkv"
+    assert hit("SIGINT", "written", 30, source, broken).returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
 @pytest.mark.slow
-def test_killed_ten_times_and_resumed(tmp_path: Path) -> None:
-    assert check_resumed(tmp_path, frames=60 * 25, width=440, kills=10) == 10
+def test_killed_ten_times_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_resumed(tmp_path, capsys, frames=60 * RATE, width=240, kills=10)
 
 
 @pytest.mark.slow

@@ -154,6 +154,7 @@ def _settings(
             encoder,
             video,
             container=container,
+            size=size,
             tags=file.tags,
             hdr=file.hdr if codec.hdr else Hdr(),
             key_interval=SEGMENT_FRAMES,
