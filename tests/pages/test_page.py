@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from xlsr_cli.quality.page import PagePair, PagePicture, check_page, picture_fil
 
 pytest.importorskip("websocket")
 
+from benchmarks.page import redraws, write_large
 from tests.pages.chromium import Tab, browser, find_chromium
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed")
@@ -248,3 +250,14 @@ def test_a_page_has_the_name_of_a_page(tmp_path: Path, name: str) -> None:
     """Or ``--overwrite`` could put it in a picture's place."""
     with pytest.raises(UsageError, match=r"ends in \.html"):
         check_page(tmp_path / name, overwrite=True)
+
+
+@pytest.mark.slow
+def test_a_large_pair_is_redrawn_while_it_is_dragged(tab: Tab, tmp_path: Path) -> None:
+    """4000×3000: it takes 3 ms, and 50 would still look like moving."""
+    page, pictures = write_large(tmp_path)
+    assert page.stat().st_size <= 1.36 * pictures + 100_000
+    tab.open(page, 1280, 900)
+    for view in ("0", "1"):
+        tab.key(view)
+        assert statistics.median(redraws(tab)) < 50

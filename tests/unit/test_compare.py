@@ -123,7 +123,27 @@ def test_alpha_is_not_compared_and_that_is_said(reference: Path, capsys: pytest.
     assert main(["compare", str(reference), str(clear), "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["results"][0]["identical"] is True
+    assert captured.err.startswith(f"note: {clear}: ")
     assert "alpha-not-compared" in captured.err
+
+
+def test_that_only_the_first_picture_counts_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [Image.new("L", (20, 20), level) for level in (0, 255)]
+    one, two = tmp_path / "one.png", tmp_path / "two.tif"
+    frames[0].save(one)
+    frames[0].save(two, save_all=True, append_images=frames[1:])
+    assert main(["compare", str(one), str(two), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["results"][0]["identical"] is True
+    assert "two.tif" in captured.err
+    assert "only the first" in captured.err
+
+
+def test_a_named_model_shrinks_by_its_own_factor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--self", str(SAMPLE), "--model", "xlsr_x4_rgb_int8"]) == 0
+    assert "shrunk by 4 to 72x72" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -135,6 +155,10 @@ def test_alpha_is_not_compared_and_that_is_said(reference: Path, capsys: pytest.
         (["{reference}"], 2, "at least one picture"),
         (["--self", "{reference}", "{small}"], 2, "--self takes one picture"),
         (["{reference}", "{small}", "--model", "xlsr_x2_rgb_int8"], 2, "--self"),
+        (["{reference}", "{small}", "--scale", "3"], 2, "--self"),
+        (["{reference}", "{reference}", "--border", "24"], 2, "--border 24 leaves nothing"),
+        (["--self", "{reference}", "--border", "24"], 2, "--border 24 leaves nothing"),
+        (["{reference}", "{reference}", "--fail-under", "nan"], 2, "a number of decibels"),
         (["--self", "{small}", "--scale", "4"], 2, "too small"),
     ],
 )

@@ -28,6 +28,7 @@ from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
 from xlsr_cli.engine.plan import Plan
+from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.machine import Machine, this_machine
@@ -97,7 +98,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
     Raises :class:`InputError` for a picture that cannot be read, and what
     :class:`~xlsr_cli.engine.upscaler.Upscaler` raises.
     """
-    scale = options.scale or _own_scale(options.engine)
+    scale = options.scale or float(model_scale(options.engine) or DEFAULT_SCALE)
     target = Target(scale=scale)
     subject = _subject(options)
     machine = this_machine()
@@ -145,14 +146,6 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
 
 
 # What is measured
-
-
-def _own_scale(engine: EngineOptions) -> float:
-    """What the model named is made for; a model from outside tells when it is tried."""
-    if engine.model is None:
-        return DEFAULT_SCALE
-    with closing(Upscaler.from_options(engine)) as upscaler:
-        return float(upscaler.plan(DEFAULT_SIZE, channels=3, depth=8).passes[0].scale)
 
 
 def _subject(options: BenchOptions) -> _Subject:

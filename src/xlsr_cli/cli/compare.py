@@ -34,7 +34,17 @@ def compare(
     itself: Annotated[
         bool, typer.Option("--self", help="Shrink REFERENCE, enlarge it again, and see what the model gains.")
     ] = False,
-    scale: Annotated[int, typer.Option("--scale", "-s", min=2, max=16, help="How much --self shrinks.")] = 2,
+    scale: Annotated[
+        int | None,
+        typer.Option(
+            "--scale",
+            "-s",
+            min=2,
+            max=16,
+            help="How much --self shrinks; the model's own factor or 2 by default.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", help="The model of --self.", metavar="NAME|FILE", show_default=False),
@@ -81,8 +91,12 @@ def compare(
         raise UsageError("--self takes one picture; without it, the first is the reference of the others")
     if not itself and not tests:
         raise UsageError("give a reference and at least one picture to compare with it, or --self PICTURE")
-    if not itself and (model is not None or color != "auto"):
-        raise UsageError("--model and --color choose the network of --self; no other comparison uses one")
+    if not itself and (model is not None or color != "auto" or scale is not None):
+        raise UsageError(
+            "--scale, --model and --color belong to --self; no other comparison shrinks anything"
+        )
+    if fail_under is not None and math.isnan(fail_under):
+        raise UsageError("--fail-under needs a number of decibels, such as 30")
     if html is not None:
         from xlsr_cli.quality.page import check_page
 
@@ -93,7 +107,8 @@ def compare(
         judged = rows[:1]
     else:
         rows, notices = compare_files(reference, tests or [], border=border or 0)
-        console.notices(str(reference), notices)
+        for path, found in notices.items():
+            console.notices(str(path), found)
         judged = rows
     if html is not None:
         from xlsr_cli.quality.page import write_page
@@ -105,11 +120,13 @@ def compare(
     _judge(judged, fail_under)
 
 
-def _self_test(path: Path, scale: int, model: str | None, color: str, border: int | None) -> SelfTest:
+def _self_test(path: Path, scale: int | None, model: str | None, color: str, border: int | None) -> SelfTest:
+    from xlsr_cli.engine.session import model_scale
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.quality.compare import compare_self
 
     engine = EngineOptions(model=model, color=color)  # type: ignore[arg-type]  # the parser allows nothing else
+    scale = scale or max(2, model_scale(engine) or 2)
     upscaler = Upscaler.from_options(engine, Target(scale=float(scale)))
     try:
         test, notices = compare_self(path, scale, upscaler, border=border)

@@ -8,13 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from xlsr_cli.engine.cgroup import cpu_quota
-from xlsr_cli.engine.models import ModelSpec, load_bytes, read_model_file
+from xlsr_cli.engine.models import ModelSpec, find_model, load_bytes, read_model_file
 from xlsr_cli.errors import ModelError, ResourceError
+from xlsr_cli.options import EngineOptions
 
 #: Sides of the probe picture with which the scale of a model from outside is found, in pixels.
 _PROBE_SIDE = 64
@@ -49,6 +51,16 @@ def provider_name(provider: str) -> str:
             return name
     offered = ", ".join(name.removesuffix("ExecutionProvider").lower() for name in available_providers())
     raise ResourceError(f"onnxruntime offers no provider {provider!r} here; it has: {offered}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether any of the libraries says that memory ran out; each has its own way."""
+    if isinstance(error, (MemoryError, TileOutOfMemory)):
+        return True
+    if isinstance(error, cv2.error):
+        return getattr(error, "code", None) == cv2.Error.StsNoMem
+    message = str(error)
+    return "bad_alloc" in message or "allocate memory" in message.lower()
 
 
 class Session:
@@ -94,6 +106,19 @@ class Session:
         return answer
 
 
+def model_scale(options: EngineOptions) -> int | None:
+    """The factor that the named model is made for; None where none is named.
+
+    Raises :class:`ModelError` where there is no such model, or it is none.
+    """
+    if options.model is None:
+        return None
+    model = find_model(options.model)
+    if isinstance(model, Path):
+        return Session.foreign(model, halo=options.halo, provider=options.provider).spec.scale
+    return model.scale
+
+
 def _load(content: bytes, path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -102,12 +127,19 @@ def _load(content: bytes, path: Path, threads: int, provider: str) -> onnxruntim
     # Threads that spin while they wait would take the cores from decoding and encoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # A large network keeps its weights in a file of their own beside it.
+    folder = str(path.resolve().parent)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     name = provider_name(provider)
     # onnxruntime falls back to another provider without a word; ours must be the one that runs.
     names = [name] if name == "CPUExecutionProvider" else [name, "CPUExecutionProvider"]
     try:
         session = onnxruntime.InferenceSession(content, options, providers=names)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise ResourceError(
+                f"not enough memory to load the model {path}; close other programs"
+            ) from error
         if b"onnx" not in content[:4096] and not content.startswith(b"\x08"):
             raise ModelError(f"{path} is not an ONNX model") from error
         raise ModelError(f"onnxruntime cannot load the model {path}: {_first_line(error)}") from error
@@ -124,7 +156,7 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
             f"{path} is not a network that xlsr understands: one float32 input (1, 3, height, width), RGB in "
             "0 to 1, is expected; a model made by xlsr's own training needs its manifest.toml beside it"
         )
-    if shape[1] != 3 or any(isinstance(side, int) for side in shape[2:]):
+    if (isinstance(shape[1], int) and shape[1] != 3) or any(isinstance(side, int) for side in shape[2:]):
         raise ModelError(f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width")
     picture = np.full((1, 3, _PROBE_SIDE, _PROBE_SIDE + 8), 0.5, dtype=np.float32)
     try:
@@ -133,10 +165,10 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
         raise ModelError(f"{path} fails on a small test picture: {_first_line(error)}") from error
     scale = answer.shape[-2] / _PROBE_SIDE if answer.ndim == 4 else 0.0
     wanted = (1, 3, int(scale * _PROBE_SIDE), int(scale * (_PROBE_SIDE + 8)))
-    if scale < 1 or scale != int(scale) or answer.shape != wanted:
+    if scale < 2 or answer.shape != wanted:
         raise ModelError(
             f"{path} answers {answer.shape} to a picture of {picture.shape}: that is no super-resolution "
-            "by a whole factor"
+            "by a whole factor of 2 or more"
         )
     return ModelSpec(
         name=path.stem, path=path, scale=int(scale), colour="rgb", precision="fp32", layout="planes",
@@ -145,8 +177,7 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
 
 
 def _mapped(error: Exception, path: Path, shape: tuple[int, ...]) -> Exception:
-    message = str(error)
-    if isinstance(error, MemoryError) or "bad_alloc" in message or "allocate memory" in message.lower():
+    if is_out_of_memory(error):
         return TileOutOfMemory(f"not enough memory to run {path.name} on a tile of {shape}")
     return ModelError(f"the model {path} failed on a tile of {shape}: {_first_line(error)}")
 

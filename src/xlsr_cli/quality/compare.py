@@ -44,16 +44,18 @@ class SelfTest:
 
 def compare_files(
     reference: Path, tests: Sequence[Path], *, border: int = 0
-) -> tuple[list[Comparison], list[Notice]]:
-    """Compare each of ``tests`` with ``reference``; the notices tell what was left out of it.
+) -> tuple[list[Comparison], dict[Path, list[Notice]]]:
+    """Compare each of ``tests`` with ``reference``; the notices tell what was left out of each file.
 
-    Raises :class:`InputError` where a file cannot be read or a size differs, saying which.
+    Raises :class:`InputError` where a file cannot be read or a size differs, saying which, and
+    :class:`UsageError` where nothing is left within ``border``.
     """
-    expected, notices = _read(reference)
+    notices = {}
+    expected, notices[reference] = _read(reference)
+    _check_border(expected, border, reference)
     rows = []
     for path in tests:
-        found, more = _read(path)
-        notices += more
+        found, notices[path] = _read(path)
         if found.shape[:2] != expected.shape[:2]:
             raise InputError(
                 f"{path} is {_size(found)} and the reference {reference} is {_size(expected)}; "
@@ -70,11 +72,11 @@ def compare_self(
 
     Its right and lower edges are cropped to a multiple of ``scale``; ``border`` is ``scale`` by default,
     as in the literature. Raises :class:`InputError` where it cannot be read, :class:`UsageError` where
-    it is too small to be shrunk.
+    it is too small to be shrunk or nothing is left within ``border``.
     """
     picture, notices = _read(path)
     height, width = (side // scale * scale for side in picture.shape[:2])
-    if min(height, width) < 2 * scale:
+    if min(height, width) < 3 * scale:
         raise UsageError(f"{path} ({_size(picture)}) is too small to be shrunk by {scale}; take a larger one")
     reference = _pixels(picture[:height, :width])
     low = _rounded(imresize(reference.astype(np.float64), height // scale, width // scale), reference)
@@ -85,6 +87,7 @@ def compare_self(
         "Lanczos": _pixels(cv2.resize(low, (width, height), interpolation=cv2.INTER_LANCZOS4)),
     }
     cropped = scale if border is None else border
+    _check_border(reference, cropped, path)
     rows = [
         Comparison(name=name, scores=compare(reference, pixels, border=cropped))
         for name, pixels in enlarged.items()
@@ -153,14 +156,19 @@ def _read(path: Path) -> tuple[Pixels, list[Notice]]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    picture, _ = decode(data, str(path), max_pixels=DEFAULT_MAX_PIXELS)
+    picture, notices = decode(data, str(path), max_pixels=DEFAULT_MAX_PIXELS)
     pixels = picture.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels not in (2, 4):
-        return _pixels(pixels), []
+        return _pixels(pixels), notices
     opaque = pixels[..., 0] if channels == 2 else pixels[..., :3]
-    notice = Notice(code="alpha-not-compared", message=f"the alpha of {path} is not compared", loss=False)
-    return _pixels(opaque), [notice]
+    notice = Notice(code="alpha-not-compared", message="its alpha is not compared", loss=False)
+    return _pixels(opaque), [*notices, notice]
+
+
+def _check_border(pixels: Pixels, border: int, path: Path) -> None:
+    if 2 * border >= min(pixels.shape[:2]):
+        raise UsageError(f"--border {border} leaves nothing of {path} ({_size(pixels)}) to compare")
 
 
 def _pixels(pixels: NDArray[np.generic] | cv2.typing.MatLike) -> Pixels:
