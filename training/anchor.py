@@ -15,9 +15,8 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.network import BLOCKS, FEATURES, SKIP_FEATURES, FoldedXLSR
+from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR
 
 
 @torch.no_grad()
@@ -97,13 +96,6 @@ def _set_identity(network: FoldedXLSR) -> None:
 
 def _importance(network: FoldedXLSR, pictures: list[Tensor]) -> Tensor:
     """How much each feature of the fuse layer moves the answer: its deviation times its tail weights."""
-    seen = []
-    for picture in pictures:
-        features = functional.relu(network.head(picture))
-        for conv in network.body:
-            features = functional.relu(conv(features))
-        skip = network.skip(picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
-        features = functional.relu(network.fuse(torch.cat([features, skip], dim=1)))
-        seen.append(features.transpose(0, 1).flatten(1))
+    seen = [network.features(picture).transpose(0, 1).flatten(1) for picture in pictures]
     deviation: Tensor = torch.cat(seen, dim=1).std(dim=1)
     return deviation * network.tail.weight.square().sum(dim=(0, 2, 3)).sqrt()

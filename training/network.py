@@ -76,12 +76,15 @@ class FoldedXLSR(nn.Module):
         self.tail = _conv(FEATURES, colours * scale * scale, 3)
 
     def forward(self, picture: Tensor) -> Tensor:
+        return _finish(self.tail(self.features(picture)), self.scale, self.clipped)
+
+    def features(self, picture: Tensor) -> Tensor:
+        """What the tail sees of ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), none negative."""
         features = functional.relu(self.head(picture))
         for conv in self.body:
             features = functional.relu(conv(features))
         skip = _crop(self.skip(picture), BLOCKS)
-        features = functional.relu(self.fuse(torch.cat([features, skip], dim=1)))
-        return _finish(self.tail(features), self.scale, self.clipped)
+        return functional.relu(self.fuse(torch.cat([features, skip], dim=1)))
 
 
 def _finish(features: Tensor, scale: int, clipped: bool) -> Tensor:

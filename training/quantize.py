@@ -66,12 +66,15 @@ class QuantizedXLSR(nn.Module):
         self.fuse, self.tail = folded.fuse, folded.tail
 
     def forward(self, picture: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self._layer(self.tail, self.features(picture)), self.scale)
+
+    def features(self, picture: Tensor) -> Tensor:
+        """What the tail sees of ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), in steps of 1/255."""
         features = self._layer(self.head, picture)
         for conv in self.body:
             features = self._layer(conv, features)
         skip = self._layer(self.skip, picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
-        features = self._layer(self.fuse, torch.cat([features, skip], dim=1))
-        return functional.pixel_shuffle(self._layer(self.tail, features), self.scale)
+        return self._layer(self.fuse, torch.cat([features, skip], dim=1))
 
     @staticmethod
     def _layer(conv: nn.Module, features: Tensor) -> Tensor:

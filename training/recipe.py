@@ -21,7 +21,8 @@ class Recipe:
     loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
     colours and ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The
     held-out pictures are scored every ``score_every`` steps; with ``keep_best`` the weights that scored
-    highest are the result, else the last. ``groups`` and ``clipped`` exist for the ablation record.
+    highest are the result, else the last. ``refit`` solves the last layer once training is over
+    (:mod:`training.refit`). ``groups`` and ``clipped`` exist for the ablation record.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Recipe:
     score_every: int = 5000
     keep_best: bool = False
     anchored: bool = False
+    refit: bool = False
     start: str | None = None
     groups: int = 4
     clipped: bool = True

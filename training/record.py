@@ -48,15 +48,16 @@ def restore_runs(records: Path, runs: Path) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a training log: ``step``, ``loss``, sometimes ``psnr``."""
+    """The entries of a training log: ``step``, ``loss``, sometimes ``psnr``, at last perhaps ``refitted``."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def plot_curve(log: Path, picture: Path, title: str) -> None:
     """Loss (averaged over about a hundredth of the run) and held-out PSNR over steps, as a PNG."""
     entries = read_log(log)
-    span = max(1, len(entries) // 100)
-    groups = [entries[i : i + span] for i in range(0, len(entries), span)]
+    losses = [entry for entry in entries if "loss" in entry]
+    span = max(1, len(losses) // 100)
+    groups = [losses[i : i + span] for i in range(0, len(losses), span)]
     figure, loss_axis = pyplot.subplots(figsize=(8, 4), layout="constrained")
     loss_axis.plot(
         [group[-1]["step"] for group in groups],

@@ -27,6 +27,7 @@ from training.network import XLSR, FoldedXLSR, fold, parameter_count
 from training.optimizer import build_optimizers, learning_rate_at
 from training.quantize import QuantizedXLSR, normalise
 from training.recipe import BadRecipe, Recipe, load_recipe
+from training.refit import refit_tail
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
@@ -51,7 +52,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     run = runs / recipe.name
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(run)
-    if checkpoint is not None and checkpoint["step"] >= recipe.steps:
+    if checkpoint is not None and _is_finished(recipe, checkpoint):
         return restore_network(recipe, checkpoint)
     training, held = hold_out(load_pairs(pictures, recipe.scale, recipe.colours))
     crops = _crops(recipe, training)
@@ -82,10 +83,28 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
             _save(run, recipe, step, network, average, optimizers, crops, best)
             saved = time.monotonic()
+    if recipe.refit:
+        _refit(recipe, run, crops, held, log)
     log.close()
     finished = load_checkpoint(run)
     assert finished is not None
     return restore_network(recipe, finished)
+
+
+def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
+    return bool(checkpoint["step"] >= recipe.steps and (not recipe.refit or "refitted" in checkpoint))
+
+
+def _refit(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:
+    """Solve the last layer of the finished network and add the result to its checkpoint."""
+    checkpoint = load_checkpoint(run)
+    assert checkpoint is not None
+    network = restore_network(recipe, checkpoint)
+    assert isinstance(network, FoldedXLSR | QuantizedXLSR)
+    refit_tail(network, crops)
+    psnr = _held_out_psnr(network, held, recipe.scale)
+    log.write(json.dumps({"step": recipe.steps, "refitted": True, "psnr": psnr}) + "\n")
+    _store(run, checkpoint | {"recipe": asdict(recipe), "refitted": network.state_dict()})
 
 
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -204,7 +223,7 @@ def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | 
 def _open_log(path: Path, step: int) -> TextIO:
     """The log to append to, without the entries that a resumed run will write again."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    kept = [line for line in lines if (entry := json.loads(line))["step"] <= step and "refitted" not in entry]
     path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     return path.open("a", encoding="utf-8")
 
@@ -240,6 +259,10 @@ def _save(
         "random": crops.random.bit_generator.state,
         "best": best,
     }
+    _store(run, state)
+
+
+def _store(run: Path, state: dict[str, Any]) -> None:
     temporary = run / "checkpoint.pt.part"
     torch.save(state, temporary)
     os.replace(temporary, run / "checkpoint.pt")
@@ -255,10 +278,14 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
 
 
 def restore_network(recipe: Recipe, checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint, on the CPU: its averaged weights, or the best of them where kept."""
+    """The network of a checkpoint, on the CPU: its averaged weights, the best of them where kept.
+
+    Once its last layer was solved, it is that network.
+    """
     network = _empty_network(recipe)
     best: Best | None = checkpoint.get("best")
-    network.load_state_dict(checkpoint["average"] if best is None else best["average"])
+    averaged = checkpoint["average"] if best is None else best["average"]
+    network.load_state_dict(checkpoint.get("refitted", averaged))
     return network.eval()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from training.anchor import anchor, hold, is_anchored  # noqa: E402
+from training.data import Crops, Pair  # noqa: E402
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order  # noqa: E402
 from training.integer import run_layer, run_network  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR, fold, parameter_count  # noqa: E402
 from training.optimizer import build_optimizers  # noqa: E402
 from training.quantize import WEIGHT_MAX, QuantizedXLSR, integer_layers, normalise  # noqa: E402
 from training.recipe import Recipe  # noqa: E402
+from training.refit import refit_tail  # noqa: E402
 from xlsr_cli.engine.models import ModelSpec  # noqa: E402
 from xlsr_cli.engine.session import Session  # noqa: E402
 
@@ -149,6 +152,20 @@ def test_anchors_are_exact_in_eight_bits() -> None:
     np.testing.assert_array_equal(skip[..., :3], tile[1:-1, 1:-1])
     joined = np.concatenate([np.zeros((14, 14, 32), dtype=np.uint8), skip], axis=2)
     np.testing.assert_array_equal(run_layer(layers["fuse"], joined)[..., :3], tile[1:-1, 1:-1])
+
+
+def test_solved_integers_are_the_integers_that_are_shipped(quantized: QuantizedXLSR) -> None:
+    network = copy.deepcopy(quantized)
+    smooth = torch.rand(3, 12, 12)
+    picture = torch.nn.functional.interpolate(smooth[None], size=(96, 96), mode="bilinear")[0]
+    high = (picture.permute(1, 2, 0).numpy()[..., : network.colours] * 255).astype(np.uint8)
+    pair = Pair(high=high, low=high[:: network.scale, :: network.scale])
+    crops = Crops([pair], scale=network.scale, crop=20, batch=8, intensities=[1.0], seed=2)
+    refit_tail(network, crops, batches=8)
+    shipped = integer_layers(network)["tail"]
+    stored = shipped.weight * shipped.weight_scale[:, None, None, None]
+    np.testing.assert_allclose(network.tail.weight.detach().numpy(), stored, atol=1e-5)
+    assert np.abs(shipped.weight).max() == WEIGHT_MAX
 
 
 def _recipe(colours: int) -> Recipe:
