@@ -144,6 +144,12 @@ def _machine(machine: Machine) -> Iterator[Finding]:
     )
     yield Finding(
         subject="machine",
+        name="cpu features",
+        status="ok",
+        message=", ".join(cpu.features) or "none that matters to integer kernels",
+    )
+    yield Finding(
+        subject="machine",
         name="cores",
         status="ok",
         message=f"{cores.usable} usable of {cores.logical}"

@@ -18,6 +18,7 @@ import onnxruntime
 import pytest
 
 from xlsr_cli import doctor
+from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
 from xlsr_cli.errors import ExitCode
 
@@ -220,6 +221,22 @@ def test_a_model_outweighs_the_rest(own_models: Path, monkeypatch: pytest.Monkey
     diagnosis = checked(doctor.examine())
     assert {problem.subject for problem in diagnosis.problems} == {"model", "provider"}
     assert diagnosis.exit_code == ExitCode.MODEL
+
+
+def test_the_command_says_what_to_do_and_returns_the_code(
+    own_models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor"]) == 0
+    healthy = capsys.readouterr().out
+    assert "cpu features" in healthy
+    assert healthy.rstrip().endswith("computes the right pixels.")
+    (own_models / "xlsr_x2_rgb_int8.onnx").unlink()
+    assert main(["doctor"]) == 5
+    text = capsys.readouterr().out
+    assert "WRONG  xlsr_x2_rgb_int8" in text
+    assert "what to do: reinstall it" in text
+    assert main(["doctor", "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 5
 
 
 def test_looking_needs_no_library_before_it_is_looked_at() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xlsr_cli.cli.app import main
 from xlsr_cli.engine import models, session
 from xlsr_cli.engine.golden import answers_golden
 from xlsr_cli.engine.models import bundled_models, find_model, load_bytes, models_folder, read_manifest
@@ -132,6 +135,66 @@ def test_an_unknown_provider_is_named() -> None:
     assert provider_name("cpu") == provider_name("CPUExecutionProvider") == "CPUExecutionProvider"
     with pytest.raises(ResourceError, match="warp"):
         provider_name("warp")
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def own_models(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """A copy of the bundled models that a test may damage."""
+        folder = tmp_path / "models"
+        shutil.copytree(models_folder(), folder)
+        monkeypatch.setattr(models, "models_folder", lambda: folder)
+        models.bundled_models.cache_clear()
+        yield folder
+        models.bundled_models.cache_clear()
+
+    def test_list_names_every_model(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "list"]) == 0
+        head, _, *rows = capsys.readouterr().out.splitlines()
+        assert [row.split()[0] for row in rows] == [spec.name for spec in bundled_models()]
+        assert head.index("Set5") < head.index("Set14")
+        assert main(["models", "list", "--json"]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert [entry["name"] for entry in listed] == [spec.name for spec in bundled_models()]
+
+    @pytest.mark.parametrize("name", ["xlsr_x3_rgb_int8", "xlsr_x3_rgb_fp32.onnx"])
+    def test_info_tells_size_work_scores_licence_and_data(
+        self, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        spec = find_model(name)
+        assert isinstance(spec, models.ModelSpec)
+        assert main(["models", "info", name]) == 0
+        text = capsys.readouterr().out
+        for shown in (
+            spec.sha256,
+            f"{spec.macs:,}",
+            f"{spec.psnr['Set5']:.2f}",
+            spec.licence,
+            "MODEL_CARD.md",
+        ):
+            assert shown in text
+        assert "bicubic" in text
+        assert main(["models", "info", name, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["bytes"] == spec.path.stat().st_size
+        assert told["psnr"] == spec.psnr
+
+    def test_info_of_what_is_not_there(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "info", "nothing"]) == 5
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "xlsr_x2_rgb_int8" in line
+
+    def test_verify_finds_what_is_damaged(self, own_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models", "verify", "--json"]) == 0
+        assert set(json.loads(capsys.readouterr().out).values()) == {"ok"}
+        damaged = own_models / "xlsr_x4_luma_fp32.onnx"
+        damaged.write_bytes(damaged.read_bytes()[:-1])
+        assert main(["models", "verify"]) == 5
+        captured = capsys.readouterr()
+        wrong = [line for line in captured.out.splitlines() if not line.endswith(" ok")]
+        assert len(wrong) == 1
+        assert "damaged" in wrong[0]
+        assert "1 of 12 models" in captured.err
 
 
 class TestModelsFromOutside:

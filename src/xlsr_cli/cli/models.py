@@ -8,6 +8,7 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import common_flags
+from xlsr_cli.cli.tables import table
 from xlsr_cli.errors import ModelError, XlsrError
 
 if TYPE_CHECKING:
@@ -33,16 +34,9 @@ def list_models(json: _Json = False) -> None:
     if json:
         console.json([_as_json(spec) for spec in bundled_models()])
         return
-    console.data(
-        f"{'name':22} {'scale':>5} {'colour':>6} {'precision':>9} {'MAC/px':>7} {'bytes':>8}  PSNR, dB"
-    )
-    for spec in bundled_models():
-        psnr = "  ".join(f"{name} {value:.2f}" for name, value in spec.psnr.items())
-        size = spec.path.stat().st_size if spec.path.exists() else 0
-        console.data(
-            f"{spec.name:22} {'x' + str(spec.scale):>5} {spec.colour:>6} {spec.precision:>9} "
-            f"{spec.macs:>7} {size:>8}  {psnr}"
-        )
+    sets = sorted({name for spec in bundled_models() for name in spec.psnr}, key=_natural)
+    head = ["name", "scale", "colour", "precision", "MAC/pixel", "bytes", *(f"{name}, dB" for name in sets)]
+    console.data(table(head, (_row(spec, sets) for spec in bundled_models())))
 
 
 @app.command()
@@ -61,9 +55,12 @@ def info(
     if json:
         console.json(described)
         return
+    psnr = described.pop("psnr")
     for key, value in described.items():
-        shown = "  ".join(f"{name} {score}" for name, score in value.items()) if key == "psnr" else value
-        console.data(f"{key:16} {shown}")
+        if value != "":
+            console.data(f"{key:16} {value:,}" if isinstance(value, int) else f"{key:16} {value}")
+    console.data("\nPSNR in dB on luma, beside OpenCV's filters")
+    console.data(_scores(spec.scale, spec.name, psnr))
 
 
 @app.command()
@@ -77,7 +74,7 @@ def verify(json: _Json = False) -> None:
         console.json(found)
     else:
         for name, verdict in found.items():
-            console.data(f"{name:22} {verdict}")
+            console.data(f"{name:<22} {verdict}")
     wrong = [name for name, verdict in found.items() if verdict != "ok"]
     if wrong:
         raise ModelError(
@@ -97,12 +94,50 @@ def _verdict(spec: ModelSpec) -> str:
     return "ok" if good else "gives other pixels than it should on this machine; run 'xlsr doctor'"
 
 
+def _row(spec: ModelSpec, sets: list[str]) -> list[str]:
+    scores = [f"{spec.psnr[name]:.2f}" if name in spec.psnr else "–" for name in sets]
+    return [
+        spec.name,
+        f"x{spec.scale}",
+        spec.colour,
+        spec.precision,
+        f"{spec.macs:,}",
+        f"{_size(spec):,}",
+        *scores,
+    ]
+
+
+def _scores(scale: int, name: str, psnr: dict[str, float]) -> str:
+    """The model's scores, and what filters reach on the same pictures."""
+    from xlsr_cli.bench.pictures import FILTER_PSNR
+
+    sets = sorted(psnr, key=_natural)
+    rows = {name: psnr} | {filter: scores.get(scale, {}) for filter, scores in FILTER_PSNR.items()}
+    return table(
+        ["", *sets],
+        (
+            [row, *(f"{scores[set_]:.2f}" if set_ in scores else "–" for set_ in sets)]
+            for row, scores in rows.items()
+        ),
+    )
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Set5 before Set14."""
+    return len(name), name
+
+
+def _size(spec: ModelSpec) -> int:
+    return spec.path.stat().st_size if spec.path.exists() else 0
+
+
 def _as_json(spec: ModelSpec) -> dict[str, Any]:
     from dataclasses import asdict
 
     described = asdict(spec)
     described["path"] = str(spec.path)
-    described["bytes"] = spec.path.stat().st_size if spec.path.exists() else 0
-    described["data"] = "1,756 patches of freely licensed photographs, listed in MODEL_CARD.md"
+    described["bytes"] = _size(spec)
+    described["data"] = f"freely licensed photographs, each listed in {spec.path.with_name('MODEL_CARD.md')}"
+    described["psnr"] = {name: spec.psnr[name] for name in sorted(spec.psnr, key=_natural)}
     described.pop("golden_samples")
     return described
