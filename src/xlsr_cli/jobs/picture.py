@@ -21,6 +21,7 @@ from xlsr_cli.media.image import (
     probe,
     writable_format,
 )
+from xlsr_cli.media.metadata import STRIPPED
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureFormat, PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
@@ -145,6 +146,8 @@ def upscale_bytes(
     check_limits(format, options.target.size_for(header.size))
     started = time.perf_counter()
     picture, notices = decode(data, name, max_pixels=options.max_pixels)
+    if options.strip:
+        notices = [notice for notice in notices if notice.code not in STRIPPED]
     enforce(notices, strict=options.strict, name=name)
     decoded = time.perf_counter()
     source_size, channels, depth = picture.size, _channels(picture), picture.depth

@@ -43,6 +43,7 @@ class AvifFacts:
     """``width``, ``height`` in pixels, before turning. ``bits``: 8, 10 or 12. ``monochrome``: no colour.
 
     ``lossless``: coded as RGB and not as luma and chroma. ``gain_map``: one follows the picture.
+    ``mastering``: it tells how bright HDR was mastered. ``aspect``: its pixels are said not to be square.
     """
 
     width: int
@@ -51,12 +52,15 @@ class AvifFacts:
     monochrome: bool
     lossless: bool
     gain_map: bool
+    mastering: bool
+    aspect: bool
     cicp: tuple[int, int, int, int] | None
 
 
 def avif_facts(data: bytes) -> AvifFacts:
     """What the properties of the picture say; the properties of the first item are the picture's own."""
     av1c = cicp = size = None
+    mastering = aspect = False
     brands = b""
     for path, begin, end in _walk(data):
         content = data[begin:end]
@@ -64,6 +68,10 @@ def avif_facts(data: bytes) -> AvifFacts:
             brands = content
         elif path[-1] == b"ispe" and size is None and len(content) >= 12:
             size = struct.unpack(">II", content[4:12])
+        elif path[-1] in (b"clli", b"mdcv", b"cclv"):
+            mastering = True
+        elif path[-1] == b"pasp":
+            aspect = content[:4] != content[4:8]
         elif path[-1] == b"av1C" and av1c is None and len(content) >= 4:
             av1c = content[2]
         elif path[-1] == b"colr" and content[:4] == b"nclx" and cicp is None and len(content) >= 11:
@@ -77,6 +85,8 @@ def avif_facts(data: bytes) -> AvifFacts:
         monochrome=bool(flags & 0x10),
         lossless=cicp is not None and cicp[2] == 0,
         gain_map=b"tmap" in brands,
+        mastering=mastering,
+        aspect=aspect,
         cicp=cicp,
     )
 

@@ -111,7 +111,7 @@ class ExifBlock:
         """The block with its orientation reset to 1 and its thumbnail removed."""
         self._data = bytearray(self._data)
         for entry in self._entries(self._first()):
-            if entry.tag == _ORIENTATION and entry.count == 1:
+            if entry.tag == _ORIENTATION:  # whatever its count: readers take the first value
                 self._set_number(entry, 1)
         self._drop_thumbnail()
         return bytes(self._data)
@@ -181,7 +181,7 @@ class ExifBlock:
         """Write ``value`` into the entry, as a LONG where it does not fit into a SHORT: both are inline."""
         assert self._order is not None and isinstance(self._data, bytearray)
         if value <= 0xFFFF and entry.type == _SHORT:
-            struct.pack_into(self._order + "HH", self._data, entry.at + 8, value, 0)
+            struct.pack_into(self._order + "HIHH", self._data, entry.at + 2, _SHORT, 1, value, 0)
         else:
             struct.pack_into(self._order + "HII", self._data, entry.at + 2, _LONG, 1, value)
 

@@ -15,9 +15,11 @@ EXIF_PREFIX = b"Exif\0\0"
 XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC_PREFIX = b"ICC_PROFILE\0"
+_GAIN_MAP_PREFIX = b"urn:iso:std:iso:ts:21496:-1\0"
 _IPTC_PREFIX = b"Photoshop 3.0\0"
 
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SOF_LS = 0xF7
 _APP0, _APP1, _APP2, _APP13, _COM, _SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
 
 #: A segment's length counts its own two bytes.
@@ -42,9 +44,21 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         at += 2 + max(2, length)
 
 
-def precision(data: bytes) -> int | None:
-    """Bits per sample of the frame; None without one."""
-    return next((content[0] for marker, content in segments(data) if marker in _SOF and content), None)
+def unusual_kind(data: bytes) -> str | None:
+    """What makes a JPEG one that libjpeg, as it is built everywhere, does not read; None for all others."""
+    for marker, content in segments(data):
+        if marker == _SOF_LS:
+            return "a JPEG-LS picture"
+        if marker in _SOF and len(content) >= 6:
+            bits, components = content[0], content[5]
+            if bits != 8:
+                return f"a JPEG of {bits} bits"
+            if components not in (1, 3, 4):
+                return f"a JPEG of {components} colours"
+            if content[1:3] == b"\0\0":
+                return "a JPEG that tells its height behind its pixels"
+            return None
+    return None
 
 
 def with_end(data: bytes) -> bytes:
@@ -63,6 +77,31 @@ def comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
 def holds_extended_xmp(data: bytes) -> bool:
     """Whether a part of the XMP stands in further segments, where depth maps and the like are put."""
     return any(m == _APP1 and content.startswith(EXTENDED_XMP_PREFIX) for m, content in segments(data))
+
+
+def holds_gain_map(data: bytes) -> bool:
+    """Whether a gain map as ISO 21496-1 has it is announced."""
+    return any(m == _APP2 and content.startswith(_GAIN_MAP_PREFIX) for m, content in segments(data))
+
+
+#: What application segments begin with that are read, or that only concern the encoder or the order of
+#: what follows: JFIF, Adobe's colour transform, Photoshop's "save for web", the index of an MPO.
+_UNDERSTOOD = (
+    (_APP0, b""), (_APP1, EXIF_PREFIX), (_APP1, b"Exif\0"), (_APP1, XMP_PREFIX), (_APP1, EXTENDED_XMP_PREFIX),
+    (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"), (_APP2, _GAIN_MAP_PREFIX), (0xEC, b"Ducky"),
+    (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
+)  # fmt: skip
+
+
+def unknown_segments(data: bytes) -> list[str]:
+    """The names of application segments that are not understood, such as APP11 with content credentials."""
+    found = []
+    for marker, content in segments(data):
+        if 0xE0 <= marker <= 0xEF and not any(
+            marker == known and content.startswith(begin) for known, begin in _UNDERSTOOD
+        ):
+            found.append(f"APP{marker - 0xE0}")
+    return sorted(set(found))
 
 
 def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> tuple[bytes, list[Notice]]:

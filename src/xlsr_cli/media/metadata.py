@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 
 from xlsr_cli.media import xmp as xmp_packet
 from xlsr_cli.media.exif import ExifBlock
+from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
+
+#: A ratio without a unit: what shows the file squeezed or stretched is not written.
+ASPECT = Notice(code="aspect-dropped", message="its pixels are said not to be square, which is not kept")
+
+#: Notices of metadata that ``--strip`` would have removed anyway.
+STRIPPED = {
+    "exif-dropped", "xmp-extended-dropped", "geo-dropped", "chunks-dropped", "segments-dropped",
+}  # fmt: skip
 
 _METERS_PER_INCH = 0.0254
 
@@ -29,8 +38,8 @@ class Metadata:
     ``icc``: the colour profile, byte for byte. ``cicp``: colour primaries, transfer, matrix and range as
     ITU-T H.273 numbers them. ``exif``: a TIFF stream without the ``Exif\\0\\0`` prefix. ``xmp``: a packet
     in UTF-8. ``iptc``: IPTC-IIM records. ``dpi``: horizontal and vertical resolution in pixels per inch.
-    ``color_chunks``: PNG's gAMA, cHRM and sRGB as (name, content). ``text``: comments in the source's
-    own wrapping: PNG's text chunks, JPEG's COM segments, as (name, content).
+    ``color_chunks``: PNG's gAMA, cHRM, sRGB, mDCV and cLLI as (name, content). ``text``: comments in the
+    source's own wrapping: PNG's text chunks, JPEG's COM segments, as (name, content).
     """
 
     icc: bytes | None = None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(
     rb"P([1-6])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?(?:\s|#)", re.DOTALL
 )
+_FLOATING = re.compile(rb"P([Ff])\s+(\d+)\s+(\d+)\s+(-?)[\d.]+(?:[eE][-+]?\d+)?\s")
 _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d+)[ \t]*\r?$", re.MULTILINE)
 
 #: A header is a few dozen bytes, comments aside.
@@ -22,28 +23,66 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class PnmHeader:
-    """``kind``: the digit behind the P. ``begin``: where the samples stand."""
+    """``kind``: the letter behind the P. ``begin``: where the samples stand. ``big_endian``: of floats."""
 
-    kind: int
+    kind: str
     size: Size
     channels: int
     maximum: int
     begin: int
+    big_endian: bool = True
+
+    @property
+    def floating(self) -> bool:
+        """Whether the samples are floating point, as in a PFM."""
+        return self.kind in "Ff"
+
+    @property
+    def end(self) -> int | None:
+        """Where the samples end; None for bitmaps and for samples written as text."""
+        if self.kind in "1234":
+            return None
+        return self.begin + self.size.pixels * self.channels * self.sample_bytes
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of a binary sample."""
+        return 4 if self.floating else 1 if self.maximum < 256 else 2
 
 
 def read_pnm_header(data: bytes) -> PnmHeader | None:
-    """The header of a PBM, PGM, PPM or PAM; None for floating point (PFM) and for what makes no sense."""
+    """The header of a PBM, PGM, PPM, PAM or PFM; None for what makes no sense."""
     if data[:2] == b"P7":
         return _pam(data[:_MOST])
+    if (match := _FLOATING.match(data[:_MOST])) is not None:
+        size = Size(width=int(match[2]), height=int(match[3]))
+        channels = 3 if match[1] == b"F" else 1
+        return PnmHeader(match[1].decode(), size, channels, 0xFFFF, match.end(), big_endian=match[4] == b"")
     match = _PLAIN.match(data[:_MOST])
     if match is None:
         return None
-    kind = int(match[1])
-    maximum = 255 if kind in (1, 4) else int(match[4] or 0)
+    kind = match[1].decode()
+    maximum = 255 if kind in "14" else int(match[4] or 0)
     if not 1 <= maximum <= 0xFFFF:
         return None
     size = Size(width=int(match[2]), height=int(match[3]))
-    return PnmHeader(kind, size, 3 if kind in (3, 6) else 1, maximum, match.end())
+    return PnmHeader(kind, size, 3 if kind in "36" else 1, maximum, match.end())
+
+
+#: Pictures of one file that are counted.
+_MOST_PAGES = 200
+
+
+def count_pages(data: bytes, header: PnmHeader) -> int:
+    """How many pictures stand behind each other in ``data``, whose first ``header`` describes."""
+    pages, begin = 1, header.end
+    while begin is not None and pages < _MOST_PAGES:
+        following = read_pnm_header(data[begin : begin + _MOST])
+        if following is None or following.size.pixels == 0:
+            break
+        pages += 1
+        begin = None if following.end is None else begin + following.end
+    return pages
 
 
 def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
@@ -52,15 +91,18 @@ def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
 
     count = header.size.pixels * header.channels
     shape = (header.size.height, header.size.width, header.channels)
-    if header.kind in (2, 3):
+    if header.kind in "23":
         numbers = _COMMENT.sub(b"", data[header.begin :]).split(maxsplit=count)[:count]
         if len(numbers) < count or not all(number.isdigit() for number in numbers):
             return None
         plain = np.array(numbers, dtype=np.float64)
         return np.minimum(plain, header.maximum).astype(np.uint16).reshape(shape)
-    kind = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
-    if len(data) < header.begin + count * kind.itemsize:
+    if len(data) < header.begin + count * header.sample_bytes:
         return None
+    if header.floating:  # from the lowest row up
+        order = np.dtype(">f4" if header.big_endian else "<f4")
+        return np.frombuffer(data, order, count, header.begin).astype(np.float32).reshape(shape)[::-1]
+    kind = np.dtype(np.uint8 if header.maximum < 256 else ">u2")
     return np.frombuffer(data, kind, count, header.begin).reshape(shape)
 
 
@@ -70,7 +112,12 @@ _COMMENT = re.compile(rb"#[^\n]*")
 def _pam(head: bytes) -> PnmHeader | None:
     end = head.find(b"ENDHDR\n")
     fields = {name: int(value) for name, value in _PAM_FIELD.findall(head[: max(0, end)])}
-    if len(fields) != 4 or not 1 <= fields[b"DEPTH"] <= 4 or not 1 <= fields[b"MAXVAL"] <= 0xFFFF:
+    if (
+        b"\nTUPLTYPE CMYK" in head[: max(0, end)]
+        or len(fields) != 4
+        or not 1 <= fields[b"DEPTH"] <= 4
+        or not 1 <= fields[b"MAXVAL"] <= 0xFFFF
+    ):
         return None
     size = Size(width=fields[b"WIDTH"], height=fields[b"HEIGHT"])
-    return PnmHeader(7, size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))
+    return PnmHeader("7", size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))

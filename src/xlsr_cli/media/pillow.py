@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
 
     from xlsr_cli.media.samples import Pixels
@@ -46,6 +48,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
 #: Pillow's limit on pixels and Python's filter of warnings belong to the process.
 _LOCK = threading.RLock()
 
+_SILENT = logging.NullHandler()
+
 
 @contextmanager
 def quiet(max_pixels: int | None = None) -> Iterator[None]:
@@ -55,6 +59,7 @@ def quiet(max_pixels: int | None = None) -> Iterator[None]:
     """
     from PIL import Image
 
+    logging.getLogger("PIL").addHandler(_SILENT)  # or it would print its errors
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS
@@ -113,6 +118,16 @@ def to_pixels(image: Image.Image) -> Pixels:
     elif channels == 4:
         pixels = pixels[:, :, [2, 1, 0, 3]]
     return np.ascontiguousarray(pixels)
+
+
+def from_samples(samples: NDArray[Any], mode: str) -> Image.Image:
+    """(H, W, C) uint8 as an image in CMYK or LAB, as a TIFF has them: a* and b* are signed there."""
+    from PIL import Image
+
+    if mode == "LAB":
+        samples = samples ^ [0, 0x80, 0x80]
+    bands = [Image.fromarray(samples[:, :, band].astype("uint8")) for band in range(samples.shape[2])]
+    return Image.merge(mode, bands)
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.metadata import ASPECT, Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,19 @@ _DEPTHS = {
 
 _XMP = b"XML:com.adobe.xmp"
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
-_COLOR = {b"gAMA", b"cHRM", b"sRGB"}
+#: What decides how colours look, beside the profile; mDCV and cLLI tell what HDR was mastered on.
+_COLOR = (b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
+
+#: Chunks of no meaning for the enlarged picture: the pixels and their order, what is only about those
+#: samples or about when they were changed, a viewer's backdrop, the place on a canvas of the old size, and
+#: what speeds up decoding.
+_SPENT = {
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"sBIT", b"hIST", b"sPLT", b"tIME", b"dSIG", b"acTL",
+    b"fcTL", b"fdAT", b"bKGD", b"oFFs", b"caNv", b"vpAg", b"iDOT", b"CgBI",
+}  # fmt: skip
+
+#: What :func:`read_png` understands.
+_KNOWN = {b"iCCP", b"cICP", b"eXIf", b"pHYs", *_TEXT, *_COLOR}
 
 #: Profiles and texts are compressed; a small chunk must not inflate without end.
 _MOST_INFLATED = 64 << 20
@@ -48,6 +61,7 @@ class PngHeader:
     key: int | None
     frames: int
     metadata: Metadata
+    notices: tuple[Notice, ...] = ()
 
 
 def read_png(data: bytes, name: str) -> PngHeader:
@@ -69,7 +83,9 @@ def read_png(data: bytes, name: str) -> PngHeader:
         key = struct.unpack(">H", found[b"tRNS"][:2])[0]
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
     frames = frames if 1 <= frames <= 0x7FFFFFFF else 1
-    return PngHeader(width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata)
+    return PngHeader(
+        width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata, _notices(found)
+    )
 
 
 def for_decoding(data: bytes) -> bytes | None:
@@ -185,9 +201,20 @@ def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]])
         xmp=xmp.rstrip(b"\0") if xmp else None,
         iptc=iptc,
         dpi=_dpi(found.get(b"pHYs", b"")),
-        color_chunks=tuple((chunk, found[chunk]) for chunk in (b"gAMA", b"cHRM", b"sRGB") if chunk in found),
+        color_chunks=tuple((chunk, found[chunk]) for chunk in _COLOR if chunk in found),
         text=tuple(text),
     )
+
+
+def _notices(found: dict[bytes, bytes]) -> tuple[Notice, ...]:
+    notices = []
+    if others := sorted(set(found) - _SPENT - _KNOWN):
+        names = " ".join(name.decode("ascii", "backslashreplace") for name in others[:8])
+        notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
+    density = found.get(b"pHYs", b"")
+    if len(density) == 9 and density[8] == 0 and density[:4] != density[4:8]:
+        notices.append(ASPECT)
+    return tuple(notices)
 
 
 def _dpi(content: bytes) -> tuple[float, float] | None:

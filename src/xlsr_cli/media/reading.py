@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media import jpeg, pillow, png
+from xlsr_cli.media import bmp, jpeg, pillow, png
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.netpbm import read_pnm_header, read_samples
@@ -44,22 +44,39 @@ def read_pixels(source: Source, max_pixels: int) -> tuple[Pixels, Metadata, list
     notices = list(source.notices)
     metadata = source.metadata
     if source.format == "tiff":
-        pixels, is_turned = _tiff(source, notices)
-    elif source.mode in _FOREIGN_COLORS:
-        pixels, is_turned = _by_pillow(source, notices, max_pixels), False
-    elif source.format == "png":
-        pixels, is_turned = _png(source, notices), False
-    elif source.format == "pnm" and source.data[1:2] in b"23567":
-        pixels, is_turned = _netpbm(source), False
-    elif source.format in ("jpeg", "webp", "avif", "jp2", "bmp", "pnm") and source.mode != "F":
-        pixels, is_turned = _by_opencv(source, notices, max_pixels), False
+        pixels, is_turned = _tiff(source, notices, max_pixels)
     else:
-        pixels, is_turned = _by_pillow(source, notices, max_pixels), False
+        pixels, is_turned = _decoded(source, notices, max_pixels), False
     if source.mode in _FOREIGN_COLORS:
         metadata = replace(metadata, icc=None)  # it described the colours as they were
     if not is_turned and source.orientation != 1:
         pixels = turned(pixels, source.orientation)
     return with_channels(pixels, source.channels), metadata.upright(), notices
+
+
+def _decoded(source: Source, notices: list[Notice], max_pixels: int) -> Pixels:
+    """The pixels of anything but a TIFF, not yet turned."""
+    if source.mode in _FOREIGN_COLORS:
+        return _by_pillow(source, notices, max_pixels)
+    if source.format == "png":
+        return _png(source, notices)
+    if source.format == "pnm" and source.data[1:2] in b"23567Ff":
+        return _netpbm(source, notices)
+    if source.format == "bmp" and not source.mode:
+        return _masked_bmp(source)
+    # OpenCV takes the colours of palettes and of old or compressed BMPs for others.
+    if source.format in ("jpeg", "webp", "avif", "jp2", "pnm") and source.mode != "P":
+        return _by_opencv(source, notices, max_pixels)
+    return _by_pillow(source, notices, max_pixels)
+
+
+def _masked_bmp(source: Source) -> Pixels:
+    header = bmp.read_masks(source.data)
+    assert header is not None  # the source was made from it
+    pixels = bmp.masked_pixels(source.data, header)
+    if pixels is None:
+        raise damaged(source.name, TRUNCATED)
+    return pixels
 
 
 def _png(source: Source, notices: list[Notice]) -> Pixels:
@@ -80,13 +97,15 @@ def _png(source: Source, notices: list[Notice]) -> Pixels:
     return pixels
 
 
-def _netpbm(source: Source) -> Pixels:
+def _netpbm(source: Source, notices: list[Notice]) -> Pixels:
     """OpenCV leaves out the scaling of binary samples, Pillow reads no colour of 16 bits, neither a PAM."""
     header = read_pnm_header(source.data)
     assert header is not None  # the source was made from it
     samples = read_samples(source.data, header)
     if samples is None:
         raise damaged(source.name, TRUNCATED)
+    if header.floating:
+        return _bgr(_from_floats(samples, source.name, notices))
     return _bgr(full_range(samples, header.maximum))
 
 
@@ -95,10 +114,14 @@ def _by_opencv(source: Source, notices: list[Notice], max_pixels: int) -> Pixels
     pixels, messages = _imdecode(data)
     if data is not source.data and any("remature end" in line for line in messages):
         raise damaged(source.name, TRUNCATED)
-    if pixels is None and source.bits <= 8:
-        return _by_pillow(source, notices, max_pixels)
     if pixels is None:
-        raise damaged(source.name, _reason(messages, "its pixels cannot be decoded"))
+        try:
+            pixels = _by_pillow(source, notices, max_pixels)
+        except InputError as error:
+            raise damaged(source.name, _reason(messages, "its pixels cannot be decoded")) from error
+        if source.bits > 8:
+            notices.append(Notice(code="depth-reduced", message=f"{source.bits} bits are read as 8"))
+        return pixels
     _tell_damage(messages, notices)
     return full_range(pixels, source.maximum)
 
@@ -118,6 +141,8 @@ def _by_pillow(source: Source, notices: list[Notice], max_pixels: int) -> Pixels
                     pixels = _from_floats(np.asarray(image), source.name, notices)
                 else:
                     pixels = pillow.to_pixels(image)
+                if source.format == "xbm":  # a bit that is set is ink, for everybody but Pillow
+                    pixels = ~pixels
         except (InputError, MemoryError):
             raise
         except Exception as error:
@@ -128,81 +153,105 @@ def _by_pillow(source: Source, notices: list[Notice], max_pixels: int) -> Pixels
     return pixels
 
 
-def _tiff(source: Source, notices: list[Notice]) -> tuple[Pixels, bool]:
-    """The pixels, and whether they are upright already: Pillow and OpenCV turn a TIFF, tifffile does not."""
+def _tiff(source: Source, notices: list[Notice], max_pixels: int) -> tuple[Pixels, bool]:
+    """The pixels, and whether they are upright already: Pillow turns a TIFF, tifffile does not."""
     from xlsr_cli.media.tiff import FLOAT, UNSIGNED
 
     facts = source.tiff
     assert facts is not None
-    if source.mode == "LAB" and facts.bits > 8:
-        raise InputError(f"{source.name} is a Lab picture of {facts.bits} bits; convert it to RGB first")
-    if source.mode in _FOREIGN_COLORS and facts.bits > 8:
-        notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
-    plain = facts.bits <= 8 and facts.format == UNSIGNED
-    if plain or source.mode in _FOREIGN_COLORS:
-        if facts.samples > facts.colors + 1 or (facts.samples > facts.colors and not facts.alpha):
-            notices.append(EXTRA_CHANNELS)
-        return _tiff_by_pillow(source, notices)
+    if facts.format not in (UNSIGNED, FLOAT):
+        raise InputError(f"{source.name} holds signed numbers and not a picture; convert it to 16 bits first")
+    if source.size.pixels * facts.samples > _MOST_SAMPLES * max_pixels:
+        raise InputError(f"{source.name} claims {facts.samples} samples for each of {source.size} pixels")
     if facts.samples > facts.colors + facts.alpha:
         notices.append(EXTRA_CHANNELS)
-    samples, is_turned = _tiff_samples(source, notices)
+    failure = None
+    if facts.bits <= 8 or source.mode in _FOREIGN_COLORS:
+        told: list[Notice] = []
+        try:  # Pillow knows every compression and most layouts of up to 8 bits
+            pixels = _by_pillow(source, told, max_pixels)
+        except InputError as error:
+            failure = error
+        else:
+            if facts.bits > 8:
+                notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
+            notices += told
+            return pixels, True
+    samples = _tiff_samples(source, failure)
+    if source.mode in _FOREIGN_COLORS:
+        return _from_foreign(samples, source, notices), False
+    return _finished(samples, source, notices), False
+
+
+#: Samples of a pixel beyond which a directory is not believed: a few bytes must not claim all memory.
+_MOST_SAMPLES = 8
+
+
+def _tiff_samples(source: Source, before: InputError | None) -> NDArray[Any]:
+    """Samples as they stand: (H, W) or (H, W, S) in RGB order; ``before`` is why Pillow gave none."""
+    from xlsr_cli.media.tiff import compression_of, tiff_samples
+
+    failure: Exception | None = None
+    with native_messages() as messages:
+        try:  # tifffile, too, raises nearly everything on a hostile file
+            samples = tiff_samples(source.data)
+            compression = "" if samples is not None else compression_of(source.data)
+        except MemoryError:
+            raise
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise before or damaged(source.name, _reason(messages, _plain_words(failure))) from failure
+    if samples is None:
+        assert source.tiff is not None
+        raise InputError(
+            f"{source.name} is a kind of TIFF that is not supported ({source.tiff.bits} bits, compression "
+            f"{compression}); convert it to PNG first"
+        )
+    return samples
+
+
+def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
+    """``samples`` as pixels: colours looked up or put upright, at 8 or 16 bits, alpha divided out."""
+    from xlsr_cli.media.tiff import FLOAT, MIN_IS_WHITE, PALETTE, colors_of_palette
+
+    facts = source.tiff
+    assert facts is not None
+    if facts.photometric == PALETTE:
+        import numpy as np
+
+        return _bgr(np.take(colors_of_palette(source.data), samples, axis=0, mode="clip"))
+    if samples.ndim == 3:
+        samples = samples[:, :, : facts.colors + facts.alpha]
     if facts.format == FLOAT:
         pixels = _from_floats(samples, source.name, notices)
-    elif facts.format != UNSIGNED:
-        raise InputError(f"{source.name} holds signed numbers and not a picture; convert it to 16 bits first")
     elif samples.dtype.itemsize > 2:
         notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 16"))
         pixels = (samples >> (8 * samples.dtype.itemsize - 16)).astype("uint16")
     else:
-        pixels = samples
-    if facts.photometric == 0:  # min is white
-        pixels = ~pixels
+        pixels = full_range(
+            samples.astype("uint8") if samples.dtype == bool else samples, (1 << facts.bits) - 1
+        )
+    if facts.photometric == MIN_IS_WHITE:
+        pixels = pixels.copy()
+        tones = pixels[:, :, 0] if pixels.ndim == 3 else pixels
+        tones[...] = ~tones
     if facts.premultiplied:
         pixels = without_premultiplication(pixels)
-    return pixels, is_turned
+    return _bgr(pixels)
 
 
-def _tiff_by_pillow(source: Source, notices: list[Notice]) -> tuple[Pixels, bool]:
-    """Pillow knows every compression and layout of up to 8 bits but the rarest, which tifffile may."""
-    try:
-        return _by_pillow(source, notices, source.size.pixels), True
-    except InputError:
-        if source.mode in _FOREIGN_COLORS:
-            raise
-        try:
-            return _tiff_samples(source, notices)
-        except InputError:
-            pass
-        raise
-
-
-def _tiff_samples(source: Source, notices: list[Notice]) -> tuple[NDArray[Any], bool]:
-    """Samples in BGR order with their alpha, further ones cut off, and whether they are upright."""
-    from xlsr_cli.media.tiff import tiff_samples
-
+def _from_foreign(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
+    """CMYK, or Lab, with further channels or of more bits than Pillow reads, as sRGB of 8 bits."""
     facts = source.tiff
     assert facts is not None
-    failure: Exception | None = None
-    samples = None
-    try:  # tifffile, too, raises nearly everything on a hostile file
-        samples = tiff_samples(source.data)
-    except MemoryError:
-        raise
-    except Exception as error:
-        failure = error
-    if samples is not None and samples.dtype.kind == "u" and facts.bits not in (8, 16, 32):
-        samples = None  # 10 to 14 bits, packed: OpenCV spreads them over the full range
-    if samples is not None:
-        if samples.ndim == 3:
-            samples = _bgr(samples[:, :, : facts.colors + facts.alpha])
-        return samples, False
-    pixels, messages = _imdecode(source.data)
-    if failure is None and (pixels is None or pixels.dtype.itemsize < 2) and not messages:
-        raise InputError(f"{source.name} is a kind of TIFF that is not supported; convert it to PNG first")
-    if pixels is None or pixels.dtype.itemsize < 2:
-        raise damaged(source.name, _reason(messages, _plain_words(failure))) from failure
-    _tell_damage(messages, notices)
-    return pixels, True
+    if samples.dtype.itemsize > 1:
+        notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
+        samples = samples >> (8 * samples.dtype.itemsize - 8)
+    image = pillow.from_samples(samples[:, :, : facts.colors].astype("uint8"), source.mode)
+    converted, by = pillow.to_srgb(image, source.metadata.icc)
+    notices.append(_converted(source.mode, by))
+    return pillow.to_pixels(converted)
 
 
 def _from_floats(samples: NDArray[Any], name: str, notices: list[Notice]) -> Pixels:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media import jpeg, pillow, xmp
+from xlsr_cli.media import bmp, jpeg, pillow, xmp
 from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
 from xlsr_cli.media.gif import gif_xmp
-from xlsr_cli.media.metadata import Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.metadata import ASPECT, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.netpbm import read_pnm_header
+from xlsr_cli.media.netpbm import count_pages, read_pnm_header
 from xlsr_cli.media.png import read_png
 from xlsr_cli.media.sniff import HEAD_BYTES, picture_format
 from xlsr_cli.notices import Notice
@@ -83,22 +83,16 @@ def open_source(data: bytes, name: str) -> Source:
         raise InputError(f"{name} is not a picture that xlsr knows; convert it to PNG or JPEG first")
     if format == "png":
         source = _png(data, name)
-    elif format == "pnm" and (header := read_pnm_header(data)) is not None:
-        source = Source(
-            data=data,
-            name=name,
-            format=format,
-            size=header.size,
-            channels=header.channels,
-            bits=header.maximum.bit_length(),
-            maximum=header.maximum,
-        )
+    elif format == "pnm":
+        source = _pnm(data, name)
     elif format == "tiff":
         source = _tiff(data, name)
     else:
         source = _by_pillow(data, name, format)
     if source.size.width < 1 or source.size.height < 1:
         raise damaged(name, "its header gives a size without pixels")
+    if source.animated:
+        source = replace(source, notices=(*source.notices, further_frames(source.pages)))
     return source
 
 
@@ -121,7 +115,26 @@ def _png(data: bytes, name: str) -> Source:
         animated=header.frames > 1,
         orientation=header.metadata.orientation,
         metadata=header.metadata,
+        notices=header.notices,
         key=None if header.key is None else _expanded(header.key, header.bits),
+    )
+
+
+def _pnm(data: bytes, name: str) -> Source:
+    header = read_pnm_header(data)
+    if header is None:
+        raise damaged(name, "its PNM header makes no sense")
+    pages = count_pages(data, header)
+    return Source(
+        data=data,
+        name=name,
+        format="pnm",
+        size=header.size,
+        channels=header.channels,
+        bits=header.maximum.bit_length(),
+        maximum=header.maximum,
+        pages=pages,
+        notices=(further_pages(pages),) if pages > 1 else (),
     )
 
 
@@ -154,9 +167,27 @@ def _by_pillow(data: bytes, name: str, format: str) -> Source:
     if source is None:
         if type(failure).__name__ == "DecompressionBombError":
             raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
+        if (kind := _unsupported_kind(data, format)) is not None:
+            raise InputError(
+                f"{name} is {kind}, which is not supported; convert it to PNG first"
+            ) from failure
         reason = messages[-1] if messages else f"its {format.upper()} header makes no sense"
         raise damaged(name, reason) from failure
     return source
+
+
+def _unsupported_kind(data: bytes, format: str) -> str | None:
+    """What a file is that is sound as far as one can see, and yet opens nowhere here."""
+    if format == "jpeg" and (kind := jpeg.unusual_kind(data)) is not None:
+        return kind
+    if format == "bmp" and (wrapped := bmp.wrapped_format(data)) is not None:
+        return f"a BMP made of a {wrapped} file"
+    if format == "psd" and len(data) >= 26:
+        version, bits = data[5], int.from_bytes(data[22:24], "big")
+        if version == 2:
+            return "a large Photoshop document (PSB)"
+        return f"a Photoshop document of {bits} bits" if bits in (16, 32) else None
+    return None
 
 
 def _without_pillow(data: bytes, name: str, format: str) -> Source | None:
@@ -171,6 +202,8 @@ def _without_pillow(data: bytes, name: str, format: str) -> Source | None:
         return _jp2(
             Source(data=data, name=name, format=format, size=size, channels=min(4, jp2.components)), jp2
         )
+    if format == "bmp" and (masks := bmp.read_masks(data)) is not None:
+        return Source(data=data, name=name, format=format, size=masks.size, channels=masks.channels)
     return None
 
 
@@ -195,9 +228,13 @@ def _described(image: Image.Image, data: bytes, name: str, format: str) -> Sourc
         source = replace(source, metadata=replace(source.metadata, xmp=gif_xmp(data)))
     elif format == "webp":
         source = replace(source, lossless=b"VP8L" in data[:HEAD_BYTES])
-    elif format == "bmp" and source.metadata.dpi is not None:
-        x, y = (dpi_from_meters(meters_from_dpi(value)) for value in source.metadata.dpi)
-        source = replace(source, metadata=replace(source.metadata, dpi=(x, y)))
+    elif format == "bmp":
+        source = replace(source, metadata=_bmp_metadata(source.metadata, data))
+    elif format == "sgi" and data[3] == 2:
+        source = replace(source, notices=(Notice(code="depth-reduced", message="16 bits are read as 8"),))
+    elif format == "psd" and source.pages > 1:
+        message = f"its {source.pages} layers are not kept, only their sum"
+        source = replace(source, notices=(Notice(code="layers-dropped", message=message),))
     if format in ("gif", "webp", "avif"):
         source = replace(source, animated=source.pages > 1)
     orientation = source.metadata.orientation
@@ -205,6 +242,15 @@ def _described(image: Image.Image, data: bytes, name: str, format: str) -> Sourc
         # Only irot and imir count in an AVIF; Pillow tells them as EXIF's orientation.
         orientation = int(image.getexif().get(0x0112, 1))
     return replace(source, orientation=orientation if 1 <= orientation <= 8 else 1)
+
+
+def _bmp_metadata(found: Metadata, data: bytes) -> Metadata:
+    """Pillow rounds the resolution and leaves the profile out."""
+    dpi = None
+    if found.dpi is not None:
+        x, y = (dpi_from_meters(meters_from_dpi(value)) for value in found.dpi)
+        dpi = (x, y)
+    return replace(found, dpi=dpi, icc=bmp.embedded_profile(data))
 
 
 def _pages(image: Image.Image) -> int:
@@ -234,21 +280,25 @@ def _metadata(image: Image.Image) -> Metadata:
 
 
 def _jpeg(source: Source, image: Image.Image, data: bytes) -> Source:
-    bits = jpeg.precision(data)
-    if bits is not None and bits > 8:
-        raise InputError(
-            f"{source.name} is a JPEG of {bits} bits, which is not supported; convert it to PNG first"
-        )
+    if (kind := jpeg.unusual_kind(data)) is not None:
+        raise InputError(f"{source.name} is {kind}, which is not supported; convert it to PNG first")
     notices = []
     metadata = source.metadata
-    if metadata.xmp is not None and xmp.has_gain_map(metadata.xmp):
+    if jpeg.holds_gain_map(data) or (metadata.xmp is not None and xmp.has_gain_map(metadata.xmp)):
         notices.append(GAIN_MAP)
-        metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
+        if metadata.xmp is not None:
+            metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
     elif source.pages > 1:
         notices.append(further_pages(source.pages))
     if jpeg.holds_extended_xmp(data):
         message = "the part of its XMP that stands in further segments is not kept"
         notices.append(Notice(code="xmp-extended-dropped", message=message))
+    if others := jpeg.unknown_segments(data):
+        message = f"its segments {', '.join(others)} are not kept"
+        notices.append(Notice(code="segments-dropped", message=message))
+    width, height = image.info.get("jfif_density", (1, 1))
+    if image.info.get("jfif_unit") == 0 and width != height and width and height:
+        notices.append(ASPECT)
     resources = image.info.get("photoshop")
     iptc = resources.get(0x0404) if isinstance(resources, dict) else None
     dpi = metadata.dpi
@@ -270,7 +320,15 @@ def _avif(source: Source, data: bytes) -> Source:
         maximum=(1 << facts.bits) - 1,
         lossless=facts.lossless,
         metadata=replace(source.metadata, cicp=facts.cicp),
-        notices=(GAIN_MAP,) if facts.gain_map else (),
+        notices=tuple(
+            notice
+            for notice, holds in (
+                (GAIN_MAP, facts.gain_map),
+                (MASTERING, facts.mastering),
+                (ASPECT, facts.aspect),
+            )
+            if holds
+        ),
     )
 
 
@@ -311,9 +369,16 @@ def _tiff(data: bytes, name: str) -> Source:
     )
 
 
+MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
+
 GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
 
 
 def further_pages(pages: int) -> Notice:
     """The notice that only the first of several pictures in a file is taken."""
     return Notice(code="pages-dropped", message=f"it holds {pages} pictures and only the first is taken")
+
+
+def further_frames(frames: int) -> Notice:
+    """The notice that only the first frame of an animation is taken."""
+    return Notice(code="frames-dropped", message=f"it holds {frames} frames and only the first is taken")

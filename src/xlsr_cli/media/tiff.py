@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xlsr_cli.media.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, ExifBlock, Field, packed, pointer
 from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.tiff_strips import samples_by_libtiff
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -190,23 +191,53 @@ def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
 def tiff_samples(data: bytes) -> NDArray[Any] | None:
     """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
 
-    Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile raises.
+    Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile and Pillow raise.
     """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        samples = _by_tifffile(page)
+        if samples is None:
+            samples = samples_by_libtiff(data, page)
+        if samples is None:
+            return None
+        return samples.reshape(shape[:2] if page.samplesperpixel == 1 else shape)
+
+
+def _by_tifffile(page: Any) -> NDArray[Any] | None:
+    """None for what tifffile reads only with a further package: compressions, and samples of odd bits."""
+    import numpy as np
+
+    if page.bitspersample not in (1, 8, 16, 32, 64):
+        return None
+    try:
+        samples: NDArray[Any] = page.asarray(maxworkers=1)
+    except (ValueError, ImportError) as error:
+        if "imagecodecs" in str(error) or isinstance(error, ImportError):
+            return None
+        raise
+    return np.moveaxis(samples, 0, -1) if page.planarconfig == 2 and page.samplesperpixel > 1 else samples
+
+
+def compression_of(data: bytes) -> str:
+    """The name of the compression of the first page. Raises what tifffile raises."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        compression: Any = getattr(file.pages[0], "compression", "?")
+        return str(getattr(compression, "name", compression)).replace("_", " ")
+
+
+def colors_of_palette(data: bytes) -> NDArray[Any]:
+    """The palette of the first page, (N, 3) uint16 in RGB order. Raises what tifffile raises."""
     import numpy as np
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
-        try:
-            samples: NDArray[Any] = page.asarray(maxworkers=1)
-        except (ValueError, ImportError) as error:
-            if "imagecodecs" in str(error) or isinstance(error, ImportError):
-                return None
-            raise
-        shape = (page.imagelength, page.imagewidth)
-        if page.planarconfig == 2 and page.samplesperpixel > 1:
-            samples = np.moveaxis(samples, 0, -1)
-        return samples.reshape(shape if page.samplesperpixel == 1 else (*shape, page.samplesperpixel))
+        return np.ascontiguousarray(np.asarray(page.colormap, np.uint16).T)
 
 
 def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]]:

@@ -130,8 +130,10 @@ def _kept(metadata: Metadata, format: PictureFormat, pixels: Pixels, notices: li
             drop("cicp", "its kind of colours (CICP), and they may look different")
         metadata = replace(metadata, cicp=None)
     if metadata.color_chunks and format != "png":
-        if metadata.icc is None and not _is_srgb_gamma(metadata.color_chunks):
-            drop("gamma", "its gamma, and its tones may look different")
+        if metadata.icc is None and not _looks_like_srgb(metadata.color_chunks):
+            drop("gamma", "its gamma and primaries, and it may look different")
+        if any(name in (b"mDCV", b"cLLI") for name, _ in metadata.color_chunks):
+            drop("mastering", "how bright its HDR was mastered")
         metadata = replace(metadata, color_chunks=())
     if metadata.exif is not None and not room.exif:
         drop("exif", "its EXIF")
@@ -160,11 +162,24 @@ def _is_srgb(cicp: tuple[int, int, int, int]) -> bool:
     return cicp[0] in (1, 2) and cicp[1] in (1, 2, 6, 13)
 
 
-def _is_srgb_gamma(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
-    """Whether PNG's own chunks say sRGB, or the gamma of 1/2.2 that stands for it."""
+#: White point and primaries of sRGB as cHRM has them, and how far a rounded value may be off.
+_SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_NEAR_PRIMARIES = 1000
+_SRGB_GAMMA, _NEAR_GAMMA = 45455, 500
+
+
+def _looks_like_srgb(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether PNG's own chunks say sRGB, or its primaries and the gamma of 1/2.2 that stands for it."""
     found = dict(chunks)
-    gamma = found.get(b"gAMA", b"")
-    return b"sRGB" in found or len(gamma) != 4 or abs(struct.unpack(">I", gamma)[0] - 45455) < 500
+    gamma, primaries = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
+    if b"sRGB" in found:
+        return True
+    if len(gamma) == 4 and abs(struct.unpack(">I", gamma)[0] - _SRGB_GAMMA) >= _NEAR_GAMMA:
+        return False
+    if len(primaries) != 32:
+        return True
+    pairs = zip(struct.unpack(">8I", primaries), _SRGB_PRIMARIES, strict=True)
+    return all(abs(value - usual) <= _NEAR_PRIMARIES for value, usual in pairs)
 
 
 def _wrapping(text: tuple[tuple[bytes, bytes], ...]) -> bytes:
