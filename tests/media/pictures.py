@@ -123,6 +123,54 @@ def pam(samples: np.ndarray, maximum: int) -> bytes:
     return head.encode() + samples.astype(np.uint8 if maximum < 256 else ">u2").tobytes()
 
 
+def lzw(rows: np.ndarray) -> bytes:
+    """Rows of bytes, (H, W) uint8, as one strip of LZW."""
+    data = saved(Image.fromarray(rows), "TIFF", compression="tiff_lzw", tiffinfo={278: rows.shape[0]})
+    with Image.open(io.BytesIO(data)) as image:
+        (begin,), (count,) = image.tag_v2[273], image.tag_v2[279]  # type: ignore[attr-defined]
+    return data[begin : begin + count]
+
+
+def hand_made_tiff(strips: list[bytes], tags: dict[int, int | tuple[int, ...]]) -> bytes:
+    """A little-endian TIFF of ``strips``, one for each plane, with LONG fields ``tags``."""
+    offsets = [8 + sum(map(len, strips[:index])) for index in range(len(strips))]
+    tags = {273: tuple(offsets), 279: tuple(map(len, strips)), **tags}
+    body = b"".join(strips)
+    body += b"\0" * (len(body) % 2)
+    behind = 8 + len(body) + 2 + 12 * len(tags) + 4
+    entries = values = b""
+    for tag, value in sorted(tags.items()):
+        numbers = value if isinstance(value, tuple) else (value,)
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        entries += struct.pack("<HHI", tag, 4, len(numbers))
+        if len(numbers) == 1:
+            entries += packed
+        else:
+            entries += struct.pack("<I", behind + len(values))
+            values += packed
+    head = b"II*\0" + struct.pack("<I", 8 + len(body))
+    return head + body + struct.pack("<H", len(tags)) + entries + bytes(4) + values
+
+
+def bmp(
+    rows: bytes,
+    width: int,
+    height: int,
+    bits: int,
+    *,
+    compression: int = 0,
+    masks: tuple[int, ...] = (),
+    palette: bytes = b"",
+) -> bytes:
+    """A BMP with the header of Windows 3; ``rows`` from the lowest up, each padded to four bytes."""
+    between = struct.pack(f"<{len(masks)}I", *masks) + palette
+    begin = 54 + len(between)
+    head = struct.pack("<2sIII", b"BM", begin + len(rows), 0, begin)
+    colors = len(palette) // 4
+    head += struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(rows), 0, 0, colors, 0)
+    return head + between + rows
+
+
 def png_chunk(name: bytes, content: bytes) -> bytes:
     """One chunk with its checksum."""
     import zlib

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from typing import Any
@@ -104,6 +105,18 @@ def test_orientation_in_exif_overrules_xmp() -> None:
     )
     picture, _ = read(data)
     assert picture.pixels.shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(3, 1), (3, 2), (4, 1), (1, 1)])
+def test_orientation_of_any_type_is_reset(kind: int, count: int) -> None:
+    value = {1: b"\6\0\0\0", 3: b"\6\0\6\0", 4: b"\6\0\0\0"}[kind]
+    block = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHI", 0x0112, kind, count) + value + bytes(4)
+    picture, _ = read(pictures.saved(pictures.image(32, 48, 3), "JPEG", exif=EXIF + block))
+    assert picture.pixels.shape == (48, 32, 3)
+    assert picture.metadata.exif is not None
+    exif = Image.Exif()
+    exif.load(EXIF + picture.metadata.exif)
+    assert exif[0x0112] == 1
 
 
 # Palettes, gray, transparency -------------------------------------------------------------------------
@@ -335,6 +348,233 @@ def test_integers_of_32_bits_are_reduced_with_a_notice() -> None:
     assert int(picture.pixels.max()) == 0xFFFF
 
 
+# Kinds that a library reads wrong, or not at all ------------------------------------------------------
+
+
+def test_bmp_of_os2() -> None:
+    """OpenCV takes its rows for shorter than they are."""
+    samples = pictures.pixels(5, 7, 3)
+    rows = b"".join(row.tobytes().ljust(24, b"\0") for row in samples[::-1])
+    head = struct.pack("<2sIII", b"BM", 26 + len(rows), 0, 26) + struct.pack("<IHHHH", 12, 7, 5, 1, 24)
+    assert np.array_equal(read(head + rows)[0].pixels, samples)
+
+
+def test_bmp_of_run_lengths() -> None:
+    palette = bytes(range(16)) * 4
+    rows = b"\x03\x01\x00\x03\x02\x05\x06\x00\0\0" + b"\x06\x0f\0\0" + b"\0\1"
+    picture, _ = read(pictures.bmp(rows, 6, 2, 8, compression=1, palette=palette))
+    colors = np.frombuffer(palette, np.uint8).reshape(-1, 4)[:, :3]
+    indexes = np.array([[15] * 6, [1, 1, 1, 2, 5, 6]])
+    assert np.array_equal(picture.pixels, colors[indexes])
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks"),
+    [
+        (16, (0xF00, 0xF0, 0xF)),
+        (16, (0xF000, 0xF00, 0xF0, 0xF)),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF)),
+        (32, (0xFF, 0xFF00, 0xFF0000)),
+    ],
+)
+@pytest.mark.parametrize("top_down", [False, True])
+def test_bmp_of_unusual_masks(bits: int, masks: tuple[int, ...], top_down: bool) -> None:
+    samples = pictures.pixels(4, 6, len(masks)).astype(np.uint32)
+    words = np.zeros((4, 6), np.uint32)
+    shown = []
+    for channel, mask in enumerate(masks):
+        low = mask & -mask
+        top = mask // low
+        level = samples[:, :, channel] * top // 255
+        words |= level * low
+        shown.append((level * 255 + top // 2) // top)
+    stored = words if top_down else words[::-1]
+    rows = stored.astype(f"<u{bits // 8}").tobytes()
+    compression = 6 if len(masks) == 4 else 3
+    data = pictures.bmp(rows, 6, -4 if top_down else 4, bits, compression=compression, masks=masks)
+    picture, notices = read(data)
+    assert notices == []
+    expected = np.stack(shown, axis=-1)[:, :, [2, 1, 0, 3][: len(masks)]]
+    assert np.array_equal(picture.pixels, expected)
+
+
+def test_bmp_with_a_profile() -> None:
+    profile, samples = pictures.icc(), pictures.pixels(4, 8, 3)
+    head = struct.pack("<IiiHHIIiiII", 124, 8, 4, 1, 24, 0, samples.nbytes, 3780, 3780, 0, 0)
+    head += bytes(16) + b"DEBM" + bytes(48) + struct.pack("<IIII", 4, 124 + samples.nbytes, len(profile), 0)
+    whole = struct.pack("<2sIII", b"BM", 138 + samples.nbytes + len(profile), 0, 138)
+    picture, _ = read(whole + head + samples[::-1].tobytes() + profile)
+    assert picture.metadata.icc == profile
+    assert np.array_equal(picture.pixels, samples)
+
+
+def test_set_bits_of_an_xbm_are_ink() -> None:
+    data = b"#define x_width 8\n#define x_height 1\nstatic char x_bits[] = {\n0x0f };\n"
+    assert np.array_equal(read(data)[0].pixels, [[0, 0, 0, 0, 255, 255, 255, 255]])
+
+
+def test_jpeg_2000_with_a_palette() -> None:
+    indexes = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    colors = pictures.pixels(8, 8, 3).reshape(64, 3)
+    codestream = pictures.saved(Image.fromarray(indexes), "JPEG2000", no_jp2=True, num_resolutions=1)
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", len(content) + 8, kind) + content
+
+    header = box(b"ihdr", struct.pack(">IIHBBBB", 8, 8, 1, 7, 7, 0, 0))
+    header += box(b"colr", b"\1\0\0" + struct.pack(">I", 16))
+    header += box(b"pclr", struct.pack(">HB", 64, 3) + b"\7\7\7" + colors.tobytes())
+    header += box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, channel) for channel in range(3)))
+    data = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    data += box(b"jp2h", header) + box(b"jp2c", codestream)
+    assert np.array_equal(read(data)[0].pixels, colors[indexes][:, :, ::-1])
+
+
+#: An AVIF of 8 x 8 pixels of gray and alpha of 10 bits, which neither OpenCV nor Pillow writes.
+GRAY_ALPHA_AVIF = base64.b64decode(
+    "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAXFtZXRhAAAAAAAAAChoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAbGli"
+    "YXZpZgAAAAAOcGl0bQAAAAAAAQAAACxpbG9jAAAAAEQAAAIAAQAAAAEAAAG4AAAAKQACAAAAAQAAAZUAAAAjAAAAQmlpbmYAAAAA"
+    "AAIAAAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAABppbmZlAgAAAAACAABhdjAxQWxwaGEAAAAAGmlyZWYAAAAAAAAADmF1eGwA"
+    "AgABAAEAAACnaXBycAAAAIFpcGNvAAAAFGlzcGUAAAAAAAAACAAAAAgAAAAOcGl4aQAAAAABCgAAAAxhdjFDgQBcAAAAABNjb2xy"
+    "bmNseAABAA0ABoAAAAA4YXV4QwAAAAB1cm46bXBlZzptcGVnQjpjaWNwOnN5c3RlbXM6YXV4aWxpYXJ5OmFscGhhAAAAAB5pcG1h"
+    "AAAAAAAAAAIAAQQBAoMEAAIEAQKDBQAAAFRtZGF0EgAKBRgIv2NQMhgQAIbShCgpHL9TJqE98YsDhmU8vPKia4ASAAoIGAi/Y4CG"
+    "g1AyGxFABBEAAsvKTl9WmW5HWNmcNDwDv5maGj6D8A=="
+)
+
+
+def test_gray_avif_with_alpha_of_10_bits_opens_with_fewer() -> None:
+    picture, notices = decode(GRAY_ALPHA_AVIF, "it", max_pixels=64)
+    assert codes(notices) == ["depth-reduced"]
+    assert picture.pixels.shape == (8, 8, 2)
+    expected = 255 - np.arange(8) * (4000 / 257)
+    assert np.abs(picture.pixels[:, :, 1] - expected).max() < 4
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pfm(order: str, channels: int) -> None:
+    samples = pictures.pixels(5, 7, channels, dtype=np.uint16)
+    letter, scale = "f" if channels == 1 else "F", "-1.0" if order == "<" else "1.0"
+    rows = (samples[::-1] / 65535).astype(f"{order}f4").tobytes()
+    picture, notices = read(f"P{letter}\n7 5\n{scale}\n".encode() + rows)
+    assert codes(notices) == ["float-converted"]
+    expected = samples[:, :, 0] if channels == 1 else samples[:, :, ::-1]
+    assert np.array_equal(picture.pixels, expected)
+
+
+def planes(samples: np.ndarray, differences: bool) -> list[bytes]:
+    """One LZW strip for each channel of (H, W, C)."""
+    if differences:
+        samples = np.concatenate([samples[:, :1], np.diff(samples, axis=1)], axis=1)
+    channels = (np.ascontiguousarray(samples[:, :, channel]) for channel in range(samples.shape[2]))
+    return [pictures.lzw(channel.view(np.uint8)) for channel in channels]
+
+
+@pytest.mark.parametrize("differences", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tiff_of_planes_in_lzw(channels: int, dtype: Any, differences: bool) -> None:
+    samples = pictures.pixels(32, 48, channels, dtype=dtype)
+    bits = 8 * samples.itemsize
+    tags: dict[int, Any] = {256: 48, 257: 32, 258: (bits,) * channels, 259: 5, 262: 2, 277: channels}
+    tags |= {278: 32, 284: 2, 317: 2 if differences else 1}
+    if channels == 4:
+        tags[338] = 2
+    picture, notices = read(pictures.hand_made_tiff(planes(samples, differences), tags))
+    assert notices == []
+    assert np.array_equal(picture.pixels, samples[:, :, [2, 1, 0, 3][:channels]])
+
+
+@pytest.mark.parametrize("bits", [2, 4, 6, 10, 12, 14])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiff_of_packed_bits(bits: int, channels: int) -> None:
+    top = (1 << bits) - 1
+    samples = pictures.pixels(8, 7, channels, dtype=np.uint16) // (65535 // top)
+    samples = np.minimum(samples, top)
+    digits = (samples.reshape(8, -1, 1) >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(digits.astype(np.uint8).reshape(8, -1), axis=1)
+    tags: dict[int, Any] = {256: 7, 257: 8, 258: (bits,) * channels, 259: 5, 277: channels, 278: 8}
+    tags[262] = 1 if channels == 1 else 2
+    picture, _ = read(pictures.hand_made_tiff([pictures.lzw(rows)], tags))
+    full = 255 if bits <= 8 else 65535
+    expected = np.rint(samples / top * full)[:, :, ::-1].squeeze()
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_tiff_of_float_differences(dtype: Any) -> None:
+    """Adobe's predictor 3: bytes of one significance together, each less the one before."""
+    samples = (pictures.pixels(6, 8, 3) / 255).astype(dtype)
+    size = samples.itemsize
+    apart = samples.astype(samples.dtype.newbyteorder(">")).view(np.uint8).reshape(6, 24, size)
+    rows = np.ascontiguousarray(apart.swapaxes(1, 2)).reshape(6, -1, 3)
+    rows = np.concatenate([rows[:, :1], np.diff(rows, axis=1)], axis=1).reshape(6, -1)
+    tags: dict[int, Any] = {256: 8, 257: 6, 258: (8 * size,) * 3, 259: 5, 262: 2, 277: 3, 278: 6}
+    data = pictures.hand_made_tiff([pictures.lzw(rows)], {**tags, 317: 3, 339: (3, 3, 3)})
+    picture, notices = read(data)
+    assert codes(notices) == ["float-converted"]
+    assert np.array_equal(picture.pixels, np.rint(samples.astype(float) * 65535)[:, :, ::-1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_where_zero_is_white_keeps_its_alpha(dtype: Any) -> None:
+    samples = pictures.pixels(8, 9, 2, dtype=dtype)
+    picture, _ = read(
+        tiff(samples, photometric="miniswhite", planarconfig="contig", extrasamples=["unassalpha"])
+    )
+    assert np.array_equal(picture.pixels, np.dstack([~samples[:, :, 0], samples[:, :, 1]]))
+
+
+def test_premultiplied_planes_become_plain() -> None:
+    stored = np.zeros((4, 4, 4), np.uint8)
+    stored[:, :] = (50, 100, 0, 128)
+    data = tiff(
+        np.moveaxis(stored, -1, 0), photometric="rgb", planarconfig="separate", extrasamples=["assocalpha"]
+    )
+    assert read(data)[0].pixels[1, 1].tolist() == [0, 199, 100, 128]
+
+
+def test_palette_of_16_bits() -> None:
+    colors = pictures.pixels(256, 256, 3, dtype=np.uint16).reshape(-1, 3)
+    indexes = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    picture, _ = read(tiff(indexes, photometric="palette", colormap=np.ascontiguousarray(colors.T)))
+    assert np.array_equal(picture.pixels, colors[indexes][:, :, ::-1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_cmyk_with_a_further_channel(dtype: Any) -> None:
+    cmyk = np.asarray(pictures.image(32, 48, 3).convert("CMYK"))
+    samples = np.dstack([cmyk, pictures.pixels(32, 48)]).astype(dtype)
+    if dtype == np.uint16:
+        samples *= 257
+    data = tiff(samples, photometric="separated", planarconfig="contig", extrasamples=["unassalpha"])
+    picture, notices = read(data)
+    reduced = ["depth-reduced"] if dtype == np.uint16 else []
+    assert codes(notices) == ["extra-channels-dropped", *reduced, "cmyk-converted"]
+    assert np.array_equal(picture.pixels, bgr(Image.fromarray(cmyk, "CMYK")))
+
+
+def test_lab_of_16_bits_is_read_as_8() -> None:
+    samples = np.zeros((4, 4, 3), np.uint16)
+    samples[:, :, 0] = 0x8000  # a* and b* are signed, and 0
+    picture, notices = read(tiff(samples, photometric="cielab", planarconfig="contig"))
+    assert codes(notices) == ["depth-reduced", "lab-converted"]
+    assert np.ptp(picture.pixels[1, 1].astype(int)) <= 2
+    assert 110 < int(picture.pixels[1, 1, 0]) < 130
+
+
+def test_a_compression_without_a_codec_is_named() -> None:
+    tags: dict[int, Any] = {256: 8, 257: 8, 258: 8, 259: 34887, 262: 1, 277: 1, 278: 8}
+    with pytest.raises(InputError, match=r"kind of TIFF that is not supported.*LERC"):
+        read(pictures.hand_made_tiff([bytes(64)], tags))
+
+
+def test_a_tiff_may_not_claim_thousands_of_samples() -> None:
+    tags: dict[int, Any] = {256: 1000, 257: 1000, 258: 16, 259: 5, 262: 1, 277: 65535, 278: 1000}
+    with pytest.raises(InputError, match="claims 65535 samples"):
+        read(pictures.hand_made_tiff([bytes(64)], tags))
+
+
 # Foreign colours --------------------------------------------------------------------------------------
 
 
@@ -384,6 +624,23 @@ def test_a_preview_is_no_page() -> None:
     assert codes(read(target.getvalue())[1]) == []
 
 
+def test_further_pictures_of_netpbm_are_told() -> None:
+    one = b"P5\n3 2\n255\n" + bytes(range(6))
+    assert probe(one * 3, "it").pages == 3
+    picture, notices = read(one * 3)
+    assert codes(notices) == ["pages-dropped"]
+    assert picture.pixels.shape == (2, 3)
+    assert codes(read(one + b"\n")[1]) == []
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_further_frames_are_told_where_a_picture_is_wanted(format: str) -> None:
+    """An animation becomes one elsewhere; from a pipe, or as AVIF, it is read as a picture."""
+    frames = [pictures.image(32, 48, 3), Image.new("RGB", (48, 32), "red")]
+    data = pictures.saved(frames[0], format, save_all=True, append_images=frames[1:])
+    assert codes(read(data)[1]) == ["frames-dropped"]
+
+
 def test_mpo_takes_the_first_picture() -> None:
     pages = [pictures.image(32, 48, 3), Image.new("RGB", (48, 32), "red")]
     data = pictures.saved(pages[0], "MPO", save_all=True, append_images=pages[1:])
@@ -405,6 +662,38 @@ def test_gain_map_is_told_and_no_longer_promised() -> None:
     assert picture.metadata.xmp is not None
     assert b"Version" not in picture.metadata.xmp
     assert b"GainMap" not in picture.metadata.xmp
+
+
+def test_gain_map_of_iso_21496_is_told() -> None:
+    pages = [pictures.image(32, 48, 3), pictures.image(16, 24)]
+    data = pictures.saved(pages[0], "MPO", save_all=True, append_images=pages[1:])
+    data = pictures.with_jpeg_segment(data, 0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0")
+    assert codes(read(data)[1]) == ["gain-map-dropped"]
+
+
+def test_segments_that_are_not_understood_are_told() -> None:
+    data = pictures.saved(pictures.image(32, 48, 3), "JPEG")
+    _, notices = read(pictures.with_jpeg_segment(data, 0xEB, b"JP\0\1 content credentials"))
+    assert codes(notices) == ["segments-dropped"]
+    assert "APP11" in notices[0].message
+
+
+def test_chunks_that_are_not_understood_are_told() -> None:
+    data = pictures.saved(pictures.image(32, 48, 3), "PNG")
+    _, notices = read(pictures.with_png_chunk(data, b"caBX", b"content credentials"))
+    assert codes(notices) == ["chunks-dropped"]
+    assert "caBX" in notices[0].message
+    assert codes(read(pictures.with_png_chunk(data, b"tIME", bytes(7)))[1]) == []
+
+
+def test_pixels_that_are_not_square_are_told() -> None:
+    png = pictures.with_png_chunk(
+        pictures.saved(pictures.image(8, 8, 3), "PNG"), b"pHYs", struct.pack(">IIB", 2, 1, 0)
+    )
+    jpeg = bytearray(pictures.saved(pictures.image(8, 8, 3), "JPEG"))
+    jpeg[13:18] = b"\0\0\2\0\1"
+    for data in (png, bytes(jpeg)):
+        assert codes(read(data)[1]) == ["aspect-dropped"]
 
 
 def test_extended_xmp_is_told() -> None:
@@ -478,8 +767,23 @@ def test_refusals_say_what_it_is(data: bytes, word: str) -> None:
             function(data, "it")
 
 
-def test_jpeg_of_12_bits_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("at", "value", "word"),
+    [
+        (1, 0xF7, "JPEG-LS"),
+        (4, 12, "JPEG of 12 bits"),
+        (9, 2, "JPEG of 2 colours"),
+        (6, 0, "tells its height behind"),
+    ],
+)
+def test_what_libjpeg_does_not_read_is_named(at: int, value: int, word: str) -> None:
     data = bytearray(pictures.saved(pictures.image(32, 48, 3), "JPEG"))
-    data[data.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(InputError, match=r"12 bits|damaged"):
+    data[data.index(b"\xff\xc0") + at] = value
+    with pytest.raises(InputError, match=f"{word}.*, which is not supported; convert it"):
         read(bytes(data))
+
+
+@pytest.mark.parametrize(("kind", "word"), [(4, "BMP made of a JPEG"), (5, "BMP made of a PNG")])
+def test_what_a_bmp_may_wrap_is_named(kind: int, word: str) -> None:
+    with pytest.raises(InputError, match=f"is a {word} file, which is not supported"):
+        read(pictures.bmp(bytes(64), 4, 4, 0, compression=kind))
