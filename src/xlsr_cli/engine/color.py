@@ -12,10 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Transparent pixels this far from visible ones may be seen by the network: its halo, and one more for
-#: filters that follow.
-_BLEED = 6
-
 
 def split_ycc(bgr: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """(Y′, CrCb) of uint8 or uint16 (H, W, 3) BGR: BT.601 full range; (H, W) and (H, W, 2)."""
@@ -48,19 +44,19 @@ def merge_alpha(colour: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any
     return np.dstack([colour, alpha])
 
 
-def bleed_under_alpha(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+def bleed_under_alpha(colour: NDArray[Any], alpha: NDArray[Any], reach: int) -> NDArray[Any]:
     """``colour`` with the colour of visible pixels carried on under the transparent ones beside them.
 
     Colours of wholly transparent pixels are arbitrary, often black; without this the network would mix
     them into the visible edge as a fringe. ``colour`` (H, W) or (H, W, 3), ``alpha`` (H, W), uint8 or
-    uint16. Pixels further than the network sees keep what they had.
+    uint16. Pixels further than ``reach`` from visible ones keep what they had.
     """
     known = (alpha > 0).astype(np.uint8)
     if known.all() or not known.any():
         return colour
     filled = colour.copy()
     ring = np.ones((3, 3), dtype=np.uint8)
-    for _ in range(_BLEED):
+    for _ in range(reach):
         grown = np.asarray(cv2.dilate(known, ring), dtype=np.uint8)
         fresh = (grown > known).nonzero()
         if not len(fresh[0]):

@@ -48,7 +48,7 @@ def _answers() -> Iterator[NDArray[np.uint8]]:
     yield luma
     yield chroma
     yield color.gray_of(bgr)
-    yield color.bleed_under_alpha(bgr, alpha)
+    yield color.bleed_under_alpha(bgr, alpha, reach=6)
     whole = Size(width=2 * _WIDTH, height=3 * _HEIGHT)
     free = Size(width=133, height=93)
     for size in (whole, free):

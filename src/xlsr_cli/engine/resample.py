@@ -7,6 +7,7 @@ weights are integers whose sum is exact, sums are integers, and rounding is a sh
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ _BETWEEN_BITS = 6
 #: The same for whole factors, where values centred on zero and 7-bit weights fit int16 arithmetic, which
 #: is several times as fast. Catmull-Rom at ×2 is exact in 7 bits.
 _FAST_BITS = 7
+#: Samples of a band: what lies between the two passes stays in the cache, and memory is bounded.
+_BAND_SAMPLES = 1 << 18
 
 
 def resize(
@@ -43,14 +46,45 @@ def resize(
     to the top, in source samples: 0 for pictures, 0.25 for chroma that is co-sited with the left luma
     sample of a pair; it is the same in the result.
     """
-    height, width = pixels.shape[:2]
-    if (height, width) == (size.height, size.width):
+    if pixels.shape[:2] == (size.height, size.width):
         return pixels.copy()
-    rows = _axis(height, size.height, filter, siting[1])
-    columns = _axis(width, size.width, filter, siting[0])
-    if pixels.dtype == np.uint8 and rows.whole_factor and columns.whole_factor:
-        return _resize_fast(pixels, rows, columns)
-    return _resize_exact(pixels, rows, columns)
+    answer = np.empty((size.height, size.width, *pixels.shape[2:]), dtype=pixels.dtype)
+    resized = Resized(pixels, size, filter=filter, siting=siting)
+    for band in resized.bands():
+        answer[band] = resized.rows(band)
+    return answer
+
+
+class Resized:
+    """What :func:`resize` gives, band by band: for threads, and for those who never need it as a whole."""
+
+    def __init__(
+        self,
+        pixels: NDArray[Any],
+        size: Size,
+        *,
+        filter: Filter = "cubic",
+        siting: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """The arguments are those of :func:`resize`."""
+        height, width = pixels.shape[:2]
+        self._pixels, self._size = pixels, size
+        self._down = _axis(height, size.height, filter, siting[1])
+        self._across = _axis(width, size.width, filter, siting[0])
+
+    def bands(self) -> list[slice]:
+        """Rows of the answer, from the top down, a few at a time; :meth:`rows` takes no other slices."""
+        multiple = max(1, self._down.whole_factor)
+        samples = self._size.width * math.prod(self._pixels.shape[2:])
+        step = max(1, _BAND_SAMPLES // samples // multiple) * multiple
+        height = self._size.height
+        return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+    def rows(self, band: slice) -> NDArray[Any]:
+        """The rows ``band`` of the answer. May be called from several threads at once."""
+        whole = self._down.whole_factor and self._across.whole_factor
+        resized = _resized_fast if self._pixels.dtype == np.uint8 and whole else _resized_exactly
+        return resized(self._pixels, band, self._down, self._across)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,63 +144,70 @@ def _to_fixed_point(weights: NDArray[np.float64], bits: int) -> NDArray[np.int32
     return fixed
 
 
-def _resize_exact(pixels: NDArray[Any], rows: _Axis, columns: _Axis) -> NDArray[Any]:
-    """Any factor, 14-bit weights; int32 sums for uint8, int64 for uint16."""
-    deep = pixels.dtype == np.uint16
-    sums, between = (np.int64, np.int32) if deep else (np.int32, np.int16)
-    shift = _WEIGHT_BITS - _BETWEEN_BITS
-    tall = _filter_rows(pixels, rows, sums, shift).astype(between)
-    wide = _filter_rows(_transposed(tall), columns, sums, _WEIGHT_BITS + _BETWEEN_BITS)
-    top = np.iinfo(pixels.dtype).max
-    return _transposed(np.clip(wide, 0, top).astype(pixels.dtype))
+def _resized_exactly(pixels: NDArray[Any], band: slice, rows: _Axis, columns: _Axis) -> NDArray[Any]:
+    """The rows ``band`` of the answer. Any factor, 14-bit weights; int32 sums for uint8, int64 for uint16."""
+    sums = np.int64 if pixels.dtype == np.uint16 else np.int32
+    tall = _filtered(pixels, rows, band, sums, _WEIGHT_BITS - _BETWEEN_BITS)
+    wide = _filtered(_transposed(tall), columns, slice(None), sums, _WEIGHT_BITS + _BETWEEN_BITS)
+    np.clip(wide, 0, np.iinfo(pixels.dtype).max, out=wide)
+    return _transposed(wide.astype(pixels.dtype))
 
 
-def _filter_rows(
-    pixels: NDArray[Any], axis: _Axis, sums: type[np.signedinteger[Any]], shift: int
+def _filtered(
+    pixels: NDArray[Any], axis: _Axis, outputs: slice, sums: type[np.signedinteger[Any]], shift: int
 ) -> NDArray[Any]:
-    """Weighted sums of rows, divided by 2 ** shift, rounded half up."""
-    shape = (len(axis.first), *pixels.shape[1:])
-    total = np.full(shape, 1 << (shift - 1), dtype=sums)
-    broadcast = (-1, *[1] * (pixels.ndim - 1))
+    """The rows ``outputs``: weighted sums of rows of ``pixels``, divided by 2 ** shift, rounded half up."""
+    first, weights = axis.first[outputs], axis.weights[outputs].astype(sums)
+    lowest = max(0, int(first[0]))
+    source = pixels[lowest : int(first[-1]) + axis.taps].astype(sums)
+    total = np.full((len(first), *pixels.shape[1:]), 1 << (shift - 1), dtype=sums)
+    product = np.empty_like(total)
     for tap in range(axis.taps):
-        source = np.clip(axis.first + tap, 0, axis.source - 1)
-        total += pixels[source] * axis.weights[:, tap].astype(sums).reshape(broadcast)
+        row = np.clip(first + tap, 0, axis.source - 1) - lowest
+        np.take(source, row, axis=0, out=product, mode="clip")
+        product *= weights[:, tap].reshape(-1, *[1] * (pixels.ndim - 1))
+        total += product
     total >>= shift
     return total
 
 
-def _resize_fast(pixels: NDArray[Any], rows: _Axis, columns: _Axis) -> NDArray[Any]:
-    """Whole factors of uint8: one multiplication of a whole slice per phase and tap, in int16."""
-    centred = pixels.astype(np.int16) - 128
-    tall = _filter_phases(centred, rows)
-    wide = _filter_phases(_transposed(tall), columns)
-    return _transposed((wide + 128).astype(np.uint8))
+def _resized_fast(pixels: NDArray[Any], band: slice, rows: _Axis, columns: _Axis) -> NDArray[Any]:
+    """The rows ``band`` of the answer. Whole factors of uint8: int16, a multiplication per phase and tap."""
+    factor = rows.whole_factor
+    tall = _upscaled(pixels, rows, band.start // factor, band.stop // factor)
+    wide = _upscaled(_transposed(tall), columns, 0, columns.source)
+    return _transposed(wide)
 
 
-def _filter_phases(centred: NDArray[np.int16], axis: _Axis) -> NDArray[np.int16]:
-    """Rows of int16 in -128 … 127, upscaled by ``axis.whole_factor``, clipped to the same range."""
+def _upscaled(pixels: NDArray[np.uint8], axis: _Axis, start: int, stop: int) -> NDArray[np.uint8]:
+    """What the rows ``start`` … ``stop - 1`` become: ``axis.whole_factor`` times as many."""
     factor = axis.whole_factor
     if factor == 1:
-        return centred
-    before = max(0, -int(axis.first[0]))
-    behind = max(0, int(axis.first[-1]) + axis.taps - axis.source)
-    pad = [(before, behind)] + [(0, 0)] * (centred.ndim - 1)
-    padded = np.pad(centred, pad, mode="edge")
-    out = np.empty((axis.source * factor, *centred.shape[1:]), dtype=np.int16)
+        return pixels[start:stop]
+    before, behind = max(0, -int(axis.first[0])), axis.taps
+    needed = np.clip(np.arange(start - before, stop + behind), 0, axis.source - 1)
+    centred = pixels[needed].astype(np.int16) - 128
+    answer = np.empty(((stop - start) * factor, *pixels.shape[1:]), dtype=np.uint8)
     weights = _to_fixed_point(axis.weights[:factor].astype(np.float64), _FAST_BITS).astype(np.int16)
+    total = np.empty((stop - start, *pixels.shape[1:]), dtype=np.int16)
+    product = np.empty_like(total)
     for phase in range(factor):
-        total = np.full(centred.shape, 1 << (_FAST_BITS - 1), dtype=np.int16)
+        total.fill(1 << (_FAST_BITS - 1))
         for tap in range(axis.taps):
             if weights[phase, tap]:
-                start = before + int(axis.first[phase]) + tap
-                total += padded[start : start + axis.source] * weights[phase, tap]
+                top = before + int(axis.first[phase]) + tap
+                np.multiply(centred[top : top + len(total)], weights[phase, tap], out=product)
+                total += product
         total >>= _FAST_BITS
-        np.clip(total, -128, 127, out=out[phase::factor])
-    return out
+        np.clip(total, -128, 127, out=total)
+        total += 128
+        answer[phase::factor] = total
+    return answer
 
 
 def _transposed(pixels: NDArray[Any]) -> NDArray[Any]:
     """Rows and columns swapped, channels kept, contiguous."""
-    if pixels.dtype in (np.uint8, np.int16, np.int32) and pixels.size and pixels.ndim == 2:
+    flat = pixels.ndim == 2 or pixels.shape[2] in (2, 3, 4)
+    if flat and pixels.size and pixels.dtype in (np.uint8, np.uint16, np.int32):
         return np.asarray(cv2.transpose(pixels))
     return np.ascontiguousarray(np.swapaxes(pixels, 0, 1))

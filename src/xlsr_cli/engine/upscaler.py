@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xlsr_cli.engine import color, resample, tiling
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
-from xlsr_cli.engine.plan import BYTES_PER_PIXEL, Pass, Plan, chain_for, foreign_chain, tile_pixels
+from xlsr_cli.engine.plan import Pass, Plan, chain_for, foreign_chain, peak_memory, tile_pixels
 from xlsr_cli.engine.reuse import Reuse
-from xlsr_cli.engine.session import Session, TileOutOfMemory, usable_cores
+from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError, UsageError
 from xlsr_cli.options import ColorMode, EngineOptions, Precision, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 
 Pixels = NDArray[Any]
+Part = TypeVar("Part")
 
 #: A tile that did not fit memory is cut smaller, down to this side; below, memory is truly gone.
 _SMALLEST_TILE = 32
-#: Side of the tile that is timed for an estimate.
+#: The halo that is assumed of a model from outside which does not tell, in pixels.
+_UNKNOWN_HALO = 32
+#: Side of the tile that is timed for an estimate, and of the picture that is tried.
 _TIMED_SIDE = 128
+_TRIED_SIDE = 96
 
 
 class Upscaler:
@@ -103,54 +112,45 @@ class Upscaler:
         """
         _check_array(pixels)
         source = Size(width=pixels.shape[1], height=pixels.shape[0])
-        target = size or self.target.size_for(source)
-        pixels = np.ascontiguousarray(pixels)
-        colour, alpha = color.split_alpha(pixels)
-        if alpha is not None:
-            colour = color.bleed_under_alpha(colour, alpha)
-        total = self._passes_megapixels(source, target, colour, alpha)
-        progress.start(total, "MP")
+        target = self._target_size(source, size)
         try:
-            upscaled = self._upscale_colour(colour, target, progress, reuse)
-            if alpha is not None:
-                upscaled = color.merge_alpha(upscaled, self._upscale_alpha(alpha, target, progress, reuse))
-        except MemoryError as error:
+            upscaled = self._upscale(np.ascontiguousarray(pixels), source, target, progress, reuse)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             raise ResourceError(
                 f"not enough memory for a picture of {target}; close other programs or ask for a smaller size"
             ) from error
-        finally:
-            progress.finish()
-        return (
-            upscaled.reshape(*upscaled.shape[:2], 1)
-            if pixels.ndim == 3 and pixels.shape[2] == 1
-            else upscaled
-        )
+        return upscaled.reshape(*upscaled.shape[:2], *pixels.shape[2:])
 
     def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
         """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
 
-        Loads the models and times one tile of each for the estimate of seconds.
+        Loads the models, and times a tile of each and a small picture for the estimate of seconds.
         """
-        target = size or self.target.size_for(source)
+        target = self._target_size(source, size)
         dtype = np.dtype(np.uint8 if depth <= 8 else np.uint16)
         planes = self._planes(channels)
-        passes = tuple(step for colour in planes for step in self._plan_passes(source, target, colour, dtype))
-        seconds = sum(self._seconds_for(step) for step in passes) / self.threads
+        groups = [self._plan_passes(source, target, colour, dtype) for colour in planes]
+        passes = tuple(step for group in groups for step in group)
+        network = sum(self._seconds_for(step) for step in passes) / self.threads
         return Plan(
             source=source,
             target=target,
             passes=passes,
-            resample=_final_size(source, passes) != target,
+            resample=passes[-1].answer != target,
             threads=self.threads,
-            peak_memory=self._peak_memory(source, target, passes, channels, dtype),
-            seconds=seconds,
+            peak_memory=peak_memory(
+                source, target, groups, channels=channels, itemsize=dtype.itemsize, threads=self.threads
+            ),
+            seconds=network + self._seconds_around(source, target, channels, dtype, passes),
         )
 
     def model_names(
         self, source: Size, *, channels: int, depth: int, size: Size | None = None
     ) -> tuple[str, ...]:
         """The models that a picture goes through, each once, in the order of their first use."""
-        target = size or self.target.size_for(source)
+        target = self._target_size(source, size)
         dtype = np.dtype(np.uint8 if depth <= 8 else np.uint16)
         names = [
             self._session(scale, colour, dtype).spec.name
@@ -169,6 +169,32 @@ class Upscaler:
 
     # What runs: colour, luma, alpha
 
+    def _upscale(
+        self, pixels: Pixels, source: Size, target: Size, progress: Progress, reuse: Reuse | None
+    ) -> Pixels:
+        colour, alpha = color.split_alpha(pixels)
+        if alpha is not None:
+            colour = color.bleed_under_alpha(colour, alpha, self._reach(source, target, colour))
+        progress.start(self._passes_megapixels(source, target, alpha), "MP")
+        try:
+            upscaled = self._upscale_colour(colour, target, progress, reuse)
+            if alpha is None:
+                return upscaled
+            return color.merge_alpha(upscaled, self._upscale_alpha(alpha, target, progress, reuse))
+        finally:
+            progress.finish()
+
+    def _reach(self, source: Size, target: Size, colour: Pixels) -> int:
+        """How far from visible pixels, in source pixels, hidden colours have a say in visible ones."""
+        # Alpha may grow by one pixel, and the filter that shrinks has three lobes.
+        reach, factor = 1.0 + 3.0, 1
+        for scale in self._chain(source, target):
+            kind: Colour = "luma" if colour.ndim == 2 or self._color_mode() == "ycbcr" else "rgb"
+            halo = self._session(scale, kind, colour.dtype).spec.halo
+            reach += (_UNKNOWN_HALO if halo is None else halo) / factor
+            factor *= scale
+        return math.ceil(reach)
+
     def _upscale_colour(
         self, colour: Pixels, target: Size, progress: Progress, reuse: Reuse | None
     ) -> Pixels:
@@ -178,7 +204,14 @@ class Upscaler:
             return self._upscale_plane(colour, target, "rgb", progress, reuse)
         luma, chroma = color.split_ycc(colour)
         luma = self._upscale_plane(luma, target, "luma", progress, reuse)
-        return color.merge_ycc(luma, resample.resize(chroma, target))
+        answer = np.empty((*luma.shape, 3), dtype=luma.dtype)
+        resized = resample.Resized(chroma, target)
+
+        def merge(band: slice) -> None:
+            answer[band] = color.merge_ycc(luma[band], resized.rows(band))
+
+        self._each(merge, resized.bands())
+        return answer
 
     def _upscale_alpha(self, alpha: Pixels, target: Size, progress: Progress, reuse: Reuse | None) -> Pixels:
         lowest = alpha.min()
@@ -202,7 +235,17 @@ class Upscaler:
             session = self._session(scale, colour, pixels.dtype)
             key = (role, place, session.spec.name)
             pixels = self._run_pass(session, pixels, key, progress, reuse)
-        return resample.resize(pixels, target, filter="lanczos3") if _differs(pixels, target) else pixels
+        return self._shrink(pixels, target) if _differs(pixels, target) else pixels
+
+    def _shrink(self, pixels: Pixels, target: Size) -> Pixels:
+        answer = np.empty((target.height, target.width, *pixels.shape[2:]), dtype=pixels.dtype)
+        resized = resample.Resized(pixels, target, filter="lanczos3")
+
+        def shrink(band: slice) -> None:
+            answer[band] = resized.rows(band)
+
+        self._each(shrink, resized.bands())
+        return answer
 
     def _run_pass(
         self, session: Session, pixels: Pixels, key: object, progress: Progress, reuse: Reuse | None
@@ -221,25 +264,33 @@ class Upscaler:
             reuse.remember(key, pixels, answer)
         return answer
 
-    # Tiles over workers
+    # Tiles and bands over workers
 
     def _run_tiles(
         self, session: Session, pixels: Pixels, answer: Pixels, regions: list[Region], progress: Progress
     ) -> None:
         """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
-        if self.threads == 1 or len(regions) == 1:
-            for region in regions:
-                _run_tile(session, pixels, answer, region)
-                progress.advance(region.pixels / 1e6)
-            return
-        pool = self._workers()
-        futures: list[Future[None]] = [
-            pool.submit(_run_tile, session, pixels, answer, region) for region in regions
-        ]
+        self._each(
+            lambda region: _run_tile(session, pixels, answer, region),
+            regions,
+            lambda region: progress.advance(region.pixels / 1e6),
+        )
+
+    def _each(
+        self, work: Callable[[Part], None], parts: list[Part], done: Callable[[Part], None] | None = None
+    ) -> None:
+        """``work`` for each of ``parts``, by all workers; ``done`` hears of each in order, in this thread."""
+        if self.threads == 1 or len(parts) == 1:
+            waiting: list[Callable[[], None]] = [partial(work, part) for part in parts]
+            futures = []
+        else:
+            futures = [self._workers().submit(work, part) for part in parts]
+            waiting = [future.result for future in futures]
         try:
-            for future, region in zip(futures, regions, strict=True):
-                future.result()
-                progress.advance(region.pixels / 1e6)
+            for wait, part in zip(waiting, parts, strict=True):
+                wait()
+                if done is not None:
+                    done(part)
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -259,6 +310,10 @@ class Upscaler:
 
     # Which model runs
 
+    def _target_size(self, source: Size, size: Size | None) -> Size:
+        target = self.target if size is None else Target(width=size.width, height=size.height)
+        return target.size_for(source)
+
     def _color_mode(self) -> ColorMode:
         """``rgb`` or ``ycbcr``: a model that was named decides by its own colours, else ``auto`` is rgb."""
         if isinstance(self._model, ModelSpec):
@@ -266,7 +321,7 @@ class Upscaler:
         return "rgb" if self.options.color == "auto" or self._model is not None else self.options.color
 
     def _precision(self, dtype: np.dtype[Any]) -> ModelPrecision:
-        wanted = self.options.precision
+        wanted = self._model.precision if isinstance(self._model, ModelSpec) else self.options.precision
         if dtype == np.uint16:
             if wanted == "int8":
                 raise UsageError("--precision int8 would cut a 16-bit picture to 8 bits; leave it out")
@@ -283,14 +338,14 @@ class Upscaler:
     def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any]) -> Session:
         if isinstance(self._model, Path):
             return self._foreign_session(self._model)
-        precision = self._precision(dtype)
-        if isinstance(self._model, ModelSpec) and colour == self._model.colour:
-            spec = self._model
-            if dtype == np.uint16 and spec.precision == "int8":
-                deeper = spec.name.replace("int8", "fp32")
-                raise ModelError(f"{spec.name} works in 8 bits and the picture has 16; use {deeper}")
+        named = self._model
+        if named is not None and dtype == np.uint16 and named.precision == "int8":
+            deeper = named.name.replace("int8", "fp32")
+            raise ModelError(f"{named.name} works in 8 bits and the picture has 16; use {deeper}")
+        if named is not None and colour == named.colour:
+            spec = named
         else:
-            spec = bundled_model(scale, colour, precision)
+            spec = bundled_model(scale, colour, self._precision(dtype))
         with self._lock:
             if spec.name not in self._sessions:
                 self._sessions[spec.name] = Session.bundled(spec, provider=self.options.provider)
@@ -316,12 +371,20 @@ class Upscaler:
         size = source
         for scale in self._chain(source, target):
             spec = self._session(scale, colour, dtype).spec
-            tiles = len(self._regions(size, spec))
-            passes.append(Pass(model=spec.name, scale=spec.scale, size=size, tiles=tiles, macs=spec.macs))
-            size = Size(width=size.width * spec.scale, height=size.height * spec.scale)
+            step = Pass(
+                model=spec.name,
+                scale=spec.scale,
+                size=size,
+                tiles=len(self._regions(size, spec)),
+                macs=spec.macs,
+                precision=spec.precision,
+                colours=3 if colour == "rgb" else 1,
+            )
+            passes.append(step)
+            size = step.answer
         return passes
 
-    def _passes_megapixels(self, source: Size, target: Size, colour: Pixels, alpha: Pixels | None) -> float:
+    def _passes_megapixels(self, source: Size, target: Size, alpha: Pixels | None) -> float:
         """Input megapixels of all passes together; a flat alpha needs none."""
         total, size = 0.0, source
         for scale in self._chain(source, target):
@@ -341,24 +404,41 @@ class Upscaler:
             self._seconds_per_pixel[step.model] = elapsed / _TIMED_SIDE**2
         return self._seconds_per_pixel[step.model] * step.size.pixels
 
-    def _peak_memory(
-        self, source: Size, target: Size, passes: tuple[Pass, ...], channels: int, dtype: np.dtype[Any]
-    ) -> int:
-        largest = max(step.size.pixels * step.scale**2 for step in passes)
-        between = 0 if largest == target.pixels else largest
-        pictures = (source.pixels + target.pixels + between) * channels * dtype.itemsize
-        merging = target.pixels * channels * dtype.itemsize if channels in (2, 4) else 0
-        precision = "fp32" if dtype == np.uint16 else "int8"
-        busiest = max(-(-step.size.pixels // step.tiles) for step in passes)
-        tiles = min(self.threads, max(step.tiles for step in passes)) * busiest * BYTES_PER_PIXEL[precision]
-        return pictures + merging + tiles
+    def _seconds_around(
+        self, source: Size, target: Size, channels: int, dtype: np.dtype[Any], passes: tuple[Pass, ...]
+    ) -> float:
+        """Seconds of what is done around the network: colour, fitting the size, alpha in one thread."""
+        if isinstance(self._model, Path):  # beside such a network the rest is nothing, and a trial is slow
+            return 0.0
+        alone = copy.copy(self)
+        alone.threads, alone.options = 1, replace(self.options, tile=None)
+        shrink = math.sqrt(_TRIED_SIDE**2 / source.pixels)
+        tried = Size(width=_TRIED_SIDE, height=_TRIED_SIDE)
+        size = Size(
+            width=max(_TRIED_SIDE, round(target.width / source.width * _TRIED_SIDE)),
+            height=max(_TRIED_SIDE, round(target.height / source.height * _TRIED_SIDE)),
+        )
+        pixels = np.arange(tried.pixels * channels).reshape(tried.height, tried.width, channels).astype(dtype)
+        alone(pixels, size=size)
+        started = time.perf_counter()
+        alone(pixels, size=size)
+        elapsed = time.perf_counter() - started
+        network = sum(self._seconds_for(step) for step in passes) * shrink**2
+        around = max(0.0, elapsed - network) / shrink**2
+        return around if channels in (2, 4) else around / self.threads
 
 
 def _check_choice(model: ModelSpec | Path | None, options: EngineOptions) -> None:
-    """Refuse a colour or a precision that the model named is not of: it would be ignored."""
+    """Refuse what the model that runs would ignore."""
+    if options.halo is not None and not isinstance(model, Path):
+        raise UsageError(
+            "--halo is for an ONNX file of your own, given with --model; other models know theirs"
+        )
+    if options.tile is not None and options.halo is None and isinstance(model, Path):
+        raise UsageError(f"--tile needs --halo beside it: how far {model} sees is not known")
     if model is None:
         return
-    colour, precision, name = "rgb", None, str(model)
+    colour, precision, name = "rgb", "fp32", str(model)
     if isinstance(model, ModelSpec):
         colour = "ycbcr" if model.colour == "luma" else "rgb"
         precision, name = model.precision, model.name
@@ -375,11 +455,6 @@ def _check_array(pixels: Pixels) -> None:
             f"cannot upscale an array of shape {pixels.shape} and dtype {pixels.dtype}; give uint8 or uint16 "
             "of shape (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)"
         )
-
-
-def _final_size(source: Size, passes: tuple[Pass, ...]) -> Size:
-    last = passes[-1]
-    return Size(width=last.size.width * last.scale, height=last.size.height * last.scale)
 
 
 def _differs(pixels: Pixels, size: Size) -> bool:
@@ -401,7 +476,9 @@ def _run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) 
             _run_planes(session, tile, answer, region)
         else:
             tiling.place_runs(_run_runs(session, tile), answer, region, session.spec.scale)
-    except (TileOutOfMemory, MemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         quarters = tiling.quarters(region)
         if session.spec.halo is None or max(region.height, region.width) <= _SMALLEST_TILE:
             raise ResourceError(
@@ -430,8 +507,16 @@ def _run_planes(session: Session, tile: Pixels, answer: Pixels, region: Region) 
     bgr = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
     planes = np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1), dtype=np.float32)[None] / top
     upscaled = session.run(planes)[0]
+    height, width = tile.shape[0] * spec.scale, tile.shape[1] * spec.scale
+    if upscaled.shape != (3, height, width):
+        raise ModelError(
+            f"the model {spec.path} answers {upscaled.shape[1:]} rows and columns to a picture of "
+            f"{tile.shape[:2]}, which is not {spec.scale} times its size; it cannot take every size"
+        )
     border = (spec.halo or 0) * spec.scale
-    inner = upscaled[:, border : upscaled.shape[1] - border, border : upscaled.shape[2] - border]
+    inner = upscaled[:, border : height - border, border : width - border]
+    if not np.isfinite(inner).all():
+        raise ModelError(f"the model {spec.path} answers values that are no numbers; nothing is written")
     bgr_answer = np.rint(np.clip(inner, 0.0, 1.0) * top).astype(tile.dtype).transpose(1, 2, 0)[..., ::-1]
     target = region.scaled(spec.scale).of(answer)
     target[...] = bgr_answer if tile.ndim == 3 else color.gray_of(bgr_answer)
