@@ -1,12 +1,34 @@
-"""``python -m benchmarks --threads 2 --write``: every benchmark, and docs/performance.md renewed."""
+"""``python -m benchmarks --threads 2 --write``: every benchmark in turn, and docs/performance.md renewed.
+
+Takes about half an hour. One that meets a noisy machine leaves its part of the page as it was, and the
+others go on.
+"""
 
 from __future__ import annotations
 
-from benchmarks import engine, peers
+import multiprocessing
+
+from benchmarks import batch, engine, memory, peers, startup, video
 from benchmarks.harness import parser
 
-command = parser(__doc__)
-peers.add_options(command)
-options = command.parse_args()
-engine.main(options)
-peers.main(options)
+
+def main() -> None:
+    """Run each benchmark in a fresh process: memory that one leaves behind would count for the next."""
+    command = parser(__doc__)
+    peers.add_options(command)
+    batch.add_options(command)
+    options = command.parse_args()
+    fresh = multiprocessing.get_context("spawn")
+    failed = []
+    for benchmark in (engine, peers, startup, memory, batch, video):
+        process = fresh.Process(target=benchmark.main, args=(options,))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            failed.append(benchmark.__name__)
+    if failed:
+        raise SystemExit(f"not written: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

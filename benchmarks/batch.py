@@ -144,6 +144,11 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def add_options(options: argparse.ArgumentParser) -> None:
+    """The options that only this benchmark has."""
+    options.add_argument("--planning", type=int, default=20_000, help="files to plan and journal")
+
+
 def main(options: argparse.Namespace) -> None:
     """Measure, print, and write where it is asked for."""
     costs = planning(options.planning)
@@ -153,5 +158,5 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("--planning", type=int, default=20_000, help="files to plan and journal")
+    add_options(command)
     main(command.parse_args())

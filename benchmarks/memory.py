@@ -24,13 +24,14 @@ LARGE, SMALL = Size(width=6000, height=4000), Size(width=1732, height=1155)
 _ROUNDS = 3
 #: Runs the command in a process of its own and prints its peak memory and the result.
 _CHILD = """
-import contextlib, io, json, resource, sys
+import contextlib, io, json, sys
+from xlsr_cli.bench.memory import peak_memory
 from xlsr_cli.cli.app import main
 said = io.StringIO()
 with contextlib.redirect_stdout(said):
     assert main(["upscale", *sys.argv[1:], "--overwrite", "--json"]) == 0
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"peak": peak, "seconds": json.loads(said.getvalue())["seconds"]}))
+# Not getrusage's maximum: a new process inherits that of the one which started it.
+print(json.dumps({"peak": peak_memory(), "seconds": json.loads(said.getvalue())["seconds"]}))
 """
 
 

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.peers --threads 2``; with ``--write`` into docs/performance.md. Everything goes
 from a BGR uint8 array to a BGR uint8 array. PSNR needs the pictures of Set5 and Set14 as PNG files, in
-folders of these names: ``--pictures FOLDER``.
+folders of these names: ``--pictures FOLDER``. The published network is scored with weights of its own,
+which take some ten minutes: ``python -m training.train benchmarks/published_x3_rgb.toml --pictures FOLDER``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,12 @@ from xlsr_cli.quality.metrics import luma_psnr
 
 SCALE = 3
 SETS = ("Set5", "Set14")
-PICTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "eval"
+_ROOT = Path(__file__).resolve().parents[1]
+PICTURES = _ROOT.parent / "shared" / "data" / "eval"
+#: Where training puts the published network that ``published_x3_rgb.toml`` describes.
+PUBLISHED = _ROOT / "runs" / "published_x3_rgb"
+#: Beside the page.
+_CHART = "performance.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +200,8 @@ def render(
 
 def chart(
     found: dict[str, Peer], measured: Measured, scored: dict[str, dict[str, float]], threads: int
-) -> bytes:
-    """Speed against Set14 of everything that has a score, as PNG."""
+) -> bytes | None:
+    """Speed against Set14 of everything that has a score, as PNG; None where nothing has."""
     cpu = this_machine().cpu
     points = [
         Point(
@@ -207,6 +213,8 @@ def chart(
         for name, peer in found.items()
         if "Set14" in scored.get(name, {})
     ]
+    if not points:
+        return None
     return points_chart(
         points,
         title=f"{cpu.model} · {cpu.kernel} · {threads} threads",
@@ -218,7 +226,12 @@ def chart(
 def add_options(options: argparse.ArgumentParser) -> None:
     """The options that only this benchmark has."""
     options.add_argument("--pictures", type=Path, default=PICTURES, help="folder with Set5 and Set14")
-    options.add_argument("--straight", type=Path, help="folder of a run that trained the published form")
+    options.add_argument(
+        "--straight",
+        type=Path,
+        default=PUBLISHED if PUBLISHED.is_dir() else None,
+        help="folder of a run that trained the published form; runs/published_x3_rgb where there is one",
+    )
     options.add_argument(
         "--dnn-superres",
         action="append",
@@ -235,10 +248,17 @@ def main(options: argparse.Namespace) -> None:
         runs = on_picture({name: peer.upscale for name, peer in found.items()})
         measured = side_by_side(runs, threads=options.threads, repeats=options.repeats)
         scored = {name: scores(peer.upscale, options.pictures) for name, peer in found.items() if peer.scored}
-    text = "\n".join([machine_line(options.threads), "", render(found, measured, scored, missing)])
-    publish("peers", text, measured.noise, options)
-    if options.write:
-        PAGE.with_name("performance.png").write_bytes(chart(found, measured, scored, options.threads))
+    if options.straight is None:
+        missing.append(
+            "The published network has random weights here, which changes its speed in nothing, and no score."
+        )
+    text = [machine_line(options.threads), "", render(found, measured, scored, missing)]
+    drawn = chart(found, measured, scored, options.threads)
+    if drawn is not None:
+        text += ["", f"![Speed against quality of everything in the table]({_CHART})"]
+    publish("peers", "\n".join(text), measured.noise, options)
+    if options.write and drawn is not None:
+        PAGE.with_name(_CHART).write_bytes(drawn)
 
 
 if __name__ == "__main__":
