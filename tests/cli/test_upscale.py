@@ -137,6 +137,24 @@ class TestStreams:
         assert names(tmp_path) == ["in.tga", "in_x2.png"]
         assert "tga cannot be written" in capsys.readouterr().err
 
+    def test_a_name_that_lies_is_put_right_and_it_says_so(self, tmp_path: Path, capsys: Capture) -> None:
+        Image.fromarray(photo(20, 10)).save(tmp_path / "in.png", "JPEG")
+        assert main(["upscale", str(tmp_path / "in.png")]) == 0
+        assert names(tmp_path) == ["in.png", "in_x2.jpg"]
+        assert "jpeg is what it holds; the result is in_x2.jpg" in capsys.readouterr().err
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+    def test_a_full_disk_behind_stdout(self, picture: Path) -> None:
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "xlsr_cli", "upscale", str(picture), "-"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert done.returncode == 4
+        assert "cannot write to stdout" in one_sentence(done.stderr)
+
     def test_what_decoders_print_becomes_part_of_the_sentence(self, picture: Path) -> None:
         data = picture.read_bytes()
         picture.write_bytes(data[: len(data) * 2 // 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,51 @@ def test_the_same_format_in_and_out_keeps_what_it_kept(format: PictureFormat) ->
         data, notices = encode(second, format)
         assert notices == [], column
         KEPT[column](data, second)
+
+
+def codes(chunk: bytes, content: bytes, format: PictureFormat) -> list[str]:
+    picture, on_reading = decode(pictures.with_png_chunk(png(), chunk, content), "source", max_pixels=10_000)
+    assert on_reading == []
+    return [notice.code for notice in encode(picture, format)[1]]
+
+
+SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+DISPLAY_P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "content", "code"),
+    [
+        (b"gAMA", struct.pack(">I", 45455), None),
+        (b"gAMA", struct.pack(">I", 100000), "gamma-dropped"),
+        (b"cHRM", struct.pack(">8I", *SRGB), None),
+        (b"cHRM", struct.pack(">8I", *DISPLAY_P3), "gamma-dropped"),
+        (b"sRGB", b"\0", None),
+        (b"mDCV", bytes(24), "mastering-dropped"),
+        (b"cLLI", bytes(8), "mastering-dropped"),
+    ],
+)
+def test_what_decides_how_colours_look(chunk: bytes, content: bytes, code: str | None) -> None:
+    """PNG's own chunks go into PNG; elsewhere what is not sRGB is told."""
+    assert codes(chunk, content, "jpeg") == ([] if code is None else [code])
+    assert codes(chunk, content, "png") == []
+    picture, _ = decode(pictures.with_png_chunk(png(), chunk, content), "source", max_pixels=10_000)
+    for strip in (False, True):
+        assert pictures.png_chunk(chunk, content) in encode(picture, "png", strip=strip)[0]
+
+
+def test_tiff_keeps_what_exif_leads_to() -> None:
+    """EXIF's interoperability directory tells Adobe RGB from sRGB."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2020:01:01 00:00:00"
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    picture, _ = decode(jpeg(exif=exif), "source", max_pixels=10_000)
+    for _ in range(2):
+        data = encode(picture, "tiff")[0]
+        found = opened(data).getexif()
+        assert found.get_ifd(0x8769)[0x9003] == "2020:01:01 00:00:00"
+        assert found.get_ifd(0xA005)[1] == "R03"
+        picture = again(data)
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -148,8 +149,6 @@ def test_palette_of_grays_with_a_color_profile_stays_color() -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_few_bits_of_gray_become_eight(bits: int) -> None:
     """tRNS names a sample of the stored depth."""
-    import zlib
-
     top = (1 << bits) - 1
     row = bytes(range(8)) if bits == 8 else {1: b"\x5a", 2: b"\x1b\xe4", 4: b"\x01\x23\xcd\xef"}[bits]
     header = struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0)
@@ -616,6 +615,14 @@ def test_further_pages_are_told() -> None:
     assert int(picture.pixels.max()) == 10
 
 
+def test_a_picture_behind_its_preview_is_told() -> None:
+    target = io.BytesIO()
+    with tifffile.TiffWriter(target) as writer:
+        writer.write(pictures.pixels(8, 12), subfiletype=1, metadata=None)
+        writer.write(pictures.pixels(32, 48), metadata=None)
+    assert codes(read(target.getvalue())[1]) == ["pages-dropped"]
+
+
 def test_a_preview_is_no_page() -> None:
     target = io.BytesIO()
     with tifffile.TiffWriter(target) as writer:
@@ -684,6 +691,30 @@ def test_chunks_that_are_not_understood_are_told() -> None:
     assert codes(notices) == ["chunks-dropped"]
     assert "caBX" in notices[0].message
     assert codes(read(pictures.with_png_chunk(data, b"tIME", bytes(7)))[1]) == []
+
+
+def test_a_damaged_profile_is_told() -> None:
+    png = pictures.saved(pictures.image(8, 8, 3), "PNG")
+    whole = zlib.compress(pictures.icc())
+    for content in (whole[:-40], b"no zlib", zlib.compress(bytes(100 << 20))):
+        picture, notices = read(pictures.with_png_chunk(png, b"iCCP", b"x\0\0" + content))
+        assert codes(notices) == ["icc-dropped"]
+        assert picture.metadata.icc is None
+    jpeg = pictures.saved(pictures.image(8, 8, 3), "JPEG")
+    half = b"ICC_PROFILE\0\1\2" + pictures.icc()
+    assert codes(read(pictures.with_jpeg_segment(jpeg, 0xE2, half))[1]) == ["icc-dropped"]
+
+
+@pytest.mark.parametrize(("red", "told"), [(0.64, []), (0.68, ["gamma-dropped"])])
+def test_primaries_of_a_tiff_are_told(red: float, told: list[str]) -> None:
+    numbers = (red, 0.33, 0.3, 0.6, 0.15, 0.06)
+    fractions = tuple(part for number in numbers for part in (round(number * 1000), 1000))
+    data = tiff(
+        pictures.pixels(8, 8, 3),
+        photometric="rgb",
+        extratags=[(319, "2I", 6, fractions, True), (318, "2I", 2, (3127, 10000, 3290, 10000), True)],
+    )
+    assert codes(read(data)[1]) == told
 
 
 def test_pixels_that_are_not_square_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,7 +124,7 @@ class _Request:
 
     def _run_picture(self, path: Path) -> None:
         from xlsr_cli.jobs.picture import default_output, read_source, upscale_bytes, upscale_file
-        from xlsr_cli.media.image import probe
+        from xlsr_cli.media.image import probe, writable_format
 
         self._refuse_video_options(path.name)
         if self.output == STANDARD_STREAM:
@@ -136,7 +137,9 @@ class _Request:
             header = probe(read_source(path), str(path))
             target = default_output(path, self.options, header)
             if target.suffix != path.suffix and self.options.format is None:
-                console.info(f"{path}: {header.format} cannot be written; the result is {target.name}")
+                known = writable_format(header.format) == header.format
+                why = "is what it holds" if known else "cannot be written"
+                console.info(f"{path}: {header.format} {why}; the result is {target.name}")
         else:
             target = Path(self.output)
         if self.dry_run:
@@ -270,8 +273,14 @@ class _Request:
 
     def _to_stdout(self, encoded: bytes, result: PictureResult) -> None:
         console.notices(result.source, result.notices)
-        sys.stdout.buffer.write(encoded)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(encoded)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush at exit
+            raise OutputError(f"cannot write to stdout: {error.strerror}; send it elsewhere") from error
 
     def _report(self, result: Any) -> None:
         console.notices(str(result.source), result.notices)

@@ -44,6 +44,7 @@ class AvifFacts:
 
     ``lossless``: coded as RGB and not as luma and chroma. ``gain_map``: one follows the picture.
     ``mastering``: it tells how bright HDR was mastered. ``aspect``: its pixels are said not to be square.
+    ``crop``: it asks to be cropped.
     """
 
     width: int
@@ -54,13 +55,14 @@ class AvifFacts:
     gain_map: bool
     mastering: bool
     aspect: bool
+    crop: bool
     cicp: tuple[int, int, int, int] | None
 
 
 def avif_facts(data: bytes) -> AvifFacts:
     """What the properties of the picture say; the properties of the first item are the picture's own."""
     av1c = cicp = size = None
-    mastering = aspect = False
+    mastering = aspect = crop = False
     brands = b""
     for path, begin, end in _walk(data):
         content = data[begin:end]
@@ -70,6 +72,8 @@ def avif_facts(data: bytes) -> AvifFacts:
             size = struct.unpack(">II", content[4:12])
         elif path[-1] in (b"clli", b"mdcv", b"cclv"):
             mastering = True
+        elif path[-1] == b"clap":
+            crop = True
         elif path[-1] == b"pasp":
             aspect = content[:4] != content[4:8]
         elif path[-1] == b"av1C" and av1c is None and len(content) >= 4:
@@ -87,6 +91,7 @@ def avif_facts(data: bytes) -> AvifFacts:
         gain_map=b"tmap" in brands,
         mastering=mastering,
         aspect=aspect,
+        crop=crop,
         cicp=cicp,
     )
 

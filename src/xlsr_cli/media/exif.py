@@ -222,6 +222,19 @@ def packed(fields: list[Field], order: Literal["<", ">"], at: int) -> bytes:
     return head + struct.pack(order + "I", 0) + values
 
 
+def packed_with_linked(block: ExifBlock, tag: int, order: Literal["<", ">"], at: int) -> bytes:
+    """The directory of ``block`` that ``tag`` leads to, at offset ``at``, and EXIF's interoperability
+    directory behind it where it has one."""
+    fields = [field for field in block.fields(tag) if field.tag != INTEROP_IFD]
+    linked = block.fields(tag, INTEROP_IFD)
+    if not linked:
+        return packed(fields, order, at)
+    length = len(packed([*fields, pointer(INTEROP_IFD, 0, order)], order, at))
+    behind = at + length + length % 2
+    first = packed([*fields, pointer(INTEROP_IFD, behind, order)], order, at)
+    return first.ljust(behind - at, b"\0") + packed(linked, order, behind)
+
+
 def pointer(tag: int, offset: int, order: Literal["<", ">"]) -> Field:
     """The field that leads to a directory at ``offset``."""
     return Field(tag, _LONG, 1, struct.pack(order + "I", offset))

@@ -79,6 +79,11 @@ def holds_extended_xmp(data: bytes) -> bool:
     return any(m == _APP1 and content.startswith(EXTENDED_XMP_PREFIX) for m, content in segments(data))
 
 
+def holds_profile(data: bytes) -> bool:
+    """Whether any part of a colour profile is there."""
+    return any(m == _APP2 and content.startswith(_ICC_PREFIX) for m, content in segments(data))
+
+
 def holds_gain_map(data: bytes) -> bool:
     """Whether a gain map as ISO 21496-1 has it is announced."""
     return any(m == _APP2 and content.startswith(_GAIN_MAP_PREFIX) for m, content in segments(data))

@@ -12,6 +12,12 @@ from xlsr_cli.options import Size
 #: A ratio without a unit: what shows the file squeezed or stretched is not written.
 ASPECT = Notice(code="aspect-dropped", message="its pixels are said not to be square, which is not kept")
 
+#: A file that has a colour profile of which not all is there.
+DAMAGED_PROFILE = Notice(
+    code="icc-dropped",
+    message="its colour profile is damaged and not kept, and its colours may look different",
+)
+
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {
     "exif-dropped", "xmp-extended-dropped", "geo-dropped", "chunks-dropped", "segments-dropped",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.metadata import ASPECT, Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.metadata import ASPECT, DAMAGED_PROFILE, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def read_png(data: bytes, name: str) -> PngHeader:
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
     frames = frames if 1 <= frames <= 0x7FFFFFFF else 1
     return PngHeader(
-        width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata, _notices(found)
+        width, height, bits, (3 if colored else 1) + alpha, key, frames, metadata, _notices(found, metadata)
     )
 
 
@@ -206,8 +206,10 @@ def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]])
     )
 
 
-def _notices(found: dict[bytes, bytes]) -> tuple[Notice, ...]:
+def _notices(found: dict[bytes, bytes], metadata: Metadata) -> tuple[Notice, ...]:
     notices = []
+    if b"iCCP" in found and metadata.icc is None:
+        notices.append(DAMAGED_PROFILE)
     if others := sorted(set(found) - _SPENT - _KNOWN):
         names = " ".join(name.decode("ascii", "backslashreplace") for name in others[:8])
         notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
@@ -253,7 +255,10 @@ def _raw_profile(text: bytes | None) -> bytes | None:
 
 
 def _inflate(data: bytes) -> bytes | None:
+    """None where it is damaged or inflates without end: a part of a profile or a packet is of no use."""
+    stream = zlib.decompressobj()
     try:
-        return zlib.decompressobj().decompress(data, _MOST_INFLATED) or None
+        content = stream.decompress(data, _MOST_INFLATED)
     except zlib.error:
         return None
+    return content if stream.eof and content else None

@@ -9,7 +9,7 @@ from xlsr_cli.errors import InputError
 from xlsr_cli.media import bmp, jpeg, pillow, xmp
 from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
 from xlsr_cli.media.gif import gif_xmp
-from xlsr_cli.media.metadata import ASPECT, Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.metadata import ASPECT, DAMAGED_PROFILE, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.netpbm import count_pages, read_pnm_header
 from xlsr_cli.media.png import read_png
@@ -293,6 +293,8 @@ def _jpeg(source: Source, image: Image.Image, data: bytes) -> Source:
     if jpeg.holds_extended_xmp(data):
         message = "the part of its XMP that stands in further segments is not kept"
         notices.append(Notice(code="xmp-extended-dropped", message=message))
+    if metadata.icc is None and jpeg.holds_profile(data):
+        notices.append(DAMAGED_PROFILE)
     if others := jpeg.unknown_segments(data):
         message = f"its segments {', '.join(others)} are not kept"
         notices.append(Notice(code="segments-dropped", message=message))
@@ -326,6 +328,7 @@ def _avif(source: Source, data: bytes) -> Source:
                 (GAIN_MAP, facts.gain_map),
                 (MASTERING, facts.mastering),
                 (ASPECT, facts.aspect),
+                (CROP, facts.crop),
             )
             if holds
         ),
@@ -368,6 +371,8 @@ def _tiff(data: bytes, name: str) -> Source:
         tiff=facts,
     )
 
+
+CROP = Notice(code="crop-dropped", message="it asks to be shown cropped, and all of it is taken")
 
 MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlsr_cli.media.exif import EXIF_IFD, GPS_IFD, INTEROP_IFD, ExifBlock, Field, packed, pointer
+from xlsr_cli.media.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.tiff_strips import samples_by_libtiff
 from xlsr_cli.notices import Notice
@@ -36,6 +36,7 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
 
 _ORIENTATION, _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS = 274, 700, 33723, 34675, 50706, 37724
+_TRANSFER, _WHITE_POINT, _PRIMARIES = 301, 318, 319
 _GEO = {33550, 33922, 34264, 34735}
 
 #: Fields of the first directory that describe the picture and not how its bytes are laid out: name of the
@@ -116,11 +117,12 @@ def read_tiff(data: bytes) -> TiffHeader:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         tags = {tag.code: tag.value for tag in page.tags}
-        pages = sum(not int(other.subfiletype) & 0b101 for other in _some(file.pages))
+        # Whatever the first page is, it is the one that is taken.
+        pages = 1 + sum(not int(other.subfiletype) & 0b101 for other in list(_some(file.pages))[1:])
     metadata, notices = _metadata(tags, data)
     return TiffHeader(
         size=Size(width=int(tags[256]), height=int(tags[257])),
-        pages=max(1, pages),
+        pages=pages,
         facts=_facts(tags),
         metadata=metadata,
         notices=tuple(notices),
@@ -164,6 +166,9 @@ def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]
         notices.append(Notice(code="geo-dropped", message="its place on the map (GeoTIFF) no longer fits"))
     if _LAYERS in tags:
         notices.append(Notice(code="layers-dropped", message="its layers are not kept, only their sum"))
+    if _ICC not in tags and (_TRANSFER in tags or not _usual_primaries(tags)):
+        message = "its gamma and primaries are not kept, and it may look different"
+        notices.append(Notice(code="gamma-dropped", message=message))
     exif = _exif(data)
     if exif is None and (EXIF_IFD in tags or GPS_IFD in tags):
         notices.append(Notice(code="exif-dropped", message="its EXIF cannot be read"))
@@ -176,6 +181,19 @@ def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]
         dpi=_dpi(tags),
     )
     return metadata, notices
+
+
+#: WhitePoint and PrimaryChromaticities of sRGB, and how far a rounded value may be off.
+_SRGB_PRIMARIES, _NEAR = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 0.01
+
+
+def _usual_primaries(tags: dict[int, Any]) -> bool:
+    """Whether the directory gives the primaries of sRGB, or none."""
+    rationals = (*_tuple(tags.get(_WHITE_POINT, ())), *_tuple(tags.get(_PRIMARIES, ())))
+    if len(rationals) != 16:
+        return True
+    pairs = zip(rationals[0::2], rationals[1::2], _SRGB_PRIMARIES, strict=True)
+    return all(abs(above / max(1, below) - usual) <= _NEAR for above, below, usual in pairs)
 
 
 def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
@@ -281,10 +299,9 @@ def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]
     return _with_exif(target, block), []
 
 
-def _linked(block: ExifBlock) -> dict[int, list[Field]]:
-    """The directories that the first one leads to, by the tag that does."""
-    found = {tag: block.fields(tag) for tag in (EXIF_IFD, GPS_IFD)}
-    return {tag: fields for tag, fields in found.items() if fields}
+def _linked(block: ExifBlock) -> list[int]:
+    """The tags of the first directory that lead to further ones."""
+    return [tag for tag in (EXIF_IFD, GPS_IFD) if block.fields(tag)]
 
 
 def _with_exif(target: io.BytesIO, block: ExifBlock) -> bytes:
@@ -297,9 +314,9 @@ def _with_exif(target: io.BytesIO, block: ExifBlock) -> bytes:
         fields = ExifBlock(view).fields()
     written = {field.tag for field in fields}
     fields += [f for f in block.fields() if f.tag in _DESCRIPTIVE - _OWN and f.tag not in written]
-    for tag, inner in _linked(block).items():
+    for tag in _linked(block):
         at = _at_even_end(target)
-        target.write(packed([field for field in inner if field.tag != INTEROP_IFD], order, at))
+        target.write(packed_with_linked(block, tag, order, at))
         fields.append(pointer(tag, at, order))
     at = _at_even_end(target)
     target.write(packed(fields, order, at))
@@ -326,9 +343,10 @@ def _exif(data: bytes) -> bytes | None:
     pointers = [pointer(tag, 0, order) for tag in linked]
     at = 8 + len(packed(fields + pointers, order, 8))
     behind = b""
-    for index, (tag, inner) in enumerate(linked.items()):
+    for index, tag in enumerate(linked):
+        behind += b"\0" * ((at + len(behind)) % 2)
         pointers[index] = pointer(tag, at + len(behind), order)
-        behind += packed([field for field in inner if field.tag != INTEROP_IFD], order, at + len(behind))
+        behind += packed_with_linked(source, tag, order, at + len(behind))
     return head + packed(fields + pointers, order, 8) + behind
 
 

@@ -106,11 +106,11 @@ def _numbers(rows: NDArray[Any], page: Any, width: int, samples: int) -> NDArray
         planes = rows.reshape(height, size, width * samples)
         summed = _summed(planes.reshape(height, -1, samples)).reshape(planes.shape)
         big = np.ascontiguousarray(summed.swapaxes(1, 2)).view(kind.newbyteorder(">"))
-        return big.astype(kind).reshape(height, width, samples)
+        return np.asarray(big.astype(kind)).reshape(height, width, samples)
     order = kind.newbyteorder(page.parent.byteorder)
-    numbers = np.ascontiguousarray(rows).view(order).astype(kind).reshape(height, width, samples)
-    result: NDArray[Any] = _summed(numbers) if page.predictor == _DIFFERENCES else numbers
-    return result
+    numbers: NDArray[Any] = np.ascontiguousarray(rows).view(order).astype(kind)
+    numbers = numbers.reshape(height, width, samples)
+    return _summed(numbers) if page.predictor == _DIFFERENCES else numbers
 
 
 def _summed(differences: NDArray[Any]) -> NDArray[Any]:
