@@ -75,13 +75,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     ``arguments`` are those after the program's name; None takes them from the process.
     """
+    _fill_closed_descriptors()
     wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
         result: Any = command.main(
             args=None if arguments is None else list(arguments), prog_name="xlsr", standalone_mode=False
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if result == ExitCode.INTERRUPTED:  # Typer swallows Ctrl-C and returns this
             console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
@@ -97,6 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.error("interrupted")
         return ExitCode.INTERRUPTED
+
+
+def _fill_closed_descriptors() -> None:
+    """Give closed standard streams a hole, or the next file opened would be what libraries print into."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _ended_by(error: Exception) -> int:

@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TextIO
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, TextIO
 
+from xlsr_cli.errors import OutputError, UsageError
 from xlsr_cli.notices import Notice
 from xlsr_cli.progress import QUIET, Progress
 
@@ -21,15 +22,34 @@ class Console:
         self.verbose = False
 
     def data(self, text: str) -> None:
-        """A line for programs, on stdout; what no encoding can write of a file's name becomes a mark."""
-        encoding = sys.stdout.encoding or "utf-8"
+        """A line for programs, on stdout; what no encoding can write of a file's name becomes a mark.
+
+        Raises :class:`OutputError` where stdout is closed.
+        """
+        stdout = _open_stdout()
+        encoding = stdout.encoding or "utf-8"
         if not text.isascii():
             text = text.encode(encoding, "replace").decode(encoding)
-        sys.stdout.write(text + "\n")
+        stdout.write(text + "\n")
 
     def json(self, value: Any) -> None:
-        """One line of JSON on stdout."""
-        self.data(json.dumps(value, ensure_ascii=False, default=str))
+        """One line of JSON on stdout; a file name that the encoding cannot write is escaped, and exact."""
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        try:
+            text.encode(_open_stdout().encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(value, default=str)
+        self.data(text)
+
+    def binary(self) -> BinaryIO:
+        """stdout for a picture's bytes.
+
+        Raises :class:`OutputError` where stdout is closed, :class:`UsageError` where it is a terminal.
+        """
+        stdout = _open_stdout()
+        if stdout.isatty():
+            raise UsageError("stdout is a terminal; redirect it to a file or a pipe, or give an output file")
+        return stdout.buffer
 
     def error(self, message: str) -> None:
         """What went wrong, on stderr, always."""
@@ -72,17 +92,27 @@ class Console:
     def _write(message: str, label: str = "") -> None:
         # File names may hold bytes that are no characters, and terminals obey escape sequences in them.
         clean = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in message)
+        if sys.stderr is None:
+            return
         encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(label + clean.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stderr.flush()
+        # Where nobody can hear it, the work that it tells of is not undone.
+        with suppress(OSError):
+            sys.stderr.write(label + clean.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            sys.stderr.flush()
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether ``stream`` is a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+def _open_stdout() -> TextIO:
+    if sys.stdout is None:
+        raise OutputError("stdout is closed; redirect it to a file or a pipe, or give an output file")
+    return sys.stdout
 
 
-def wants_colour(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether ``stream`` (None: closed) is a terminal that can move its cursor."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def wants_colour(stream: TextIO | None) -> bool:
     """Colour only on a terminal, and never when ``NO_COLOR`` is set (https://no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 

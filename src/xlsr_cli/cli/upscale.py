@@ -17,7 +17,6 @@ from xlsr_cli.options import PictureOptions, VideoOptions
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
-    from xlsr_cli.jobs.picture import PictureResult
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -59,7 +58,7 @@ def upscale(
     """
     from xlsr_cli.engine.upscaler import Upscaler
 
-    if json and output == STANDARD_STREAM:
+    if json and not dry_run and (output or source) == STANDARD_STREAM:
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")
     if html is not None:
         from xlsr_cli.quality.page import check_page
@@ -96,9 +95,7 @@ class _Request:
         from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
 
         if self.source == STANDARD_STREAM:
-            if sys.stdin.isatty():
-                raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
-            self._run_stream(sys.stdin.buffer, "stdin")
+            self._run_stream(_standard_input(), "stdin")
             return
         if self._run_camera_or_sequence():
             return
@@ -123,38 +120,42 @@ class _Request:
     # One for each kind of input
 
     def _run_picture(self, path: Path) -> None:
-        from xlsr_cli.jobs.picture import default_output, read_source, upscale_bytes, upscale_file
-        from xlsr_cli.media.image import probe, writable_format
+        from xlsr_cli.jobs.picture import read_source, refuse_same_file, upscale_file
 
         self._refuse_video_options(path.name)
-        if self.output == STANDARD_STREAM:
-            self._refuse_page("what goes to stdout")
-            self._to_stdout(
-                *upscale_bytes(read_source(path), str(path), None, self.options, upscaler=self.upscaler)
-            )
-            return
-        if self.output is None:
-            header = probe(read_source(path), str(path))
-            target = default_output(path, self.options, header)
-            if target.suffix != path.suffix and self.options.format is None:
-                known = writable_format(header.format) == header.format
-                why = "is what it holds" if known else "cannot be written"
-                console.info(f"{path}: {header.format} {why}; the result is {target.name}")
-        else:
-            target = Path(self.output)
+        target = self._picture_output(path)
         if self.dry_run:
             self._show_plan(read_source(path), str(path), target)
             return
-        _refuse_same_file(path, target)
+        if target is None:
+            self._to_stdout(read_source(path), str(path))
+            return
+        if self.html is not None:
+            refuse_same_file(path, self.html)
         with console.progress(path.name) as progress:
             result = upscale_file(path, target, self.options, upscaler=self.upscaler, progress=progress)
         self._report(result)
         if self.html is not None:
             self._write_page(path, target)
 
+    def _picture_output(self, path: Path) -> Path | None:
+        """Where the result goes; None is stdout. Says so where its format is not the one of the name."""
+        from xlsr_cli.jobs.picture import default_output, read_source
+        from xlsr_cli.media.image import probe, writable_format
+
+        if self.output is not None:
+            return None if self.output == STANDARD_STREAM else Path(self.output)
+        header = probe(read_source(path), str(path))
+        target = default_output(path, self.options, header)
+        if target.suffix != path.suffix and self.options.format is None:
+            known = writable_format(header.format) == header.format
+            why = "is what it holds" if known else "cannot be written"
+            console.info(f"{path}: {header.format} {why}; the result is {target.name}")
+        return target
+
     def _run_stream(self, stream: Any, name: str) -> None:
-        from xlsr_cli.jobs.picture import upscale_bytes
-        from xlsr_cli.media.atomic import atomic_output
+        from xlsr_cli.jobs.picture import upscale_to_file
+        from xlsr_cli.media.atomic import check_output
         from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
 
         if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
@@ -164,31 +165,31 @@ class _Request:
             raise _no_y4m(name)
         self._refuse_video_options(name)
         self._refuse_page("what comes from a stream")
+        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        if target is not None and not self.dry_run:
+            check_output(target, overwrite=self.options.overwrite)
         data = stream.read()
         if not data:
             raise InputError(f"{name} is empty")
-        if self.output is None or self.output == STANDARD_STREAM:
-            if self.dry_run:
-                self._show_plan(data, name, None)
-                return
-            self._to_stdout(*upscale_bytes(data, name, None, self.options, upscaler=self.upscaler))
-            return
-        target = Path(self.output)
         if self.dry_run:
             self._show_plan(data, name, target)
-            return
-        encoded, result = upscale_bytes(data, name, target, self.options, upscaler=self.upscaler)
-        with atomic_output(target, overwrite=self.options.overwrite) as file:
-            file.write(encoded)
-        self._report(result)
+        elif target is None:
+            self._to_stdout(data, name)
+        else:
+            with console.progress(name) as progress:
+                result = upscale_to_file(
+                    data, name, target, self.options, upscaler=self.upscaler, progress=progress
+                )
+            self._report(result)
 
     def _run_video(self, path: Path) -> None:
+        from xlsr_cli.jobs.picture import refuse_same_file
         from xlsr_cli.jobs.video import upscale_video
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._named_output(path)
-        _refuse_same_file(path, target)
+        refuse_same_file(path, target)
         self._refuse_options_of_pictures("a video")
         with console.progress(path.name) as progress:
             result = upscale_video(
@@ -198,11 +199,12 @@ class _Request:
 
     def _run_animation(self, path: Path) -> None:
         from xlsr_cli.jobs.animation import upscale_animation
+        from xlsr_cli.jobs.picture import refuse_same_file
 
         if self.output == STANDARD_STREAM:
             raise UsageError("an animation cannot go to stdout; give an output file")
         target = self._named_output(path)
-        _refuse_same_file(path, target)
+        refuse_same_file(path, target)
         self._refuse_options_of_pictures("an animation")
         with console.progress(path.name) as progress:
             result = upscale_animation(path, target, self.options, upscaler=self.upscaler, progress=progress)
@@ -240,6 +242,7 @@ class _Request:
         return True
 
     def _run_y4m(self, stream: Any) -> None:
+        from xlsr_cli.jobs.picture import refuse_same_file
         from xlsr_cli.jobs.stream import upscale_y4m
         from xlsr_cli.media.atomic import atomic_output
 
@@ -250,7 +253,7 @@ class _Request:
         if output is None and self.source != STANDARD_STREAM:
             output = str(self._named_output(Path(self.source)))
         if output is None or output == STANDARD_STREAM:
-            result = upscale_y4m(stream, sys.stdout.buffer, self.options, self.video, **common)
+            result = upscale_y4m(stream, console.binary(), self.options, self.video, **common)
             console.notices(name, result.notices)
             return
         target = Path(output)
@@ -259,7 +262,7 @@ class _Request:
                 f"{target.name}: raw frames stay raw frames; write a .y4m file, or pipe them into ffmpeg"
             )
         if self.source != STANDARD_STREAM:
-            _refuse_same_file(Path(self.source), target)
+            refuse_same_file(Path(self.source), target)
         with (
             console.progress(name) as progress,
             atomic_output(target, overwrite=self.options.overwrite) as file,
@@ -271,15 +274,23 @@ class _Request:
 
     # What is said
 
-    def _to_stdout(self, encoded: bytes, result: PictureResult) -> None:
-        console.notices(result.source, result.notices)
+    def _to_stdout(self, data: bytes, name: str) -> None:
+        from xlsr_cli.jobs.picture import upscale_bytes
+
+        self._refuse_page("what goes to stdout")
+        stdout = console.binary()
+        with console.progress(name) as progress:
+            encoded, result = upscale_bytes(
+                data, name, None, self.options, upscaler=self.upscaler, progress=progress
+            )
+        console.notices(name, result.notices)
         try:
-            sys.stdout.buffer.write(encoded)
-            sys.stdout.buffer.flush()
+            stdout.write(encoded)
+            stdout.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # nothing more to flush at exit
             raise OutputError(f"cannot write to stdout: {error.strerror}; send it elsewhere") from error
 
     def _report(self, result: Any) -> None:
@@ -298,17 +309,19 @@ class _Request:
         plan = plan_picture(data, name, target, self.options, upscaler=self.upscaler)
         output = STANDARD_STREAM if target is None else str(target)
         if self.json:
-            console.json({"source": name, "output": output, "format": plan.format, **_plain(plan.steps)})
+            whole = {"seconds": plan.seconds, "peak_memory": plan.peak_memory}
+            described = {"source": name, "output": output, "format": plan.format}
+            console.json(described | _plain(plan.steps) | whole)
             return
         steps = plan.steps
         console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
         for step in steps.passes:
-            console.data(f"  {step.model} on {step.size} in {step.tiles} tiles")
+            tiles = "1 tile" if step.tiles == 1 else f"{step.tiles} tiles"
+            console.data(f"  {step.model} on {step.size} in {tiles}")
         if steps.resample:
             console.data(f"  shrink to {steps.target}")
-        console.data(
-            f"  about {steps.seconds:.1f} s on {steps.threads} threads, {steps.peak_memory / 1e6:.0f} MB"
-        )
+        threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
+        console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
 
     def _write_page(self, path: Path, target: Path) -> None:
         from xlsr_cli.quality.page import file_pair, write_page
@@ -339,6 +352,15 @@ class _Request:
             raise UsageError(f"--html shows a picture file before and after; it cannot show {what}")
 
 
+def _standard_input() -> Any:
+    """stdin as a binary stream. Raises :class:`InputError` where nothing can come from it."""
+    if sys.stdin is None:
+        raise InputError("stdin is closed; redirect a file to it, or give the file's name")
+    if sys.stdin.isatty():
+        raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
+    return sys.stdin.buffer
+
+
 def _is_pipe(path: Path) -> bool:
     try:
         return path.is_fifo()
@@ -348,16 +370,6 @@ def _is_pipe(path: Path) -> bool:
 
 def _no_y4m(name: str) -> InputError:
     return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
-
-
-def _refuse_same_file(source: Path, output: Path) -> None:
-    """An output that is the input itself, by whatever name, would destroy it."""
-    try:
-        same = output.exists() and source.samefile(output)
-    except OSError:
-        same = False
-    if same:
-        raise OutputError(f"{output} is the input itself; give another name")
 
 
 def _plain(value: Any) -> Any:
