@@ -123,6 +123,27 @@ def test_what_ordinary_programs_open(tmp_path: Path, name: str, capfd: pytest.Ca
         assert image.size == (2 * size.width, 2 * size.height)
 
 
+def test_strip_and_strict_agree(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is asked to be removed need not be kept; what is seen still has to be."""
+    whole = save(rgb(23, 17), "JPEG", comment=b"made by hand")
+    unknown = whole[:2] + b"\xff\xeb\0\x10content creds!" + whole[2:]
+    for data, more, code in (
+        (unknown, [], 8),
+        (unknown, ["--strip"], 0),
+        (save(rgb(23, 17).convert("CMYK"), "JPEG"), ["--strip"], 8),
+        (whole, [], 0),
+    ):
+        source, target = tmp_path / "in.jpg", tmp_path / "out.jpg"
+        source.write_bytes(data)
+        assert main(["upscale", str(source), str(target), "--strict", "--quiet", *more]) == code
+        assert target.exists() == (code == 0)
+        assert len(capfd.readouterr().err.splitlines()) == (code != 0)
+        if target.exists():
+            with Image.open(target) as image:
+                assert ("comment" in image.info) == (not more)
+            target.unlink()
+
+
 @pytest.mark.parametrize("name", hopeless())
 def test_what_nothing_opens(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / name

@@ -69,7 +69,8 @@ def read_masks(data: bytes) -> BmpMasks | None:
         return None
     if width < 1 or height == 0:
         return None
-    red, green, blue, alpha = struct.unpack_from("<IIII", data, _INFO + 40)
+    masks = struct.unpack_from("<IIII", data, _INFO + 40)
+    red, green, blue, alpha = (mask & (1 << bits) - 1 for mask in masks)
     if head < 56 and compression != _ALPHA_BITFIELDS:
         alpha = 0
     if not (red and green and blue):

@@ -208,7 +208,18 @@ def _tiff_samples(source: Source, before: InputError | None) -> NDArray[Any]:
             f"{source.name} is a kind of TIFF that is not supported ({source.tiff.bits} bits, compression "
             f"{compression}); convert it to PNG first"
         )
+    if not _agree(samples, source):
+        raise damaged(source.name, "its TIFF directory contradicts itself")
     return samples
+
+
+def _agree(samples: NDArray[Any], source: Source) -> bool:
+    """Whether the samples are what the directory's own words make one expect."""
+    facts = source.tiff
+    assert facts is not None
+    size = (source.size.height, source.size.width)
+    shape = size if facts.samples == 1 else (*size, facts.samples)
+    return samples.shape == shape and facts.samples >= facts.colors and facts.bits <= 8 * samples.itemsize
 
 
 def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
