@@ -39,7 +39,7 @@ _CPU = "CPUExecutionProvider"
 #: Below, even small pictures may not fit, in bytes.
 _LITTLE_MEMORY = 512 << 20
 
-_REINSTALL = "reinstall it: pip install --force-reinstall xlsr-cli"
+_REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reinstall"
 
 
 @dataclass(frozen=True, kw_only=True)

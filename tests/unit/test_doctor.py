@@ -234,7 +234,7 @@ def test_the_command_says_what_to_do_and_returns_the_code(
     assert main(["doctor"]) == 5
     text = capsys.readouterr().out
     assert "WRONG  xlsr_x2_rgb_int8" in text
-    assert "what to do: reinstall it" in text
+    assert "what to do: reinstall xlsr-cli" in text
     assert main(["doctor", "--json"]) == 5
     assert json.loads(capsys.readouterr().out)["exit_code"] == 5
 

@@ -235,7 +235,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            "--plot needs matplotlib, which is not installed: pip install 'xlsr-cli[plot]'"
+            "--plot needs matplotlib, which is not installed: pip install matplotlib"
         ) from error
 
 
