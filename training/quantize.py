@@ -123,17 +123,17 @@ def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
     folded = copy.deepcopy(folded)
     skip, fuse = folded.skip, folded.fuse
     assert skip.bias is not None and fuse.bias is not None
-    mixing = fuse.weight[:, FEATURES + first :, 0, 0].double()
+    mixing = fuse.weight[first:, FEATURES + first :, 0, 0].double()
     product = mixing @ skip.weight[first:].double().flatten(1)
     left, strength, right = torch.linalg.svd(product, full_matrices=False)
     rank = min(SKIP_FEATURES - first, len(strength))
-    fuse.bias += mixing.float() @ skip.bias[first:]
+    fuse.bias[first:] += mixing.float() @ skip.bias[first:]
     skip.bias.zero_()
     skip.weight[first:] = 0.0
     fuse.weight[:, FEATURES + first :] = 0.0
     skip.weight[first : first + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
     columns = slice(FEATURES + first, FEATURES + first + rank)
-    fuse.weight[:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
+    fuse.weight[first:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
     return folded
 
 
