@@ -19,7 +19,7 @@ from xlsr_cli.quality.metrics import luma_psnr
 HERE = Path(__file__).parent
 RESULT = HERE / "before_after.png"
 
-GAP, CAPTION, FONT_SIZE = 8, 36, 20
+GAP, CAPTION, FONT_SIZE = 16, 36, 20
 #: Of one panel; each row shows as much of its sample as fits at its zoom.
 WIDTH, HEIGHT = 300, 210
 WHITE, INK = (255, 255, 255), (40, 40, 40)
