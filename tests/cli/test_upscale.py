@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -112,6 +114,20 @@ class TestStreams:
         assert main(["upscale", str(picture), str(picture.with_name("o.jpg"))]) == 0
         assert done.stdout == picture.with_name("o.jpg").read_bytes()
 
+    @NOT_WINDOWS
+    def test_json_names_files_exactly_whatever_the_encoding(self, picture: Path) -> None:
+        odd = os.fsencode(picture.parent) + b"/caf\xe9 \xc3\xb1.png"
+        Path(os.fsdecode(odd)).write_bytes(picture.read_bytes())
+        for encoding in ("utf-8", "ascii"):
+            environment = {**os.environ, "PYTHONIOENCODING": encoding}
+            done = subprocess.run(
+                [*COMMAND, "upscale", odd, "--json", "--overwrite"],
+                capture_output=True,
+                check=True,
+                env=environment,
+            )
+            assert os.fsencode(json.loads(done.stdout)["source"]) == odd
+
     def test_from_stdin_to_a_file(self, picture: Path) -> None:
         done = xlsr("upscale", "-", picture.with_name("o.webp"), data=picture.read_bytes())
         assert done.returncode == 0
@@ -125,9 +141,67 @@ class TestStreams:
         assert (done.returncode, done.stdout) == (3, b"")
         assert said in one_sentence(done.stderr)
 
-    def test_json_and_the_picture_cannot_share_stdout(self, picture: Path) -> None:
-        done = xlsr("upscale", picture, "-", "--json")
+    @pytest.mark.parametrize("arguments", [["in.png", "-"], ["-", "-"], ["-"]])
+    def test_json_and_the_picture_cannot_share_stdout(self, picture: Path, arguments: list[str]) -> None:
+        done = xlsr("upscale", *arguments, "--json", data=picture.read_bytes(), cwd=picture.parent)
         assert (done.returncode, done.stdout) == (2, b"")
+        one_sentence(done.stderr)
+
+    @pytest.mark.parametrize("arguments", [["in.png", "-"], ["-", "-"], ["-", "o.png"]])
+    def test_a_dry_run_writes_a_plan_and_no_picture(self, picture: Path, arguments: list[str]) -> None:
+        done = xlsr("upscale", *arguments, "--dry-run", data=picture.read_bytes(), cwd=picture.parent)
+        assert done.returncode == 0
+        assert b"120x80 png" in done.stdout
+        assert b"\x89PNG" not in done.stdout
+        assert names(picture.parent) == ["in.png"]
+
+    def test_an_output_that_exists_is_refused_before_stdin_is_read(self, picture: Path) -> None:
+        with subprocess.Popen(
+            [*COMMAND, "upscale", "-", str(picture)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.wait(30) == 4  # nobody ever wrote to it, or closed it
+            assert process.stderr is not None
+            one_sentence(process.stderr.read())
+
+    @NOT_WINDOWS
+    @pytest.mark.parametrize(
+        ("closed", "arguments", "code"),
+        [
+            ("<&-", "- o.png", 3),
+            (">&-", "in.png o.png", 0),
+            ("2>&-", "in.png o.png", 0),
+            ("<&- >&- 2>&-", "in.png o.png", 0),
+            ("2>&-", "missing.png o.png", 3),
+            (">&-", "in.png -", 4),
+            (">&-", "in.png o.png --json", 4),
+        ],
+    )
+    def test_standard_streams_may_be_closed(
+        self, picture: Path, closed: str, arguments: str, code: int
+    ) -> None:
+        command = f"{shlex.join(COMMAND)} upscale {arguments} {closed}"
+        done = subprocess.run(command, shell=True, cwd=picture.parent, capture_output=True, check=False)
+        assert done.returncode == code
+        assert (b"error: " in done.stderr) == (code != 0 and "2>" not in closed)
+        assert names(picture.parent) == (["in.png", "o.png"] if code == 0 else ["in.png"])
+        if code == 0:
+            assert Image.open(picture.with_name("o.png")).size == (120, 80)
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    @pytest.mark.parametrize(
+        ("full", "arguments", "code"),
+        [
+            (">/dev/full", "in.png -", 4),
+            (">/dev/full", "in.png --json --dry-run", 4),
+            ("2>/dev/full", "in.png o.png", 0),
+        ],
+    )
+    def test_standard_streams_may_be_full(self, picture: Path, full: str, arguments: str, code: int) -> None:
+        command = f"{shlex.join(COMMAND)} upscale {arguments} {full}"
+        done = subprocess.run(command, shell=True, cwd=picture.parent, capture_output=True, check=False)
+        assert done.returncode == code
+        if code:
+            assert "No space left" in one_sentence(done.stderr)
 
     def test_a_format_that_cannot_be_written_becomes_another_and_it_says_so(
         self, tmp_path: Path, capsys: Capture
@@ -273,6 +347,30 @@ class TestFaults:
                 break
 
     @NOT_WINDOWS
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", 0)])
+    def test_a_signal_in_mid_write_leaves_nothing(self, picture: Path, number: int) -> None:
+        """As service managers and closing terminals send them; the disk here takes a part, then no more."""
+        stuck = (
+            "import sys, time\nfrom xlsr_cli.cli.app import main\nfrom xlsr_cli.media import atomic\n"
+            "write = atomic._Watched.write\n"
+            "def slow(self, data):\n    write(self, b'half'); print('now', flush=True); time.sleep(60)\n"
+            "atomic._Watched.write = slow\nsys.exit(main(sys.argv[1:]))"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", stuck, "upscale", str(picture), str(picture.with_name("out.png"))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"now\n"
+        assert len(names(picture.parent)) == 2
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert one_sentence(said) == "error: interrupted"
+        assert names(picture.parent) == [picture.name]
+
+    @NOT_WINDOWS
     def test_ctrl_c(self, tmp_path: Path) -> None:
         source = write(tmp_path / "in.png", photo(3000, 2000))
         process = subprocess.Popen([*COMMAND, "upscale", str(source), "-s", "4"], stderr=subprocess.PIPE)
@@ -349,6 +447,18 @@ class TestTerminal:
         assert "MP" in shown
         assert "MP/s" in shown
         assert "\x1b[" in shown
+
+    def test_no_picture_is_thrown_at_a_terminal(self, picture: Path) -> None:
+        import pty
+
+        master, slave = pty.openpty()
+        done = subprocess.run(
+            [*COMMAND, "upscale", str(picture), "-"], stdout=slave, stderr=subprocess.PIPE, check=False
+        )
+        os.close(slave)
+        os.close(master)
+        assert done.returncode == 2
+        assert "stdout is a terminal" in one_sentence(done.stderr)
 
     def test_quiet_shows_nothing(self, large: Path) -> None:
         assert self.seen(["upscale", large, "--quiet"]) == ""

@@ -615,6 +615,24 @@ def test_further_pages_are_told() -> None:
     assert int(picture.pixels.max()) == 10
 
 
+def test_directories_in_a_circle_end() -> None:
+    data = bytearray(tiff(pictures.pixels(8, 8)))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * count, first)
+    assert probe(bytes(data), "it").pages == 1
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pages_are_counted_in_every_kind_of_tiff(order: Any, big: bool) -> None:
+    target = io.BytesIO()
+    with tifffile.TiffWriter(target, byteorder=order, bigtiff=big) as writer:
+        for kind in (0, 1, 0, 4, 0):
+            writer.write(pictures.pixels(8, 8), subfiletype=kind, metadata=None)
+    assert probe(target.getvalue(), "it").pages == 3
+
+
 def test_a_picture_behind_its_preview_is_told() -> None:
     target = io.BytesIO()
     with tifffile.TiffWriter(target) as writer:

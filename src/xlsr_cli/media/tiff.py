@@ -117,31 +117,54 @@ def read_tiff(data: bytes) -> TiffHeader:
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         tags = {tag.code: tag.value for tag in page.tags}
-        # Whatever the first page is, it is the one that is taken.
-        pages = 1 + sum(not int(other.subfiletype) & 0b101 for other in list(_some(file.pages))[1:])
     metadata, notices = _metadata(tags, data)
     return TiffHeader(
         size=Size(width=int(tags[256]), height=int(tags[257])),
-        pages=pages,
+        pages=_count_pages(data),
         facts=_facts(tags),
         metadata=metadata,
         notices=tuple(notices),
     )
 
 
-#: Pages that are looked at to tell previews from pictures.
-_MOST_PAGES = 200
+#: Directories that are looked at to tell previews from pictures.
+_MOST_PAGES = 2000
+
+#: NewSubfileType: bits that say "a smaller version" and "a mask".
+_SUBFILE_TYPE, _NO_PICTURE = 254, 0b101
 
 
-def _some(pages: Any) -> Iterator[Any]:
-    """The first pages, up to a limit or to the first that is damaged."""
+def _count_pages(data: bytes) -> int:
+    """How many pictures of their own the chain of directories holds; the first counts whatever it is.
+
+    Directories that damage leads to, in a circle or out of the file, end the chain.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    number, count_of, entry_size = ("Q", "Q", 20) if big else ("I", "H", 12)
+    seen: set[int] = set()
+    pages = 0
     try:
-        for number, page in enumerate(pages):
-            if number == _MOST_PAGES:
-                return
-            yield page
-    except Exception:  # see read_tiff: a later page's damage does not concern the first
-        return
+        (at,) = struct.unpack_from(order + number, data, 8 if big else 4)
+        while at and at not in seen and len(seen) < _MOST_PAGES:
+            seen.add(at)
+            (count,) = struct.unpack_from(order + count_of, data, at)
+            first = at + struct.calcsize(order + count_of)
+            kind = 0
+            for entry in range(first, first + entry_size * min(count, _MOST_TAGS), entry_size):
+                if struct.unpack_from(order + "H", data, entry) == (_SUBFILE_TYPE,):
+                    (kind,) = struct.unpack_from(
+                        order + "I", data, entry + entry_size - struct.calcsize(number)
+                    )
+            pages += not pages or not kind & _NO_PICTURE
+            (at,) = struct.unpack_from(order + number, data, first + entry_size * count)
+    except struct.error:
+        pass
+    return max(1, pages)
+
+
+#: More tags than any directory has.
+_MOST_TAGS = 1000
 
 
 def _facts(tags: dict[int, Any]) -> TiffFacts:
