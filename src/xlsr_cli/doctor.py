@@ -105,7 +105,7 @@ def _libraries() -> Iterator[Finding]:
     for module, distribution in _LIBRARIES.items():
         try:
             importlib.import_module(module)
-        except (ImportError, OSError) as error:
+        except Exception as error:  # a half-installed library may raise anything
             yield Finding(
                 subject="library",
                 name=distribution,

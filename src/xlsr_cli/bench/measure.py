@@ -358,7 +358,7 @@ def _remarks(machine: Machine, threads: int, engine: EngineOptions) -> Iterator[
         yield f"{_counted(threads, 'thread')}: one for each usable core"
     if cores.usable < cores.logical:
         limit = "the control group's quota" if cores.usable < cores.affinity else "the affinity mask"
-        yield f"{cores.usable} of the machine's {cores.logical} cores are usable: {limit} forbids the others"
+        yield f"only {cores.usable} of {cores.logical} cores may be used: {limit} forbids the others"
     if not machine.cpu.has_dot_product:
         yield f"this CPU has {machine.cpu.kernel}: the int8 network gains less here than with VNNI"
 

@@ -33,13 +33,17 @@ class Point:
     @property
     def label(self) -> str:
         """Its name over its numbers."""
-        return f"{self.name}\n{self.fps:.3g} fps, {self.psnr:.2f} dB"
+        return f"{self.name}\n{_in_words(self.fps)}, {self.psnr:.2f} dB"
 
     @property
     def fps_errors(self) -> list[list[float]]:
         """How far the bars of its spread reach, to the left and to the right, as matplotlib wants it."""
         slowest, fastest = _fps_range(self.timing)
         return [[self.fps - slowest], [fastest - self.fps]]
+
+
+def _in_words(fps: float) -> str:
+    return f"{fps:,.0f} fps" if fps >= 1000 else f"{fps:.3g} fps"
 
 
 def _fps_range(timing: Timing) -> tuple[float, float]:
@@ -57,8 +61,7 @@ def chart(report: BenchReport) -> bytes:
     if points:
         draw_points(axes[0], points, what=what, quality=report.quality)
     else:
-        axes[0].set_axis_off()
-        axes[0].text(0.5, 0.5, report.quality, ha="center", va="center", wrap=True)
+        _draw_speeds(axes[0], report, what=what)
     _draw_threads(axes[1], report.scaling, report.machine.cores.usable)
     versions = f"onnxruntime {report.machine.versions['onnxruntime']}"
     title = f"{report.machine.cpu.model} · {report.machine.cpu.kernel} · {versions}"
@@ -189,6 +192,21 @@ def _points(report: BenchReport) -> list[Point]:
     return points
 
 
+def _draw_speeds(axes: Any, report: BenchReport, *, what: str) -> None:
+    """Speed alone, where nothing has a score: a bar for each."""
+    rows = [*reversed(report.beside), report.engine]
+    names = [report.model if row is report.engine else row.name for row in rows]
+    colours = [_OURS if row is report.engine else _THEIRS for row in rows]
+    bars = axes.barh(names, [row.frames_per_second for row in rows], color=colours, height=0.6)
+    axes.bar_label(bars, [_in_words(row.frames_per_second) for row in rows], padding=4, fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.3)
+    _plain_numbers(axes)
+    axes.set_xlabel(f"frames per second, {what}")
+    axes.set_title(f"Speed ({report.quality})", fontsize=10)
+    axes.grid(visible=True, axis="x", alpha=0.25)
+
+
 def _draw_threads(axes: Any, rows: Sequence[ThreadRow], usable: int) -> None:
     counts = [row.threads for row in rows]
     speeds = [1.0 / row.timing.seconds for row in rows]
@@ -208,7 +226,9 @@ def _draw_threads(axes: Any, rows: Sequence[ThreadRow], usable: int) -> None:
             xytext=(8, -12),
             fontsize=8,
         )
-    axes.set_xticks(counts)
+    if counts[-1] > len(counts):  # powers of two
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, map(str, counts))
     axes.set_ylim(bottom=0, top=max([*ideal, *speeds]) * 1.15)
     axes.margins(x=0.12)
     axes.set_xlabel("threads")
@@ -223,8 +243,9 @@ def _plain_numbers(axes: Any) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     slowest, fastest = axes.get_xlim()
-    narrow = fastest / slowest < 300
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0, 3.0)))
+    ratio = fastest / slowest
+    steps = (1.0, 2.0, 5.0) if ratio < 300 else (1.0, 3.0) if ratio < 10_000 else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -234,9 +255,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UsageError(
-            "--plot needs matplotlib, which is not installed: pip install matplotlib"
-        ) from error
+        raise UsageError("--plot needs matplotlib, which is not installed: pip install matplotlib") from error
 
 
 def _figure(*, columns: int) -> tuple[Any, Any]:
