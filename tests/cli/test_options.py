@@ -274,6 +274,11 @@ def test_dry_run_writes_nothing(picture: Path, capsys: Capture) -> None:
     before = sorted(picture.parent.iterdir())
     found = plan(picture, capsys, "--scale", "6")
     assert [step["model"] for step in found["passes"]] == ["xlsr_x2_rgb_int8", "xlsr_x3_rgb_int8"]  # type: ignore[attr-defined]
+    assert (found["source"], found["output"]) == (str(picture), str(picture.with_name("in_x6.png")))
+    assert (found["source_size"], found["size"]) == (
+        {"width": 60, "height": 40},
+        {"width": 360, "height": 240},
+    )
     assert main(["upscale", str(picture), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "xlsr_x2_rgb_int8 on 60x40" in said

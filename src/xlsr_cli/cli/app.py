@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -79,11 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
-        result: Any = command.main(
-            args=None if arguments is None else list(arguments), prog_name="xlsr", standalone_mode=False
-        )
+        with _ended_by_signals():
+            result: Any = command.main(
+                args=None if arguments is None else list(arguments), prog_name="xlsr", standalone_mode=False
+            )
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with console.writing_stdout():
+                sys.stdout.flush()
         if result == ExitCode.INTERRUPTED:  # Typer swallows Ctrl-C and returns this
             console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
@@ -106,6 +111,22 @@ def _fill_closed_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Within, SIGTERM and a terminal that goes away end as cleanly as Ctrl-C does: no half file stays."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = threading.current_thread() is threading.main_thread()
+    # Whoever ignores a signal, as nohup does, goes on ignoring it.
+    numbers = [number for number in numbers if ours and signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _ended_by(error: Exception) -> int:

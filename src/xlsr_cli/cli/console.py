@@ -24,19 +24,20 @@ class Console:
     def data(self, text: str) -> None:
         """A line for programs, on stdout; what no encoding can write of a file's name becomes a mark.
 
-        Raises :class:`OutputError` where stdout is closed.
+        Raises :class:`OutputError` where stdout is closed or takes no more.
         """
-        stdout = _open_stdout()
+        stdout = self.stdout()
         encoding = stdout.encoding or "utf-8"
         if not text.isascii():
             text = text.encode(encoding, "replace").decode(encoding)
-        stdout.write(text + "\n")
+        with self.writing_stdout():
+            stdout.write(text + "\n")
 
     def json(self, value: Any) -> None:
         """One line of JSON on stdout; a file name that the encoding cannot write is escaped, and exact."""
         text = json.dumps(value, ensure_ascii=False, default=str)
         try:
-            text.encode(_open_stdout().encoding or "utf-8")
+            text.encode(self.stdout().encoding or "utf-8")
         except UnicodeEncodeError:
             text = json.dumps(value, default=str)
         self.data(text)
@@ -46,10 +47,30 @@ class Console:
 
         Raises :class:`OutputError` where stdout is closed, :class:`UsageError` where it is a terminal.
         """
-        stdout = _open_stdout()
+        stdout = self.stdout()
         if stdout.isatty():
             raise UsageError("stdout is a terminal; redirect it to a file or a pipe, or give an output file")
         return stdout.buffer
+
+    def stdout(self) -> TextIO:
+        """stdout. Raises :class:`OutputError` where it is closed."""
+        if sys.stdout is None:
+            raise OutputError("stdout is closed; redirect it to a file or a pipe, or give an output file")
+        return sys.stdout
+
+    @contextmanager
+    def writing_stdout(self) -> Iterator[None]:
+        """Turn what the system says against writing to stdout into an :class:`OutputError`.
+
+        A reader that went away is none: :class:`BrokenPipeError` passes.
+        """
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _discard(sys.stdout)
+            raise OutputError(f"cannot write to stdout: {error.strerror}; send it elsewhere") from error
 
     def error(self, message: str) -> None:
         """What went wrong, on stderr, always."""
@@ -95,16 +116,17 @@ class Console:
         if sys.stderr is None:
             return
         encoding = sys.stderr.encoding or "utf-8"
-        # Where nobody can hear it, the work that it tells of is not undone.
-        with suppress(OSError):
+        try:
             sys.stderr.write(label + clean.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             sys.stderr.flush()
+        except OSError:  # where nobody can hear it, the work that it tells of is not undone
+            _discard(sys.stderr)
 
 
-def _open_stdout() -> TextIO:
-    if sys.stdout is None:
-        raise OutputError("stdout is closed; redirect it to a file or a pipe, or give an output file")
-    return sys.stdout
+def _discard(stream: TextIO) -> None:
+    """Let what ``stream`` still holds go nowhere, so that Python's own flush at the end cannot fail."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_terminal(stream: TextIO | None) -> bool:

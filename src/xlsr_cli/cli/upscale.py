@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +11,12 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import common_flags, picture_flags, video_flags
-from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.options import PictureOptions, VideoOptions
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.picture import PicturePlan
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -60,6 +60,8 @@ def upscale(
 
     if json and not dry_run and (output or source) == STANDARD_STREAM:
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")
+    if json:
+        console.stdout()
     if html is not None:
         from xlsr_cli.quality.page import check_page
 
@@ -158,6 +160,9 @@ class _Request:
         from xlsr_cli.media.atomic import check_output
         from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
 
+        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        if target is not None and not self.dry_run:
+            check_output(target, overwrite=self.options.overwrite)
         if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
             self._run_y4m(stream)
             return
@@ -165,9 +170,6 @@ class _Request:
             raise _no_y4m(name)
         self._refuse_video_options(name)
         self._refuse_page("what comes from a stream")
-        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
-        if target is not None and not self.dry_run:
-            check_output(target, overwrite=self.options.overwrite)
         data = stream.read()
         if not data:
             raise InputError(f"{name} is empty")
@@ -284,14 +286,9 @@ class _Request:
                 data, name, None, self.options, upscaler=self.upscaler, progress=progress
             )
         console.notices(name, result.notices)
-        try:
+        with console.writing_stdout():
             stdout.write(encoded)
             stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # nothing more to flush at exit
-            raise OutputError(f"cannot write to stdout: {error.strerror}; send it elsewhere") from error
 
     def _report(self, result: Any) -> None:
         console.notices(str(result.source), result.notices)
@@ -309,9 +306,7 @@ class _Request:
         plan = plan_picture(data, name, target, self.options, upscaler=self.upscaler)
         output = STANDARD_STREAM if target is None else str(target)
         if self.json:
-            whole = {"seconds": plan.seconds, "peak_memory": plan.peak_memory}
-            described = {"source": name, "output": output, "format": plan.format}
-            console.json(described | _plain(plan.steps) | whole)
+            console.json(_described(plan, name, output))
             return
         steps = plan.steps
         console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
@@ -370,6 +365,23 @@ def _is_pipe(path: Path) -> bool:
 
 def _no_y4m(name: str) -> InputError:
     return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
+
+
+def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
+    """A plan under the names that a result has, where it has them."""
+    steps = plan.steps
+    return {
+        "source": source,
+        "output": output,
+        "source_size": _plain(steps.source),
+        "size": _plain(steps.target),
+        "format": plan.format,
+        "passes": _plain(steps.passes),
+        "resample": steps.resample,
+        "threads": steps.threads,
+        "seconds": plan.seconds,
+        "peak_memory": plan.peak_memory,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -175,7 +175,7 @@ def _made_pixels(channels: int, *, deep: bool) -> NDArray[Any]:
     noise = np.random.default_rng(0).normal(0, 2.5, (_MADE_SIDE, _MADE_SIDE, channels))
     scaled = (waves + noise) * (257 if deep else 1)
     pixels = scaled.astype(np.uint16 if deep else np.uint8)
-    return pixels[..., 0] if channels == 1 else pixels
+    return np.asarray(pixels[..., 0] if channels == 1 else pixels)
 
 
 def upscale_bytes(
