@@ -20,7 +20,7 @@ from xlsr_cli.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "models" / "MODEL_CARD.md"])
 
 
 def fences(page: Path, *languages: str) -> Iterator[str]:
@@ -117,6 +117,37 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text)
     local = {target for pair in targets for target in pair if target and not re.match(r"\w+:|#", target)}
     assert not {target for target in local if not (page.parent / target.split("#")[0]).exists()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_our_own_repository_lead_somewhere(page: Path) -> None:
+    ours = (
+        r"https://(?:raw\.githubusercontent\.com/xlsr/xlsr-cli|github\.com/xlsr/xlsr-cli/(?:blob|tree))/main/"
+    )
+    targets = re.findall(ours + r"([^)\s\"#]+)", page.read_text("utf-8"))
+    assert not {target for target in targets if not (ROOT / target).exists()}
+
+
+def test_every_page_is_in_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert not [page.name for page in DOCS.glob("*.md") if f" {page.name}\n" not in navigation]
+
+
+def test_both_readmes_say_the_same() -> None:
+    """The same commands, links, options and exit codes, in the same order."""
+
+    def skeleton(page: str) -> tuple[list[str], list[str], list[str]]:
+        text = (ROOT / page).read_text("utf-8")
+        code = [
+            line.split("  #")[0].rstrip()
+            for block in fences(ROOT / page, "bash", "python")
+            for line in block.splitlines()
+        ]
+        links = [target for target in re.findall(r"\]\(([^)]+)\)", text) if not target.startswith("README")]
+        rows = [re.sub(r"[^|]", "", line) for line in text.splitlines() if line.startswith("|")]
+        return code, links, rows
+
+    assert skeleton("README.ko.md") == skeleton("README.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
