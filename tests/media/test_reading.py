@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from tests.media import pictures
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.image import Header, Picture, decode, probe
+from xlsr_cli.media.source import open_source
 from xlsr_cli.notices import Notice
 
 EXIF = b"Exif\0\0"
@@ -664,6 +665,7 @@ def test_further_frames_are_told_where_a_picture_is_wanted(format: str) -> None:
     frames = [pictures.image(32, 48, 3), Image.new("RGB", (48, 32), "red")]
     data = pictures.saved(frames[0], format, save_all=True, append_images=frames[1:])
     assert codes(read(data)[1]) == ["frames-dropped"]
+    assert open_source(data, "it").notices == ()
 
 
 def test_mpo_takes_the_first_picture() -> None:

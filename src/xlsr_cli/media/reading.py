@@ -16,7 +16,7 @@ from xlsr_cli.media.samples import (
     with_channels,
     without_premultiplication,
 )
-from xlsr_cli.media.source import Source, damaged
+from xlsr_cli.media.source import Source, damaged, further_frames
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def read_pixels(source: Source, max_pixels: int) -> tuple[Pixels, Metadata, list
             "raise it if you trust the file"
         )
     notices = list(source.notices)
+    if source.animated:
+        notices.append(further_frames(source.pages))
     metadata = source.metadata
     if source.format == "tiff":
         pixels, is_turned = _tiff(source, notices, max_pixels)
@@ -195,7 +197,7 @@ def _tiff_samples(source: Source, before: InputError | None) -> NDArray[Any]:
     with native_messages() as messages:
         try:  # tifffile, too, raises nearly everything on a hostile file
             samples = tiff_samples(source.data)
-            compression = "" if samples is not None else compression_of(source.data)
+            compression, known = ("", True) if samples is not None else compression_of(source.data)
         except MemoryError:
             raise
         except Exception as error:
@@ -203,6 +205,8 @@ def _tiff_samples(source: Source, before: InputError | None) -> NDArray[Any]:
     if failure is not None:
         raise before or damaged(source.name, _reason(messages, _plain_words(failure))) from failure
     if samples is None:
+        if before is not None and known:
+            raise before
         assert source.tiff is not None
         raise InputError(
             f"{source.name} is a kind of TIFF that is not supported ({source.tiff.bits} bits, compression "

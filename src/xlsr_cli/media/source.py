@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xlsr_cli.media.tiff import TiffFacts
 
 #: Why some formats are refused, and what to do about it.
-_REFUSED = {
+REFUSED = {
     "heic": "a HEIC picture, whose codec is patented and not included",
     "jxl": "a JPEG XL picture, which is not supported",
     "raw": "a camera's raw file, which has to be developed",
@@ -91,8 +91,6 @@ def open_source(data: bytes, name: str) -> Source:
         source = _by_pillow(data, name, format)
     if source.size.width < 1 or source.size.height < 1:
         raise damaged(name, "its header gives a size without pixels")
-    if source.animated:
-        source = replace(source, notices=(*source.notices, further_frames(source.pages)))
     return source
 
 
@@ -162,8 +160,8 @@ def _by_pillow(data: bytes, name: str, format: str) -> Source:
             failure = error
     if source is None:
         source = _without_pillow(data, name, format)
-    if source is None and format in _REFUSED:
-        raise InputError(f"{name} is {_REFUSED[format]}; convert it to PNG or TIFF first") from failure
+    if source is None and format in REFUSED:
+        raise InputError(f"{name} is {REFUSED[format]}; convert it to PNG or TIFF first") from failure
     if source is None:
         if type(failure).__name__ == "DecompressionBombError":
             raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
@@ -353,7 +351,7 @@ def _tiff(data: bytes, name: str) -> Source:
         raise damaged(name, "its TIFF directory makes no sense") from error
     facts, metadata, notices = header.facts, header.metadata, header.notices
     if facts.camera_raw:
-        raise InputError(f"{name} is {_REFUSED['raw']}; convert it to PNG or TIFF first")
+        raise InputError(f"{name} is {REFUSED['raw']}; convert it to PNG or TIFF first")
     if header.pages > 1:
         notices += (further_pages(header.pages),)
     return Source(

@@ -262,13 +262,21 @@ def _by_tifffile(page: Any) -> NDArray[Any] | None:
     return np.moveaxis(samples, 0, -1) if page.planarconfig == 2 and page.samplesperpixel > 1 else samples
 
 
-def compression_of(data: bytes) -> str:
-    """The name of the compression of the first page. Raises what tifffile raises."""
+#: Compressions of pictures, not of bytes, that Pillow's libtiff knows: CCITT's, both of JPEG, ThunderScan.
+_BY_LIBTIFF = {2, 3, 4, 32771, 6, 7, 32809}
+
+
+def compression_of(data: bytes) -> tuple[str, bool]:
+    """The name of the compression of the first page, and whether Pillow should have read it.
+
+    Raises what tifffile raises.
+    """
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         compression: Any = getattr(file.pages[0], "compression", "?")
-        return str(getattr(compression, "name", compression)).replace("_", " ")
+        name = str(getattr(compression, "name", compression)).replace("_", " ")
+        return name, compression in _BY_LIBTIFF
 
 
 def colors_of_palette(data: bytes) -> NDArray[Any]:
