@@ -259,11 +259,12 @@ def _codecs() -> Iterator[Finding]:
         ("video", name, failure, "pip install --force-reinstall --only-binary av av")
         for name, failure in capabilities.video_failures().items()
     ]
+    yield Finding(subject="video", name="FFmpeg", status="ok", message=capabilities.ffmpeg_version())
     for subject, name, failure, remedy in failures:
         yield Finding(
             subject=subject,
             name=name,
             status="ok" if failure is None else "problem",
-            message=failure or ("written and read" if subject == "picture" else "written"),
+            message=failure or "written and read",
             remedy=f"reinstall its library: {remedy}" if failure else "",
         )

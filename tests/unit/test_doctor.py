@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import jsonschema
 import onnxruntime
@@ -21,6 +21,8 @@ from xlsr_cli import doctor
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
 from xlsr_cli.errors import ExitCode
+from xlsr_cli.media import capabilities
+from xlsr_cli.media.codecs import CODECS
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "doctor.schema.json").read_text("utf-8"))
 
@@ -167,22 +169,20 @@ def test_a_missing_picture_codec_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_missing_video_encoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = av.CodecContext.create
-
-    class Without:
-        """FFmpeg built without x265."""
-
-        @staticmethod
-        def create(name: str, mode: str) -> Any:
-            if name == "libx265":
-                raise av.codec.codec.UnknownCodecError(name)
-            return real(name, mode)
-
-    monkeypatch.setattr(av, "CodecContext", Without)
+    monkeypatch.setitem(CODECS, "hevc", replace(CODECS["hevc"], encoder="libx266"))
     diagnosis = doctor.examine()
     problem = only_problem(diagnosis)
     assert (problem.subject, problem.name) == ("video", "hevc")
+    assert "libx266" in problem.message
     assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def test_a_codec_that_loses_frames_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = capabilities._frames_read
+    monkeypatch.setattr(capabilities, "_frames_read", lambda content: real(content) - 1)
+    diagnosis = doctor.examine()
+    assert {problem.subject for problem in diagnosis.problems} == {"video"}
+    assert "2 of 3 frames came back from libx264" in diagnosis.problems[0].message
 
 
 @pytest.mark.parametrize(("module", "looks_on"), [("onnxruntime", False), ("tifffile", True)])

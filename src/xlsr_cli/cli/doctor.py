@@ -22,7 +22,7 @@ _TITLES = {
     "model": "Models on the CPU",
     "provider": "Other providers",
     "picture": "Pictures",
-    "video": "Video encoders",
+    "video": "Video codecs",
 }
 _MARKS = {"ok": ("ok", "32"), "warning": ("note", "33"), "problem": ("WRONG", "31")}
 

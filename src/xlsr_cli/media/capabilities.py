@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from io import BytesIO
 from typing import get_args
 
 import av
 import av.error
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from xlsr_cli.errors import XlsrError
 from xlsr_cli.media.codecs import CODECS
@@ -18,7 +18,6 @@ from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.options import PICTURE_FORMATS, PictureFormat, VideoCodec
 
 _SIDE = 64
-#: Encoders hold frames back to look ahead; none keeps more than this.
 _FRAMES = 3
 
 
@@ -41,32 +40,39 @@ def _picture_failure(format: PictureFormat) -> str | None:
 
 
 def video_failures() -> dict[VideoCodec, str | None]:
-    """For each codec that is written: None, or why its encoder did not take a few small frames."""
+    """For each codec that is written: None, or why a few small frames did not come back from it."""
     return {name: _video_failure(CODECS[name].encoder) for name in get_args(VideoCodec)}
 
 
 def _video_failure(encoder: str) -> str | None:
     try:
         with native_messages():  # x265 and SVT-AV1 introduce themselves at length
-            written = _encoded_bytes(encoder)
+            found = _frames_read(_written(encoder))
     except (av.error.FFmpegError, ValueError, OSError) as error:
         return f"{encoder}: {error}"
-    return None if written else f"{encoder} wrote nothing"
+    return None if found == _FRAMES else f"{found} of {_FRAMES} frames came back from {encoder}"
 
 
-def _encoded_bytes(encoder: str) -> int:
-    context = av.CodecContext.create(encoder, "w")
-    assert isinstance(context, VideoCodecContext)
-    context.width = context.height = _SIDE
-    context.pix_fmt = "yuv420p"
-    context.time_base = Fraction(1, 25)
-    packets = []
-    for number in range(_FRAMES):
-        frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
-        frame.pts = number
-        packets += context.encode(frame)
-    packets += context.encode(None)
-    return sum(packet.size for packet in packets)
+def _written(encoder: str) -> BytesIO:
+    """A file with a few frames."""
+    content = BytesIO()
+    with av.open(content, "w", format="matroska") as container:
+        stream = container.add_stream(encoder, rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.width = stream.height = _SIDE
+        stream.pix_fmt = "yuv420p"
+        for number in range(_FRAMES):
+            frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return content
+
+
+def _frames_read(content: BytesIO) -> int:
+    content.seek(0)
+    with av.open(content, "r") as container:
+        return sum(1 for _ in container.decode(video=0))
 
 
 def ffmpeg_version() -> str:
