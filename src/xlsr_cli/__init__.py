@@ -27,11 +27,13 @@ from xlsr_cli.errors import (
 
 if TYPE_CHECKING:
     from xlsr_cli.api import upscale
+    from xlsr_cli.engine.plan import Plan
     from xlsr_cli.engine.reuse import Reuse
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.picture import PictureResult
     from xlsr_cli.notices import Notice
     from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
+    from xlsr_cli.progress import Progress
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,8 @@ __all__ = [
     "OutputError",
     "PictureOptions",
     "PictureResult",
+    "Plan",
+    "Progress",
     "ResourceError",
     "Reuse",
     "Size",
@@ -64,6 +68,8 @@ _LAZY = {
     "Notice": "xlsr_cli.notices",
     "PictureOptions": "xlsr_cli.options",
     "PictureResult": "xlsr_cli.jobs.picture",
+    "Plan": "xlsr_cli.engine.plan",
+    "Progress": "xlsr_cli.progress",
     "Reuse": "xlsr_cli.engine.reuse",
     "Size": "xlsr_cli.options",
     "Target": "xlsr_cli.options",

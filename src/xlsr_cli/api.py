@@ -9,6 +9,7 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import PictureResult, default_output, read_source, upscale_file
 from xlsr_cli.media.image import probe
 from xlsr_cli.options import (
+    DEFAULT_MAX_PIXELS,
     ColorMode,
     EngineOptions,
     PictureFormat,
@@ -32,7 +33,12 @@ def upscale(
     model: str | None = None,
     color: ColorMode = "auto",
     precision: Precision = "auto",
+    tile: int | None = None,
+    halo: int | None = None,
     threads: int | None = None,
+    provider: str = "cpu",
+    max_memory: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
     format: PictureFormat | None = None,
     quality: int | None = None,
     lossless: bool = False,
@@ -43,8 +49,10 @@ def upscale(
 ) -> PictureResult:
     """Enlarge the picture file ``source`` and write ``output``, by default ``<stem>_x2.<ext>`` beside it.
 
-    The arguments are those of ``xlsr upscale``; see :class:`~xlsr_cli.options.PictureOptions`. What was
-    not kept is in the result's ``notices``. Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`.
+    The arguments are the options of ``xlsr upscale``, in bytes and pixels where those have suffixes; see
+    :class:`~xlsr_cli.options.PictureOptions` and :class:`~xlsr_cli.options.EngineOptions`. Of an animation
+    the first frame is enlarged. What was not kept is in the result's ``notices``. Raises a subclass of
+    :class:`~xlsr_cli.errors.XlsrError`; ``output`` is then as it was before.
     """
     options = PictureOptions(
         target=Target(
@@ -54,13 +62,23 @@ def upscale(
             long_edge=long_edge,
             fit=None if fit is None else Size(width=fit[0], height=fit[1]),
         ),
-        engine=EngineOptions(model=model, color=color, precision=precision, threads=threads),
+        engine=EngineOptions(
+            model=model,
+            color=color,
+            precision=precision,
+            tile=tile,
+            halo=halo,
+            threads=threads,
+            provider=provider,
+            max_memory=max_memory,
+        ),
         format=format,
         quality=quality,
         lossless=lossless,
         strip=strip,
         strict=strict,
         overwrite=overwrite,
+        max_pixels=max_pixels,
     )
     path = Path(source)
     if output is None:

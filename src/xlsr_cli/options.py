@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from xlsr_cli.errors import UsageError
 
@@ -123,6 +123,11 @@ def _round_half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """How pixels are computed.
@@ -133,7 +138,10 @@ class EngineOptions:
     ``tile``: side of a tile in input pixels; None plans by cores and memory. ``halo``: receptive field
     radius of a model from outside, in input pixels; None runs it on the whole picture.
     ``threads``: None uses every core that the process may use. ``provider``: an onnxruntime execution
-    provider, short (``cpu``) or full. ``max_memory``: bytes that the engine may use beyond the pictures.
+    provider, short (``cpu``) or full. ``max_memory``: bytes that the tiles of one model may use, all
+    workers together, beside the pictures.
+
+    Raises :class:`UsageError` for what is out of range or unknown.
     """
 
     model: str | None = None
@@ -146,6 +154,8 @@ class EngineOptions:
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
+        _check_choice("--color", self.color, get_args(ColorMode))
+        _check_choice("--precision", self.precision, get_args(Precision))
         if self.tile is not None and self.tile < 8:
             raise UsageError(f"--tile must be at least 8 pixels, not {self.tile}")
         if self.halo is not None and self.halo < 0:
@@ -190,6 +200,8 @@ class PictureOptions:
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     def __post_init__(self) -> None:
+        if self.format is not None:
+            _check_choice("--format", self.format, PICTURE_FORMATS)
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality must be between 1 and 100, not {self.quality}")
         if self.quality is not None and self.lossless:
@@ -225,6 +237,8 @@ class VideoOptions:
     reuse: bool = True
 
     def __post_init__(self) -> None:
+        if self.codec is not None:
+            _check_choice("--codec", self.codec, VIDEO_CODECS)
         if self.crf is not None and self.crf < 0:
             raise UsageError(f"--crf must not be negative, not {self.crf}")
         for name, seconds in (("--start", self.start), ("--end", self.end)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -160,13 +162,107 @@ def test_a_tile_out_of_memory_is_cut_smaller(monkeypatch: pytest.MonkeyPatch) ->
     assert max(sizes) > 45 > min(sizes)
 
 
-def test_memory_that_is_gone_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_memory(*_: object) -> None:
-        raise TileOutOfMemory("no memory at all")
+def no_memory_for_opencv() -> cv2.error:
+    """What OpenCV raises when an allocation fails."""
+    error = cv2.error("Insufficient memory")
+    error.code = cv2.Error.StsNoMem
+    return error
 
-    monkeypatch.setattr(Session, "run", out_of_memory)
+
+OUT_OF_MEMORY = [TileOutOfMemory("no memory at all"), MemoryError(), no_memory_for_opencv()]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["run", "cut", "bleed", "merge"])
+def test_memory_that_is_gone_is_said_so(
+    place: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise error
+
+    name = {
+        "run": "xlsr_cli.engine.session.Session.run",
+        "cut": "xlsr_cli.engine.tiling.cut",
+        "bleed": "xlsr_cli.engine.color.bleed_under_alpha",
+        "merge": "xlsr_cli.engine.color.merge_alpha",
+    }[place]
+    monkeypatch.setattr(name, out_of_memory)
+    pixels = picture(channels=4)
+    pixels[:9, :9, 3] = 0
     with pytest.raises(ResourceError, match="not enough memory"):
-        Upscaler(2)(picture())
+        Upscaler(2)(pixels)
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        (Size(width=51, height=80), "only enlarges"),
+        (Size(width=20, height=20), "only enlarges"),
+        (Size(width=52 * 16 + 1, height=80), "more than 16 times"),
+        (Size(width=0, height=80), "at least 1 pixel"),
+    ],
+)
+def test_sizes_that_are_impossible_are_refused(size: Size, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Upscaler(2)(picture(), size=size)
+    with pytest.raises(UsageError, match=says):
+        Upscaler(2).plan(Size(width=52, height=40), channels=3, depth=8, size=size)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"halo": 5}, "--halo is for an ONNX file of your own"),
+        ({"halo": 5, "model": "xlsr_x2_rgb_int8"}, "--halo is for an ONNX file of your own"),
+        ({"tile": 32, "model": "own.onnx"}, "--tile needs --halo"),
+        ({"color": "ycbcr", "model": "xlsr_x2_rgb_int8"}, "contradicts --model"),
+        ({"precision": "fp32", "model": "xlsr_x2_rgb_int8"}, "contradicts --model"),
+        ({"color": "hsv"}, "--color must be one of"),
+        ({"precision": "fp16"}, "--precision must be one of"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Upscaler(2, **options)
+
+
+def test_a_named_models_precision_is_alphas_too() -> None:
+    plan = Upscaler(2, model="xlsr_x2_rgb_fp32").plan(Size(width=52, height=40), channels=4, depth=8)
+    assert [step.model for step in plan.passes] == ["xlsr_x2_rgb_fp32", "xlsr_x2_luma_fp32"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory was used from /proc")
+@pytest.mark.parametrize(
+    ("scale", "channels", "dtype", "options"),
+    [
+        (2, 3, "uint8", "{}"),
+        (2.5, 3, "uint8", "{}"),
+        (5, 1, "uint8", "{}"),
+        (2, 3, "uint8", "{'color': 'ycbcr'}"),
+        (3, 4, "uint8", "{'max_memory': 1 << 23}"),
+        (2, 3, "uint16", "{}"),
+    ],
+)
+def test_peak_memory_is_what_was_said(scale: float, channels: int, dtype: str, options: str) -> None:
+    script = f"""
+import numpy as np, re
+from pathlib import Path
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.options import Size
+
+def kilobytes(what):
+    return int(re.search(what + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+pixels = np.random.default_rng(0).integers(0, 255, (1200, 1500, {channels})).astype(np.{dtype})
+upscaler = Upscaler({scale}, threads=2, **{options})
+plan = upscaler.plan(Size(width=1500, height=1200), channels={channels}, depth=8 * pixels.itemsize)
+Path("/proc/self/clear_refs").write_text("5")
+before = kilobytes("VmRSS") * 1024 - pixels.nbytes
+upscaler(pixels)
+print((kilobytes("VmHWM") * 1024 - before) / plan.peak_memory)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0.5 < float(done.stdout) < 1.3
 
 
 @pytest.mark.parametrize(
@@ -182,6 +278,8 @@ def test_memory_that_is_gone_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None
 def test_other_arrays_are_refused(pixels: NDArray[Any]) -> None:
     with pytest.raises(UsageError, match="cannot upscale an array"):
         Upscaler(2)(pixels)
+    with pytest.raises(UsageError, match="cannot upscale a list"):
+        Upscaler(2)(pixels.tolist())
 
 
 def test_progress_adds_up() -> None:

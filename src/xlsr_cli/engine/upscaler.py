@@ -448,7 +448,9 @@ def _check_choice(model: ModelSpec | Path | None, options: EngineOptions) -> Non
         raise UsageError(f"--precision {options.precision} contradicts --model {name}; give one of the two")
 
 
-def _check_array(pixels: Pixels) -> None:
+def _check_array(pixels: object) -> None:
+    if not isinstance(pixels, np.ndarray):
+        raise UsageError(f"cannot upscale a {type(pixels).__name__}; give a numpy array, as cv2.imread does")
     shaped = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 2, 3, 4))
     if pixels.dtype not in (np.uint8, np.uint16) or not shaped or pixels.size == 0:
         raise UsageError(
