@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, amount: float) -> None:
         """``amount`` more units are done."""
 
+    def extend(self, amount: float) -> None:
+        """``amount`` more units are to do than was said."""
+
     def note(self, text: str) -> None:
         """A few words beside the bar, such as the size of the output so far; the last ones stay."""
 
@@ -28,6 +31,9 @@ class Quiet:
         """Ignore it."""
 
     def advance(self, amount: float) -> None:
+        """Ignore it."""
+
+    def extend(self, amount: float) -> None:
         """Ignore it."""
 
     def note(self, text: str) -> None:

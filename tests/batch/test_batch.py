@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from xlsr_cli.cli.app import main
-from xlsr_cli.jobs.batch import BatchOptions, watch
+from xlsr_cli.jobs.batch import BatchOptions, open_executor, watch
 from xlsr_cli.jobs.journal import Journal
 from xlsr_cli.jobs.plan import Selection, Shard, plan_batch
 from xlsr_cli.options import PictureOptions
@@ -111,7 +111,7 @@ class TestPlan:
         found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions(format="png"))
         outputs = [job.output.name.casefold() for job in found.jobs]
         assert len(set(outputs)) == 3
-        assert len(found.renamed) == 2
+        assert len(found.remarks) == 2
 
     def test_one_name_in_two_unicode_forms(self, folder: Path) -> None:
         names = [unicodedata.normalize(form, "señor.png") for form in ("NFC", "NFD")]
@@ -231,15 +231,29 @@ class TestRun:
         assert Image.open(out / "a.png").size == (24, 18)
 
     def test_failures_are_tried_again_only_when_asked(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "bad.png")
+        (folder / "bad.png").write_bytes(png()[:40])
+        assert self.told(folder, capsys, code=7)["bad.png"] == "failed"
+        assert self.told(folder, capsys, code=7)["bad.png"] == "failed-before"
+        assert self.told(folder, capsys, "--retry-failed", code=7)["bad.png"] == "failed"
+        (folder / "bad.png").write_bytes(png(3))
+        assert self.told(folder, capsys) == {"a.png": "kept", "bad.png": "done"}
+
+    def test_what_was_in_the_way_is_no_failure_of_the_file(self, folder: Path, capsys: Capture) -> None:
         fill(folder, "a.png")
         out = batch(folder)
         (out / JOURNAL).unlink()
         batch(folder, code=7)  # the output is there and not known to be ours
         assert "not from this batch" in capsys.readouterr().err
         (out / "a.png").unlink()
-        batch(folder, code=7)
-        batch(folder, "--retry-failed")
-        assert (out / "a.png").exists()
+        assert self.told(folder, capsys) == {"a.png": "done"}
+
+    @staticmethod
+    def told(folder: Path, capsys: Capture, *options: object, code: int = 0) -> dict[str, str]:
+        """What the events of a run say of each file."""
+        capsys.readouterr()
+        batch(folder, "--json", *options, code=code)
+        return {str(event["name"]): str(event["event"]) for event in events(capsys) if "name" in event}
 
     def test_animations_stay_animations(self, folder: Path) -> None:
         frames = [Image.new("RGB", (8, 6), (40 * n, 0, 0)) for n in range(3)]
@@ -327,12 +341,13 @@ class TestRun:
         fill(folder, "a.png")
         out = folder.with_name("out")
         options = BatchOptions(selection=Selection(), jobs=1)
-        reports = watch(folder, out, PictureOptions(), options, tell=lambda result: None)
-        assert next(reports).done == 1
-        (folder / "b.png").write_bytes(png(5))
-        assert next(reports).done == 1
-        assert sorted(tree(out)) == ["a.png", "b.png"]
-        reports.close()  # type: ignore[attr-defined]
+        with open_executor(PictureOptions(), options) as executor:
+            reports = watch(folder, out, PictureOptions(), options, executor, tell=lambda result: None)
+            assert next(reports).done == 1
+            (folder / "b.png").write_bytes(png(5))
+            assert next(reports).done == 2
+            assert sorted(tree(out)) == ["a.png", "b.png"]
+            reports.close()  # type: ignore[attr-defined]
 
     def test_two_runs_at_once(self, folder: Path, capsys: Capture) -> None:
         fill(folder, "a.png")

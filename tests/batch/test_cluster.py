@@ -92,7 +92,7 @@ def test_a_worker_is_killed_and_nothing_is_lost(scheduler: str, tmp_path: Path) 
             process.wait()
     assert tree(out) == tree(tmp_path / "plain")
     assert "bad.png" in said
-    assert "1 files failed" in said
+    assert "1 file failed" in said
 
 
 def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

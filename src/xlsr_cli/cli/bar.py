@@ -65,6 +65,12 @@ class Bar:
         if self._task is not None:
             self._progress.advance(self._task, amount)
 
+    def extend(self, amount: float) -> None:
+        """Make the bar longer by ``amount`` units."""
+        if self._task is not None:
+            total = self._progress.tasks[self._task].total or 0.0
+            self._progress.update(self._task, total=total + amount)
+
     def note(self, text: str) -> None:
         """Show ``text`` behind the time left."""
         if self._task is not None:

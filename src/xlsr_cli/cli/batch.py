@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -16,6 +20,7 @@ from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch import BatchOptions
+    from xlsr_cli.jobs.executors import Executor
     from xlsr_cli.jobs.item import ItemResult
     from xlsr_cli.jobs.plan import BatchPlan, Shard
     from xlsr_cli.jobs.report import Report
@@ -76,48 +81,81 @@ def batch(
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
-    from xlsr_cli.jobs.batch import BatchOptions, run_batch
-    from xlsr_cli.jobs.plan import Selection, plan_batch
-    from xlsr_cli.jobs.report import check_report_name, write_report
+    from xlsr_cli.jobs.batch import BatchOptions, make_plan, open_executor, run_batch
+    from xlsr_cli.jobs.plan import Selection, check_folders
 
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes pictures")
-    if report is not None:
-        check_report_name(report)
-    if html is not None:
-        _check_page(html, watch=watch, overwrite=options.overwrite)
-    target = out or folder.absolute().with_name(f"{folder.absolute().name}_{options.target.label}")
-    selection = Selection(
-        recursive=recursive,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        shard=_parse_shard(shard),
-    )
+    if watch and (dry_run or html is not None):
+        raise UsageError("--watch does not go with --dry-run and --html; it has no end")
+    if cluster is not None:  # its workers live in other folders
+        folder = folder.absolute()
+    target = _output_folder(folder, out, options)
+    if cluster is not None:
+        target = target.absolute()
     settings = BatchOptions(
-        selection=selection,
+        selection=Selection(
+            recursive=recursive,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            shard=_parse_shard(shard),
+        ),
         jobs=jobs,
         timeout=timeout,
         max_memory=options.engine.max_memory,
         retry_failed=retry_failed,
         cluster=cluster,
     )
-    tell = _teller(json)
-    if watch:
-        _watch(folder, target, options, settings, report, tell)
-        return
-    plan = plan_batch(folder, target, selection, options)
-    _announce(plan, json=json, dry_run=dry_run)
+    check_folders(folder, target)
     if dry_run:
+        _announce(make_plan(folder, target, options, settings), json=json)
         return
-    with console.progress(folder.name) as progress:
-        outcome = run_batch(plan, options, settings, tell=tell, progress=progress)
-    if report is not None:
-        write_report(outcome, report, f"xlsr batch {folder}")
+    _check_pages(report, html, overwrite=options.overwrite)
+    tell = _teller(target, json)
+    with _ended_by_sigterm(), open_executor(options, settings) as executor:
+        if watch:
+            _watch(folder, target, options, settings, executor, report, tell)
+        plan = make_plan(folder, target, options, settings)
+        _begin(plan, json=json)
+        with console.progress(folder.name) as progress:
+            outcome = run_batch(plan, options, settings, executor, tell=tell, progress=progress)
+    _write_report(outcome, report, folder, overwrite=options.overwrite)
     if html is not None:
-        _write_page(plan, outcome, html, overwrite=options.overwrite)
+        _write_page(plan, outcome, html)
     if json:
-        console.json({"event": "end", **{k: v for k, v in outcome.as_json().items() if k != "items"}})
+        console.json({"event": "end", **outcome.counts()})
     _conclude(outcome)
+
+
+def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> Path:
+    if out is not None:
+        return out
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links, to beside their target
+    if not place.name:
+        raise UsageError(f"there is no place beside {folder}; give an output folder with --out")
+    return place.with_name(f"{place.name}_{options.target.label}")
+
+
+def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    from xlsr_cli.jobs.report import check_report
+
+    if report is not None:
+        check_report(report, overwrite=overwrite)
+    if html is not None:
+        from xlsr_cli.media.atomic import check_output
+
+        check_output(html, overwrite=overwrite or _is_page(html))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Within, SIGTERM ends as cleanly as Ctrl-C does: systemd and containers stop what runs so."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 #: A browser has to hold all of the page; beyond this many bytes, pictures are left out.
@@ -132,9 +170,18 @@ def _check_page(page: Path, *, watch: bool, overwrite: bool) -> None:
     check_page(page, overwrite=overwrite)
 
 
-def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, overwrite: bool) -> None:
+def _is_page(path: Path) -> bool:
+    """Whether a page of an earlier run is there, which the same command replaces."""
+    try:
+        with path.open("rb") as file:
+            return b"<title>xlsr batch " in file.read(2000)
+    except OSError:
+        return False
+
+
+def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
     """Before and after of what is done, as many as a browser can hold."""
-    from xlsr_cli.quality.page import file_pair, write_page
+    from xlsr_cli.quality.page import PagePair, picture_file, write_page
 
     pairs, room, left_out = [], _LARGEST_PAGE, 0
     for job in plan.jobs:
@@ -145,14 +192,27 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, overwrite: bool
         if room < 0:
             left_out += 1
             continue
-        pairs.append(file_pair(job.source, job.output, job.name))
+        pairs.append(
+            PagePair(
+                before=picture_file(job.source, job.name),
+                after=picture_file(job.output, job.output.name),
+                name=job.name,
+            )
+        )
     if not pairs:
         console.info(f"note: {page} is not written, for there is nothing to show")
         return
-    write_page(page, pairs, title=f"xlsr batch: {plan.folder.name}", overwrite=overwrite)
-    console.info(f"wrote {page}")
+    # What is there was looked at before the work.
+    write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)
     if left_out:
         console.info(f"note: {left_out} pictures are not on the page; a browser could not hold them")
+
+
+def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwrite: bool) -> None:
+    from xlsr_cli.jobs.report import write_report
+
+    if report is not None:
+        write_report(outcome, report, f"xlsr batch {folder}", overwrite=overwrite)
 
 
 def _watch(
@@ -160,17 +220,22 @@ def _watch(
     out: Path,
     options: PictureOptions,
     settings: BatchOptions,
+    executor: Executor,
     report: Path | None,
     tell: Callable[[ItemResult], None],
-) -> None:
+) -> NoReturn:
     from xlsr_cli.jobs.batch import watch as watch_folder
-    from xlsr_cli.jobs.report import write_report
+
+    def tell_at_once(result: ItemResult) -> None:
+        tell(result)
+        if result.outcome == "failed":
+            console.error(f"{result.entry.name}: {result.entry.reason}")
 
     console.info(f"watching {folder}; Ctrl-C ends it")
-    for outcome in watch_folder(folder, out, options, settings, tell=tell):
+    for outcome in watch_folder(folder, out, options, settings, executor, tell=tell_at_once):
         console.info(outcome.summary())
-        if report is not None:
-            write_report(outcome, report, f"xlsr batch {folder}")
+        _write_report(outcome, report, folder, overwrite=options.overwrite)
+    raise AssertionError("a folder is watched until it is interrupted")
 
 
 def _parse_shard(text: str) -> Shard:
@@ -182,24 +247,21 @@ def _parse_shard(text: str) -> Shard:
     return Shard(index=int(match[1]), count=int(match[2]))
 
 
-def _announce(plan: BatchPlan, *, json: bool, dry_run: bool) -> None:
+def _begin(plan: BatchPlan, *, json: bool) -> None:
     """What will happen, before it happens."""
-    for line in plan.renamed:
+    for line in plan.remarks:
         console.info(f"note: {line}")
     if json:
-        console.json(
-            {
-                "event": "plan",
-                "jobs": len(plan.jobs),
-                "refused": len(plan.refused),
-                "other": plan.other,
-                "megapixels": round(sum(job.pixels for job in plan.jobs) / 1e6, 3),
-                "space_needed": plan.space_needed,
-                "space_free": plan.space_free,
-            }
-        )
-    if not dry_run:
-        return
+        _plan_event(plan)
+    console.info(_size_of(plan))
+
+
+def _announce(plan: BatchPlan, *, json: bool) -> None:
+    """What would happen, file by file."""
+    if json:
+        _plan_event(plan)
+    for line in plan.remarks:
+        console.info(f"note: {line}")
     for job in plan.jobs:
         if json:
             console.json({"event": "would", "name": job.name, "output": str(job.output)})
@@ -211,21 +273,56 @@ def _announce(plan: BatchPlan, *, json: bool, dry_run: bool) -> None:
         else:
             console.data(f"{refusal.name}: refused: {refusal.reason}")
     if not json:
-        console.data(
-            f"{len(plan.jobs)} pictures, {len(plan.refused)} refused, {plan.other} other files; "
-            f"at most {plan.space_needed / 1e6:.0f} MB into {plan.out}"
-        )
+        console.data(_size_of(plan))
+    if plan.space_free is not None and plan.space_needed > plan.space_free:
+        console.info(f"note: only {_megabytes(plan.space_free)} are free there")
 
 
-def _teller(json: bool) -> Callable[[ItemResult], None]:
+def _plan_event(plan: BatchPlan) -> None:
+    console.json(
+        {
+            "event": "plan",
+            "jobs": len(plan.jobs),
+            "finished": plan.finished,
+            "refused": len(plan.refused),
+            "other": plan.other,
+            "megapixels": round(sum(job.pixels for job in plan.jobs) / 1e6, 3),
+            "space_needed": plan.space_needed,
+            "space_free": plan.space_free,
+        }
+    )
+
+
+def _size_of(plan: BatchPlan) -> str:
+    """The plan in one line."""
+    finished = f" ({plan.finished} of them done before)" if plan.finished else ""
+    return (
+        f"{_counted(len(plan.jobs), 'picture')}{finished}, {len(plan.refused)} refused, "
+        f"{_counted(plan.other, 'other file')}; about {_megabytes(plan.space_needed)} into {plan.out}"
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
+
+
+def _teller(out: Path, json: bool) -> Callable[[ItemResult], None]:
     """Says what became of each file: JSON on stdout, losses on stderr."""
 
     def tell(result: ItemResult) -> None:
         entry = result.entry
         if json:
-            event = {"event": result.outcome, "name": entry.name, "output": entry.output}
+            event: dict[str, object] = {"event": result.outcome, "name": entry.name}
+            if entry.output:
+                event["output"] = str(out / entry.output)
             if entry.reason:
                 event["reason"] = entry.reason
+            if result.notices:
+                event["notices"] = [asdict(notice) for notice in result.notices]
             console.json(event)
         console.notices(entry.name, result.notices)
         console.detail(f"{entry.name}: {result.outcome}")
@@ -237,6 +334,6 @@ def _conclude(outcome: Report) -> None:
     console.info(outcome.summary())
     if not outcome.failed:
         return
-    for name, reason in sorted(outcome.failed):
+    for name, reason in sorted(outcome.failed.items()):
         console.error(f"{name}: {reason}")
-    raise ItemsFailedError(f"{len(outcome.failed)} files failed; the others are done")
+    raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed; the others are done")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xlsr_cli.engine.session import usable_cores
-from xlsr_cli.errors import OutputError
-from xlsr_cli.jobs.executors import ClusterExecutor, LocalExecutor
-from xlsr_cli.jobs.item import Item, ItemResult, fingerprint
-from xlsr_cli.jobs.journal import Entry, Journal, read_other_journals
-from xlsr_cli.jobs.plan import BatchPlan, Job, Selection, plan_batch
+from xlsr_cli.errors import OutputError, UsageError
+from xlsr_cli.jobs.executors import ClusterExecutor, Executor, LocalExecutor
+from xlsr_cli.jobs.item import Item, ItemResult, fingerprint, is_settled, refused
+from xlsr_cli.jobs.journal import Entry, Journal, read_journals
+from xlsr_cli.jobs.plan import (
+    WORKER_MEMORY,
+    BatchPlan,
+    Job,
+    Selection,
+    Shard,
+    check_folders,
+    plan_batch,
+    stable_state,
+)
 from xlsr_cli.jobs.report import Report
 from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.options import PictureOptions
@@ -31,7 +40,8 @@ class BatchOptions:
     """How a batch is run, beside what is done to each picture.
 
     ``jobs``: worker processes; None is one per usable core. ``timeout``: seconds for one file.
-    ``max_memory``: bytes for all workers together. ``cluster``: address of a Dask scheduler.
+    ``max_memory``: bytes for all workers together. ``cluster``: address of a Dask scheduler. Raises
+    :class:`UsageError` for what a cluster decides by itself.
     """
 
     selection: Selection
@@ -41,114 +51,169 @@ class BatchOptions:
     retry_failed: bool = False
     cluster: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.cluster is not None and (self.jobs is not None or self.max_memory is not None):
+            raise UsageError(
+                "--jobs and --max-memory are for this machine; on a cluster 'dask worker' has --nworkers and "
+                "--memory-limit"
+            )
+        if self.max_memory is not None and self.max_memory < WORKER_MEMORY:
+            raise UsageError(f"--max-memory must be at least {WORKER_MEMORY >> 20}M, which one worker takes")
+
+
+def open_executor(options: PictureOptions, batch: BatchOptions) -> Executor:
+    """The place where the work is done; its processes begin to load while the plan is made.
+
+    Raises what :class:`~xlsr_cli.jobs.executors.ClusterExecutor` raises.
+    """
+    if batch.cluster is not None:
+        return ClusterExecutor(batch.cluster, timeout=batch.timeout)
+    from xlsr_cli.engine.session import usable_cores
+
+    cores = options.engine.threads or usable_cores()
+    workers = batch.jobs or cores
+    if batch.max_memory is not None:
+        workers = max(1, min(workers, batch.max_memory // WORKER_MEMORY))
+    return LocalExecutor(workers=workers, cores=cores, timeout=batch.timeout, max_memory=batch.max_memory)
+
+
+def make_plan(folder: Path, out: Path, options: PictureOptions, batch: BatchOptions) -> BatchPlan:
+    """What :func:`run_batch` would do, knowing what earlier runs did; see :func:`plan_batch`.
+
+    Raises :class:`OutputError` when another run is working on the folder.
+    """
+    check_folders(folder, out)
+    return plan_batch(folder, out, batch.selection, options, read_journals(out, batch.selection.shard))
+
 
 def run_batch(
     plan: BatchPlan,
     options: PictureOptions,
     batch: BatchOptions,
+    executor: Executor,
     *,
     tell: Tell = lambda result: None,
     progress: Progress = QUIET,
 ) -> Report:
     """Do everything that ``plan`` lists and is not done yet; ``tell`` hears of each file as it ends.
 
-    Raises :class:`OutputError` when the disk is too small or another run holds the folder. After any
-    interruption, the same call goes on.
+    Raises :class:`OutputError` when the disk is too small or becomes full, or another run holds the folder.
+    After any interruption, the same call goes on, and no half-written file is left.
     """
     _check_space(plan)
-    report, started = Report(), time.perf_counter()
-    report.refuse(plan.refused)
-    with Journal(plan.out, batch.selection.shard) as journal:
-        if journal.existed:
-            _sweep(plan)
-        known = read_other_journals(plan.out, journal.path) | journal.entries()
-        items = [
-            Item(job=job, known=known.get(job.name), retry=batch.retry_failed)
-            for job in sorted(plan.jobs, key=lambda job: -job.pixels)
-        ]
-        journal.begin((item.job.name, item.job.output) for item in items if item.known is None)
-        items = [_claimed(item) for item in items]
-        progress.start(sum(_megapixels(job) for job in plan.jobs), "MP")
-        sizes = {job.name: _megapixels(job) for job in plan.jobs}
-        for result in _journaled(_executor(options, batch, len(items)).run(items), journal):
-            report.add(result)
-            tell(result)
-            progress.advance(sizes[result.entry.name])
-        progress.finish()
-        for name, entry in known.items():
-            report.entries.setdefault(name, entry)
+    report, started = Report(out=plan.out), time.perf_counter()
+    for refusal in plan.refused:
+        result = refused(refusal)
+        report.add(result)
+        tell(result)
+    shard = batch.selection.shard
+    key = fingerprint(options)
+    executor.prepare(options, key, len(plan.jobs))
+    with Journal(plan.out, shard) as journal:
+        known = journal.known()
+        _sweep(plan, shard)
+        items = [Item(job=job, known=known.get(job.name), retry=batch.retry_failed) for job in _ordered(plan)]
+        items = _claimed(items, key, options.overwrite, journal)
+        try:
+            _work(items, key, executor, journal, report, tell, progress)
+        except BaseException:
+            executor.stop()
+            raise
+        finally:
+            _sweep(plan, shard)
+        journal.settle()
+    if shard.count > 1:
+        report.add_others(known.values())
     report.seconds = time.perf_counter() - started
     return report
 
 
 def watch(
-    folder: Path, out: Path, options: PictureOptions, batch: BatchOptions, *, tell: Tell
+    folder: Path, out: Path, options: PictureOptions, batch: BatchOptions, executor: Executor, *, tell: Tell
 ) -> Iterator[Report]:
-    """Run again and again on the files that are new and no longer change; yields each run's report."""
-    seen: dict[Path, tuple[int, int]] = {}
-    finished: dict[Path, tuple[int, int]] = {}
+    """Take files that are new or changed once they no longer change, again and again.
+
+    Yields what all came to so far, after each time that something was done. Raises what :func:`run_batch`
+    raises.
+    """
+    check_folders(folder, out)
+    before: dict[str, tuple[int, int]] = {}
+    finished: dict[str, tuple[int, int]] = {}
+    report = Report(out=out)
     while True:
-        plan = plan_batch(folder, out, batch.selection, options)
-        now = {job.source: _state(job) for job in plan.jobs}
-        stable = [
-            job for job in plan.jobs if seen.get(job.source) == now[job.source] != finished.get(job.source)
-        ]
-        seen = now
-        if stable:
-            chosen = BatchPlan(folder=folder, out=out, jobs=tuple(stable))
-            yield run_batch(chosen, options, batch, tell=tell)
-            finished.update((job.source, now[job.source]) for job in stable)
+        now = stable_state(folder, out, batch.selection)
+        fresh = {name for name, state in now.items() if before.get(name) == state != finished.get(name)}
+        before = now
+        if fresh:
+            plan = _only(make_plan(folder, out, options, batch), fresh)
+            if plan.jobs or plan.refused:
+                report.add_all(run_batch(plan, options, batch, executor, tell=tell))
+                yield report
+            finished.update((name, now[name]) for name in fresh)
         time.sleep(WATCH_SECONDS)
 
 
-def _state(job: Job) -> tuple[int, int]:
-    try:
-        status = job.source.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_size, status.st_mtime_ns)
+def _only(plan: BatchPlan, names: set[str]) -> BatchPlan:
+    jobs = tuple(job for job in plan.jobs if job.name in names)
+    refusals = tuple(refusal for refusal in plan.refused if refusal.name in names)
+    return replace(plan, jobs=jobs, refused=refusals, space_needed=sum(job.space for job in jobs))
 
 
-def _claimed(item: Item) -> Item:
-    """An output that is not there when work begins will be ours: a worker may die after writing it."""
-    if item.known is not None or item.job.output.exists():
-        return item
-    working = Entry(name=item.job.name, status="working", output=str(item.job.output))
-    return replace(item, known=working)
+def _ordered(plan: BatchPlan) -> list[Job]:
+    """Large ones first, so that none is left over when the others are done."""
+    return sorted(plan.jobs, key=lambda job: -job.pixels)
 
 
-def _check_space(plan: BatchPlan) -> None:
-    if plan.space_free is not None and plan.space_needed > plan.space_free:
-        raise OutputError(
-            f"{plan.out}: about {plan.space_needed / 1e9:.1f} GB are needed and "
-            f"{plan.space_free / 1e9:.1f} GB are free; free some space or give another folder with --out"
-        )
+def _claimed(items: list[Item], options_key: str, overwrite: bool, journal: Journal) -> list[Item]:
+    """Note, before anything is written, which outputs this run may put there or replace.
+
+    Not among them is a file that was there before and is not from this batch.
+    """
+    claimed, entries = [], []
+    for item in items:
+        job, known = item.job, item.known
+        if known is None or known.output != job.target:
+            known = Entry(name=job.name, status="working", output=job.target)
+        if known.output_sha256 or known.claim or overwrite or not job.output.exists():
+            known = replace(known, claim=known.claim or options_key)
+            entries.append(known)
+            item = replace(item, known=known)
+        claimed.append(item)
+    journal.record(entries)
+    # What was settled is soon verified, and then the time left is that of the others alone.
+    return sorted(claimed, key=lambda item: not is_settled(item, options_key))
 
 
-def _sweep(plan: BatchPlan) -> None:
-    """Remove what a killed run left half-written. The journal's lock says that nobody is writing."""
-    for folder in {job.output.parent for job in plan.jobs}:
-        if folder.is_dir():
-            remove_parts(folder)
+def _work(
+    items: list[Item],
+    options_key: str,
+    executor: Executor,
+    journal: Journal,
+    report: Report,
+    tell: Tell,
+    progress: Progress,
+) -> None:
+    sizes = {item.job.name: max(item.job.pixels, 1) / 1e6 for item in items}
+    settled = {item.job.name for item in items if is_settled(item, options_key)}
+    progress.start(sum(size for name, size in sizes.items() if name not in settled), "MP")
+    with closing(_journaled(executor.run(items), journal)) as results:
+        for result in results:
+            report.add(result)
+            tell(result)
+            name, worked = result.entry.name, result.outcome in ("done", "failed")
+            if worked and name in settled:
+                progress.extend(sizes[name])
+            if worked or name not in settled:
+                progress.advance(sizes[name])
+            progress.note(report.tally())
+            if result.no_room:
+                raise OutputError(
+                    f"{result.entry.reason}; {report.done} files are done, and the same command goes on"
+                )
+    progress.finish()
 
 
-def _executor(options: PictureOptions, batch: BatchOptions, count: int) -> LocalExecutor | ClusterExecutor:
-    key = fingerprint(options)
-    if batch.cluster is not None:
-        return ClusterExecutor(options, key, address=batch.cluster)
-    cores = options.engine.threads or usable_cores()
-    workers = max(1, min(batch.jobs or cores, count))
-    return LocalExecutor(
-        options,
-        key,
-        workers=workers,
-        threads=max(1, cores // workers),
-        timeout=batch.timeout,
-        max_memory=batch.max_memory,
-    )
-
-
-def _journaled(results: Iterator[ItemResult], journal: Journal) -> Iterator[ItemResult]:
+def _journaled(results: Iterator[ItemResult], journal: Journal) -> Generator[ItemResult, None, None]:
     """Pass ``results`` on, each written to the journal soon, and all of them at the end."""
     pending: list[Entry] = []
     last = time.monotonic()
@@ -164,5 +229,22 @@ def _journaled(results: Iterator[ItemResult], journal: Journal) -> Iterator[Item
         journal.record(pending)
 
 
-def _megapixels(job: Job) -> float:
-    return max(job.pixels, 1) / 1e6
+def _check_space(plan: BatchPlan) -> None:
+    if plan.space_free is not None and plan.space_needed > plan.space_free:
+        raise OutputError(
+            f"{plan.out}: about {plan.space_needed / 1e9:.1f} GB are needed and "
+            f"{plan.space_free / 1e9:.1f} GB are free; free some space or give another folder with --out"
+        )
+
+
+def _sweep(plan: BatchPlan, shard: Shard) -> None:
+    """Remove what a killed run or worker left half-written.
+
+    The journal's lock says that nobody is writing, other shards excepted.
+    """
+    names: dict[Path, list[str]] = {}
+    for job in plan.jobs:
+        names.setdefault(job.output.parent, []).append(job.output.name)
+    for folder, outputs in names.items():
+        if folder.is_dir():
+            remove_parts(folder, outputs if shard.count > 1 else None)

@@ -1,7 +1,7 @@
 """Where items are done: worker processes on this machine, or a Dask cluster.
 
 Both give results in the order in which they end. A worker that crashes, hangs or runs out of memory costs
-the one file that it had, and is replaced.
+the one file that it was working on, and is replaced.
 """
 
 from __future__ import annotations
@@ -11,158 +11,274 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import signal
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
 
-from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.jobs.item import Item, ItemResult, do_item, failed
-from xlsr_cli.options import PictureOptions
+from xlsr_cli.errors import ResourceError, UsageError, XlsrError
 
-#: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
-_WORKER_MEMORY = 150 << 20
-#: Bytes a pixel, input and output together counted once each: BGRA and a copy while encoding.
-_BYTES_PER_PIXEL = 6
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.item import Computed, Item, ItemResult
+    from xlsr_cli.options import PictureOptions
+
+#: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
+_DEPTH = 2
+#: Only behind a picture of so few pixels is another one queued; behind a large one it would wait for long
+#: while other workers are idle.
+_QUICK = 4_000_000
 #: A worker that dies so often before it did anything will not get better.
 _MAX_FAILED_STARTS = 3
 
 
-def memory_needed(item: Item, options: PictureOptions) -> int:
-    """Bytes that doing ``item`` takes in a worker, estimated from its header."""
-    factor = options.target.scale or 2.0
-    return _WORKER_MEMORY + int(item.job.pixels * (1 + math.ceil(factor) ** 2) * _BYTES_PER_PIXEL)
+class Executor(Protocol):
+    """A place where items are done. Use it as a context manager: leaving it stops all work."""
+
+    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+        """Make ready for about ``count`` items; raises now what would else fail with every one of them."""
+
+    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+        """Do ``items`` and yield what became of each, as they end."""
+
+    def stop(self) -> None:
+        """End all work; what was being done is left undone."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """Sent to a worker before the items that are done so."""
+
+    options: PictureOptions
+    options_key: str
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Sent by a worker that has loaded what it needs."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Sent by a worker when it takes the next item, and again when it knows the item's key."""
+
+    key: str = ""
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
-    item: Item | None = None
-    key: str = ""
-    deadline: float = math.inf
-    did_something: bool = False
+    ready: bool = False
+    items: deque[Item] = field(default_factory=deque)  # in the order in which they end
+    begun: deque[float] = field(default_factory=deque)  # when the first of them were begun
+    keys: deque[str] = field(default_factory=deque)  # of those; empty while unknown
 
 
 class LocalExecutor:
-    """``workers`` processes with ``threads`` each; see :meth:`run`."""
+    """Worker processes on this machine, which start to load what they need at once."""
 
     def __init__(
-        self,
-        options: PictureOptions,
-        options_key: str,
-        *,
-        workers: int,
-        threads: int,
-        timeout: float | None = None,
-        max_memory: int | None = None,
+        self, *, workers: int, cores: int, timeout: float | None = None, max_memory: int | None = None
     ) -> None:
-        """``timeout``: seconds for one file. ``max_memory``: bytes for all workers together."""
-        self._options = replace(options, engine=replace(options.engine, threads=threads))
-        self._key = options_key
-        self._count = workers
+        """Start ``workers`` processes, which share ``cores``.
+
+        ``timeout``: seconds for one file. ``max_memory``: bytes for all workers together.
+        """
+        self._count = self._used = workers
+        self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else float(max_memory)
         self._context = multiprocessing.get_context("spawn")
-        self._workers: list[_Worker] = []
+        self._setup: _Setup | None = None
         self._failed_starts = 0
+        self._workers = [self._start() for _ in range(workers)]
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+        """Have the model loaded; the cores are shared by as many workers as have something to do.
+
+        Raises :class:`~xlsr_cli.errors.ModelError`, :class:`ResourceError` or :class:`UsageError` when it
+        cannot be loaded.
+        """
+        if count == 0:
+            return
+        self._used = min(self._count, count)
+        engine = replace(options.engine, threads=max(1, self._cores // self._used))
+        self._setup = _Setup(replace(options, engine=engine), options_key)
+        for worker in self._workers:
+            _send(worker, self._setup)
+        while not any(worker.ready for worker in self._workers):
+            for _ in self._collect(deque()):
+                raise AssertionError("nothing was handed out yet")
 
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end. Workers are stopped at the end."""
-        waiting = list(items)
-        waiting.reverse()
-        try:
-            self._workers = [self._start() for _ in range(min(self._count, len(waiting)))]
-            while waiting or any(worker.item for worker in self._workers):
-                self._hand_out(waiting)
-                yield from self._collect()
-        finally:
-            self._stop()
+        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
+        waiting, too_large = self._admitted(items)
+        yield from too_large
+        while waiting or any(worker.items for worker in self._workers):
+            self._hand_out(waiting)
+            yield from self._collect(waiting)
+
+    def _admitted(self, items: Iterable[Item]) -> tuple[deque[Item], list[ItemResult]]:
+        """The items that fit the memory, and the results of the others."""
+        from xlsr_cli.jobs.item import failed
+        from xlsr_cli.jobs.plan import WORKER_MEMORY
+
+        waiting: deque[Item] = deque()
+        too_large: list[ItemResult] = []
+        room = self._room()
+        for item in items:
+            needed = item.job.memory - WORKER_MEMORY
+            if needed <= room:
+                waiting.append(item)
+                continue
+            reason = (
+                f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory "
+                "leaves for it; raise it, or give fewer --jobs"
+            )
+            too_large.append(failed(item, reason, error=ResourceError(reason)))
+        return waiting, too_large
+
+    def _room(self) -> float:
+        """Bytes for pictures beside what the workers themselves take."""
+        from xlsr_cli.jobs.plan import WORKER_MEMORY
+
+        return self._max_memory - self._count * WORKER_MEMORY
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(theirs, self._options, self._key), name="xlsr-worker", daemon=True
-        )
-        process.start()
+        process = self._context.Process(target=_work, args=(theirs,), name="xlsr-worker", daemon=True)
+        with _deaf_to_interrupts():
+            process.start()
         theirs.close()
-        return _Worker(process=process, connection=ours)
+        worker = _Worker(process=process, connection=ours)
+        if self._setup is not None:
+            _send(worker, self._setup)
+        return worker
 
-    def _hand_out(self, waiting: list[Item]) -> None:
-        """Give idle workers the next items that memory allows; one always runs, however large."""
-        for worker in self._workers:
-            if worker.item is not None or not waiting:
-                continue
-            used = sum(memory_needed(w.item, self._options) for w in self._workers if w.item)
-            room = self._max_memory - used
-            place = next(
-                (
-                    i
-                    for i in range(len(waiting) - 1, -1, -1)
-                    if memory_needed(waiting[i], self._options) <= room
-                ),
-                None,
-            )
-            if place is None:
-                if used:
-                    return
-                place = len(waiting) - 1
-            worker.item = waiting.pop(place)
-            worker.key = ""
-            worker.deadline = time.monotonic() + self._timeout
-            with contextlib.suppress(OSError):  # a worker that died is noticed when its answer is awaited
-                worker.connection.send(worker.item)
+    def _hand_out(self, waiting: deque[Item]) -> None:
+        """Give workers the next items that memory allows."""
+        for depth in range(1, _DEPTH + 1):
+            for worker in self._workers[: self._used]:
+                if worker.ready and len(worker.items) < depth and waiting and _may_queue(worker):
+                    item = self._next(waiting, worker)
+                    if item is not None:
+                        worker.items.append(item)
+                        _send(worker, item)
 
-    def _collect(self) -> Iterator[ItemResult]:
-        busy = [worker for worker in self._workers if worker.item is not None]
-        patience = min(worker.deadline for worker in busy) - time.monotonic()
+    def _next(self, waiting: deque[Item], worker: _Worker) -> Item | None:
+        """The first item for which there is room while all others are worked on; None when there is none."""
+        from xlsr_cli.jobs.plan import WORKER_MEMORY
+
+        if self._max_memory == math.inf:
+            return waiting.popleft()
+        used = sum(item.job.memory - WORKER_MEMORY for each in self._workers for item in each.items)
+        room = self._room() - used
+        for place, item in enumerate(waiting):
+            if item.job.memory - WORKER_MEMORY <= room:
+                del waiting[place]
+                return item
+        return None
+
+    def _collect(self, waiting: deque[Item]) -> Iterator[ItemResult]:
+        begun = [worker.begun[0] for worker in self._workers if worker.begun]
+        patience = min(begun, default=math.inf) + self._timeout - time.monotonic()
         ready = multiprocessing.connection.wait(
-            [worker.connection for worker in busy], None if patience == math.inf else max(0.0, patience)
+            [worker.connection for worker in self._workers],
+            None if patience == math.inf else max(0.0, patience),
         )
-        for worker in busy:
+        for worker in list(self._workers):
             if worker.connection in ready:
-                yield from self._receive(worker)
-            elif time.monotonic() >= worker.deadline:
-                yield self._lost(worker, f"took longer than --timeout {self._timeout:g} s")
+                yield from self._receive(worker, waiting)
+            elif worker.begun and time.monotonic() >= worker.begun[0] + self._timeout:
+                yield from self._lost(worker, waiting, 0, f"took longer than --timeout {self._timeout:g} s")
 
-    def _receive(self, worker: _Worker) -> Iterator[ItemResult]:
+    def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[ItemResult]:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
             worker.process.join(5)
             code = worker.process.exitcode
             how = _signal_name(-code) if code is not None and code < 0 else f"exit code {code}"
-            yield self._lost(worker, f"crashed the decoder or ran out of memory ({how})")
+            # The last one begun is being computed; one before it is being written, which harms nobody.
+            guilty = len(worker.begun) - 1
+            yield from self._lost(
+                worker, waiting, guilty, f"crashed the decoder or ran out of memory ({how})"
+            )
             return
-        worker.did_something = True
-        if isinstance(message, str):
-            worker.key = message
-            return
-        worker.item, worker.deadline = None, math.inf
-        yield message
+        if isinstance(message, XlsrError):
+            raise message
+        if isinstance(message, _Ready):
+            worker.ready = True
+        elif isinstance(message, _Begun):
+            self._failed_starts = 0
+            if message.key:
+                worker.keys[-1] = message.key
+            else:
+                worker.begun.append(time.monotonic())
+                worker.keys.append("")
+        else:
+            worker.items.popleft()
+            worker.begun.popleft()
+            worker.keys.popleft()
+            yield message
 
-    def _lost(self, worker: _Worker, reason: str) -> ItemResult:
-        """Replace a worker that died or hangs; the result for the file that it had."""
-        item = worker.item
-        assert item is not None
+    def _lost(self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str) -> Iterator[ItemResult]:
+        """Replace a worker that died or hangs; the result for the item that it did so of, if for any.
+
+        ``guilty``: its place among the worker's items, -1 when none was begun. The others are done again.
+        """
+        from xlsr_cli.jobs.item import failed
+
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        self._failed_starts = 0 if worker.did_something else self._failed_starts + 1
-        if self._failed_starts >= _MAX_FAILED_STARTS:
-            raise ResourceError("worker processes cannot be started on this machine; try --jobs 1")
+        items = list(worker.items)
+        waiting.extendleft(reversed([item for place, item in enumerate(items) if place != guilty]))
+        if guilty < 0:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise ResourceError(
+                    "worker processes cannot be started on this machine; give --max-memory or fewer --jobs"
+                )
         self._workers[self._workers.index(worker)] = self._start()
-        return failed(item.job, f"{item.job.source} {reason}", key=worker.key)
+        if guilty >= 0:
+            lost = items[guilty]
+            yield failed(lost, f"{lost.job.source} {reason}", key=worker.keys[guilty])
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End all processes; what they were doing is left undone."""
         for worker in self._workers:
-            if worker.item is None:
-                with contextlib.suppress(OSError):
-                    worker.connection.send(None)
-            else:
+            if worker.items or not worker.ready:
                 worker.process.kill()
+            else:
+                _send(worker, None)
         for worker in self._workers:
             worker.process.join(5)
             if worker.process.is_alive():
@@ -172,16 +288,124 @@ class LocalExecutor:
         self._workers = []
 
 
-def _work(connection: Connection, options: PictureOptions, options_key: str) -> None:
-    """What a worker process does until it is sent None or its parent is gone."""
-    from xlsr_cli.engine.upscaler import Upscaler
+def _may_queue(worker: _Worker) -> bool:
+    return all(0 < item.job.pixels <= _QUICK for item in worker.items)
 
-    # Ctrl-C reaches the whole process group; the parent decides what happens.
+
+def _send(worker: _Worker, message: object) -> None:
+    with contextlib.suppress(OSError):  # a worker that died is noticed when its answer is awaited
+        worker.connection.send(message)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within does not hear Ctrl-C: this process decides what happens, and hears it after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # or it would be started within, and lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(connection: Connection) -> None:
+    """What a worker process does until it is sent None or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    upscaler = Upscaler.from_options(options.engine, options.target)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
-        while (item := connection.recv()) is not None:
-            connection.send(do_item(item, options, options_key, upscaler, connection.send))
+        _Desk(connection).work()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed has let go of the folder: nothing may be written there any more."""
+    import os
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Desk:
+    """A worker's two hands: one computes, the other writes what is computed and waits for the disk."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._writing: threading.Thread | None = None
+
+    def work(self) -> None:
+        """Do what is asked for until told to stop."""
+        import cv2
+
+        import xlsr_cli.jobs.picture  # noqa: F401 - while there is time: this takes longer than a picture
+
+        setup: _Setup | None = None
+        upscaler: Upscaler | None = None
+        while (message := self._connection.recv()) is not None:
+            if isinstance(message, _Setup):
+                if message == setup:
+                    continue
+                setup = message
+                cv2.setNumThreads(setup.options.engine.threads or 1)  # the other cores are other workers'
+                try:
+                    upscaler = _loaded(setup.options)
+                except XlsrError as error:
+                    self._send(error)
+                    return
+                self._send(_Ready())
+            else:
+                assert setup is not None and upscaler is not None
+                self._do(message, setup, upscaler)
+        self._finish_writing()
+
+    def _do(self, item: Item, setup: _Setup, upscaler: Upscaler) -> None:
+        from xlsr_cli.jobs.item import Computed, compute
+
+        self._send(_Begun())
+        result = compute(
+            item, setup.options, setup.options_key, upscaler, lambda key: self._send(_Begun(key))
+        )
+        self._finish_writing()
+        if isinstance(result, Computed):
+            self._write(result)
+        else:
+            self._send(result)
+
+    def _write(self, computed: Computed) -> None:
+        from xlsr_cli.jobs.item import place
+
+        self._writing = threading.Thread(target=lambda: self._send(place(computed)))
+        self._writing.start()
+
+    def _finish_writing(self) -> None:
+        """Results are sent in the order of their items."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+
+    def _send(self, message: object) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+
+def _loaded(options: PictureOptions) -> Upscaler:
+    """An upscaler whose models are there; raises now what would else fail with every file."""
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.options import Size
+
+    upscaler = Upscaler.from_options(options.engine, options.target)
+    side, factor = 100, options.target.scale or 2.0
+    larger = math.ceil(side * factor)
+    upscaler.model_names(
+        Size(width=side, height=side), channels=3, depth=8, size=Size(width=larger, height=larger)
+    )
+    return upscaler
 
 
 def _signal_name(number: int) -> str:
@@ -194,33 +418,63 @@ def _signal_name(number: int) -> str:
 class ClusterExecutor:
     """The same items on the workers of a Dask scheduler, on storage that all of them see."""
 
-    #: How often a file is tried again when its worker dies; then it counts as the file's fault.
+    #: How often an item is tried again when its worker is lost.
     _RETRIES = 2
 
-    def __init__(self, options: PictureOptions, options_key: str, *, address: str) -> None:
+    def __init__(self, address: str, *, timeout: float | None = None) -> None:
         """Connect to the scheduler at ``address``, such as ``tcp://host:8786``.
 
-        Raises :class:`UsageError` without the extra ``cluster``, :class:`ResourceError` when nobody
-        answers.
+        ``timeout``: seconds for one file. Raises :class:`UsageError` without the extra ``cluster``,
+        :class:`ResourceError` when nobody answers, or nobody works there.
         """
         try:
             import distributed
         except ImportError as error:
             raise UsageError("--cluster needs Dask: pip install 'xlsr-cli[cluster]'") from error
+        self._timeout = timeout
+        self._setup: _Setup | None = None
         try:
             self._client: Any = distributed.Client(address, timeout="10s", set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ResourceError(f"no Dask scheduler answers at {address}: {error}") from error
-        self._options = replace(options, engine=replace(options.engine, threads=1))
-        self._key = options_key
+        try:
+            self._client.wait_for_workers(1, timeout=30)
+        except TimeoutError as error:
+            self._client.close()
+            raise ResourceError(
+                f"the scheduler {address} has no workers; start some: dask worker {address}"
+            ) from error
+
+    def __enter__(self) -> ClusterExecutor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the cluster; what its workers are doing they finish."""
+        self._client.close()
+
+    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+        """Remember what is asked for; the workers find out for themselves whether it can be done."""
+        self._setup = _Setup(replace(options, engine=replace(options.engine, threads=1)), options_key)
 
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
-        """Do ``items`` on the cluster and yield what became of each, as they end."""
+        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
         from distributed import as_completed
 
+        from xlsr_cli.jobs.item import failed
+
+        assert self._setup is not None
+        options, key = self._setup.options, self._setup.options_key
         futures = {
             self._client.submit(
-                do_item_anywhere, item, self._options, self._key, pure=False, retries=self._RETRIES
+                do_item_anywhere, item, options, key, self._timeout, pure=False, retries=self._RETRIES
             ): item
             for item in items
         }
@@ -231,25 +485,35 @@ class ClusterExecutor:
                 if error is None:
                     yield future.result()
                 else:
-                    yield failed(item.job, f"{item.job.source} could not be done on the cluster: {error}")
+                    reason = f"{item.job.source} could not be done on the cluster: {error}"
+                    yield failed(item, reason, error=error)
                 future.release()
         finally:
             self._client.cancel(list(futures))
-            self._client.close()
 
 
-def do_item_anywhere(item: Item, options: PictureOptions, options_key: str) -> ItemResult:
-    """:func:`do_item` with an upscaler that the process keeps: what a cluster's worker calls."""
-    return do_item(item, options, options_key, _kept_upscaler(options))
+_KEPT = threading.local()
 
 
-_KEPT: dict[str, Any] = {}
+def do_item_anywhere(
+    item: Item, options: PictureOptions, options_key: str, timeout: float | None
+) -> ItemResult:
+    """What a thread of a cluster's worker calls: one item, in a process that the thread keeps.
 
-
-def _kept_upscaler(options: PictureOptions) -> Any:
-    from xlsr_cli.engine.upscaler import Upscaler
-
-    key = repr((options.engine, options.target))
-    if key not in _KEPT:
-        _KEPT[key] = Upscaler.from_options(options.engine, options.target)
-    return _KEPT[key]
+    A file that crashes or hangs takes that process with it, and not the worker, which may have no nanny.
+    """
+    executor = getattr(_KEPT, "executor", None)
+    if executor is None or _KEPT.timeout != timeout:
+        # Workers under a nanny are daemons, to which multiprocessing forbids children so that none is
+        # left behind; ours end with their parent by themselves.
+        getattr(multiprocessing.current_process(), "_config", {})["daemon"] = False
+        executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
+        _KEPT.executor, _KEPT.timeout = executor, timeout
+    try:
+        executor.prepare(options, options_key, count=1)
+        (result,) = executor.run([item])
+    except BaseException:
+        _KEPT.executor = None
+        executor.stop()
+        raise
+    return result

@@ -13,14 +13,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from xlsr_cli.errors import OutputError
 
-_PART = re.compile(r"^\..*\.xlsr-[0-9a-f]{8}\.part$", re.DOTALL)
+_PART = re.compile(r"^\.(.*)\.xlsr-[0-9a-f]{8}\.part$", re.DOTALL)
 
 #: The longest file name on the file systems of Linux, macOS and Windows, in bytes.
 _LONGEST_NAME = 255
@@ -110,28 +110,32 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 def part_name(name: str) -> str:
     """A fresh name of a temporary file for the output ``name``: hidden, random, at most 255 bytes."""
-    ending = f".xlsr-{secrets.token_hex(4)}.part"
-    room = _LONGEST_NAME - len(ending) - 1
-    return "." + _shortened(name, room) + ending
+    return f".{_shortened(name)}.xlsr-{secrets.token_hex(4)}.part"
 
 
-def remove_parts(folder: Path) -> list[Path]:
+def remove_parts(folder: Path, outputs: Iterable[str] | None = None) -> list[Path]:
     """Remove the temporary files that runs killed in mid-write left in ``folder``; return what was removed.
 
+    ``outputs``: only those of outputs with these names.
     Only for a caller who knows that nothing else is writing there, such as a batch that holds the
     folder's lock. Other files, also other programs' ``.part`` files, are never touched.
     """
     removed = []
+    mine = None if outputs is None else {_shortened(name) for name in outputs}
     for entry in sorted(folder.iterdir()):
-        if _PART.match(entry.name) and not entry.is_symlink() and entry.is_file():
+        match = _PART.match(entry.name)
+        if match is None or (mine is not None and match[1] not in mine):
+            continue
+        if not entry.is_symlink() and entry.is_file():
             with contextlib.suppress(OSError):
                 entry.unlink()
                 removed.append(entry)
     return removed
 
 
-def _shortened(name: str, room: int) -> str:
-    """``name`` cut so that it takes at most ``room`` bytes, no character cut in two."""
+def _shortened(name: str) -> str:
+    """``name`` cut so that a temporary file's name has room for it, no character cut in two."""
+    room = _LONGEST_NAME - len("..xlsr-01234567.part")
     while len(os.fsencode(name)) > room:
         name = name[:-1]
     return name

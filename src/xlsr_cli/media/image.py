@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import OutputError
@@ -198,21 +198,3 @@ def writable_format(format: str) -> PictureFormat:
         if candidate == format:
             return candidate
     return "png"
-
-
-def peek_pixels(path: Path) -> int:
-    """How many pixels the file's header claims, read as little as possible; 0 when it does not say.
-
-    For planning alone: nothing is checked and nothing raised.
-    """
-    import warnings
-
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as opened:
-                return opened.width * opened.height
-    except Exception:  # any decoder may fail in any way on a damaged file
-        return 0
