@@ -110,6 +110,8 @@ def batch(
     if dry_run:
         _announce(make_plan(folder, target, options, settings), json=json)
         return
+    if watch and html is not None:
+        raise UsageError("--html is written when a batch ends, and --watch never ends; leave one out")
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _teller(target, json)
     with _ended_by_sigterm(), open_executor(options, settings) as executor:
@@ -143,9 +145,9 @@ def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> 
     if report is not None:
         check_report(report, overwrite=overwrite)
     if html is not None:
-        from xlsr_cli.media.atomic import check_output
+        from xlsr_cli.quality.page import check_page
 
-        check_output(html, overwrite=overwrite or _is_page(html))
+        check_page(html, overwrite=overwrite or _is_page(html))
 
 
 @contextmanager
@@ -162,14 +164,6 @@ def _ended_by_sigterm() -> Iterator[None]:
 _LARGEST_PAGE = 200_000_000
 
 
-def _check_page(page: Path, *, watch: bool, overwrite: bool) -> None:
-    from xlsr_cli.quality.page import check_page
-
-    if watch:
-        raise UsageError("--html is written when a batch ends, and --watch never ends; leave one out")
-    check_page(page, overwrite=overwrite)
-
-
 def _is_page(path: Path) -> bool:
     """Whether a page of an earlier run is there, which the same command replaces."""
     try:
@@ -181,7 +175,7 @@ def _is_page(path: Path) -> bool:
 
 def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
     """Before and after of what is done, as many as a browser can hold."""
-    from xlsr_cli.quality.page import PagePair, picture_file, write_page
+    from xlsr_cli.quality.page import file_pair, write_page
 
     pairs, room, left_out = [], _LARGEST_PAGE, 0
     for job in plan.jobs:
@@ -192,18 +186,13 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
         if room < 0:
             left_out += 1
             continue
-        pairs.append(
-            PagePair(
-                before=picture_file(job.source, job.name),
-                after=picture_file(job.output, job.output.name),
-                name=job.name,
-            )
-        )
+        pairs.append(file_pair(job.source, job.output, job.name))
     if not pairs:
         console.info(f"note: {page} is not written, for there is nothing to show")
         return
     # What is there was looked at before the work.
     write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)
+    console.info(f"wrote {page}")
     if left_out:
         console.info(f"note: {left_out} pictures are not on the page; a browser could not hold them")
 
