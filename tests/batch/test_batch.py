@@ -282,6 +282,8 @@ class TestRun:
         page = folder.with_name("page.html")
         batch(folder, "--html", page)
         assert page.read_text("utf-8").count('<script type="text/plain"') == 4
+        assert "before: a.png" in page.read_text("utf-8")
+        batch(folder, "--html", folder / "a.png", "--overwrite", code=2)  # a page never replaces a picture
 
     def test_shards_are_merged_in_a_report(self, folder: Path) -> None:
         fill(folder, *(f"{number}.png" for number in range(6)))

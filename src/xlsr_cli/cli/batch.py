@@ -110,8 +110,6 @@ def batch(
     if dry_run:
         _announce(make_plan(folder, target, options, settings), json=json)
         return
-    if watch and html is not None:
-        raise UsageError("--html is written when a batch ends, and --watch never ends; leave one out")
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _teller(target, json)
     with _ended_by_sigterm(), open_executor(options, settings) as executor:
