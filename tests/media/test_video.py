@@ -18,6 +18,8 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
 from xlsr_cli.jobs.video import VideoResult, upscale_video
 from xlsr_cli.media.codecs import CODECS, CONTAINERS, Encoder, Settings, encoder_options
+from xlsr_cli.media.cut_off import missing_bytes
+from xlsr_cli.media.programs import count_programs
 from xlsr_cli.media.video_tags import ColorTags, Hdr
 from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoCodec, VideoOptions
 
@@ -98,6 +100,65 @@ def test_a_cover_stays_a_cover(tmp_path: Path, upscaler: Upscaler) -> None:
     assert after[1].packets[0][0] == before[1].packets[0][0]
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".ts", ".webm"])
+def test_a_cover_that_has_no_place_is_told(tmp_path: Path, upscaler: Upscaler, suffix: str) -> None:
+    source = clips.make(tmp_path / "in.mkv", attachments=[("cover.png", "image/png", _png())])
+    result = run(source, tmp_path / f"out{suffix}", upscaler)
+    assert codes(result) == {"stream-dropped"}
+    assert [s.kind for s in clips.streams(result.output)] == ["video"]
+
+
+def test_a_transport_stream_would_take_everything_as_data(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(
+        tmp_path / "in.mkv",
+        audio=[{}],
+        subtitles=[{"language": "jpn"}],
+        attachments=[("a.ttf", "font/ttf", b"font")],
+        metadata={"title": "My film"},
+    )
+    result = run(source, tmp_path / "out.ts", upscaler)
+    told = [(notice.code, notice.message) for notice in result.notices]
+    assert [code for code, _ in told] == ["stream-dropped", "stream-dropped", "metadata-dropped"]
+    assert "title" in told[2][1]
+    assert [s.kind for s in clips.streams(result.output)] == ["video", "audio"]
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".mov", True), (".mp4", True), (".mkv", True), (".ts", False)])
+def test_a_time_code_is_kept_or_told(tmp_path: Path, upscaler: Upscaler, suffix: str, kept: bool) -> None:
+    source = clips.make(tmp_path / "in.mov", metadata={"timecode": "01:02:03:04"})
+    result = run(source, tmp_path / f"out{suffix}", upscaler)
+    assert codes(result) - {"metadata-dropped"} == (set() if kept else {"timecode-dropped"})
+    with av.open(str(result.output)) as container:
+        found = {key.lower(): value for key, value in container.streams.video[0].metadata.items()}
+    assert found.get("timecode") == ("01:02:03:04" if kept else None)
+
+
+def test_programs_of_a_transport_stream_are_told(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(tmp_path / "in.ts", frames=4)
+    assert count_programs(source) == 1
+    data = bytearray(source.read_bytes())
+    table = data.index(b"\x47\x40\x00")  # packet 0 of the table: one entry more, and a checksum to fit
+    begin = table + 5
+    section = bytes(data[begin : begin + 3 + data[begin + 2] - 4])
+    longer = section[:2] + bytes([section[2] + 4]) + section[3:] + section[8:12]
+    longer += _mpeg_crc(longer)
+    for at in range(0, len(data), 188):
+        if data[at + 1] & 0x1F == 0 and data[at + 2] == 0:
+            data[at + 5 : at + 5 + len(longer)] = longer
+    source.write_bytes(data)
+    assert count_programs(source) == 2
+    assert codes(run(source, tmp_path / "out.ts", upscaler)) == {"programs-merged"}
+
+
+def _mpeg_crc(data: bytes) -> bytes:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
+    return crc.to_bytes(4, "big")
+
+
 def _png() -> bytes:
     import cv2
 
@@ -152,6 +213,25 @@ def test_an_avi_holds_one_frame_rate(tmp_path: Path, upscaler: Upscaler) -> None
     even = clips.make(tmp_path / "even.avi", frames=5, encoder="mpeg4")
     result = run(even, tmp_path / "out.avi", upscaler)
     assert len(clips.frames(result.output)) == 5
+    with av.open(str(result.output)) as container:
+        assert container.streams.video[0].average_rate == 25
+
+
+def test_an_avi_begins_with_all_of_its_streams(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(tmp_path / "in.mkv", audio=[{"late": 0.3}])
+    with pytest.raises(UsageError, match="begins later"):
+        run(source, tmp_path / "out.avi", upscaler)
+
+
+def test_frames_of_an_avi_come_at_even_times(tmp_path: Path, upscaler: Upscaler) -> None:
+    """It holds times of decoding alone; with B-frames FFmpeg's guess of the others is out of order."""
+    source = clips.make(
+        tmp_path / "in.avi", frames=20, options={"preset": "medium", "x264-params": "bframes=3:b-adapt=0"}
+    )
+    result = run(source, tmp_path / "out.mkv", upscaler)
+    assert codes(result) == set()
+    steps = np.diff(clips.times(result.output))
+    assert steps == pytest.approx([0.04] * 19, abs=0.0011)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
@@ -185,19 +265,57 @@ def test_aspect_and_colour_tags_are_kept(tmp_path: Path, upscaler: Upscaler, cod
     assert (found["tags"], found["size"]) == (tags, (128, 128))
     assert found["codec"] == codec
     assert result.codec == codec
-    if codec in ("h264", "hevc"):
-        assert found["aspect"] == Fraction(64, 45)
-    else:
-        # In Matroska the track would have to say it, and PyAV has no way to write that.
-        assert "aspect-dropped" in {notice.code for notice in result.notices}
+    assert found["aspect"] == Fraction(64, 45)
+    assert codes(result) == set()
 
 
-@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
-def test_mp4_keeps_the_shape_of_pixels_with_any_codec(tmp_path: Path, upscaler: Upscaler, codec: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        (".mp4", "h264"), (".mp4", "hevc"), (".mp4", "av1"), (".mp4", "vp9"), (".mkv", "vp9"),
+        (".mkv", "av1"), (".mkv", "ffv1"), (".webm", "vp9"), (".webm", "av1"), (".ts", "h264"),
+        (".mov", "hevc"), (".avi", "h264"),
+    ],
+)  # fmt: skip
+def test_the_shape_of_pixels_is_kept(tmp_path: Path, upscaler: Upscaler, suffix: str, codec: str) -> None:
     source = clips.make(tmp_path / "in.mkv", frames=2, width=64, height=64, aspect=Fraction(64, 45))
-    result = run(source, tmp_path / "out.mp4", upscaler, codec=codec)
+    result = run(source, tmp_path / f"out{suffix}", upscaler, codec=codec)
     assert clips.summary(result.output)["aspect"] == Fraction(64, 45)
-    assert "aspect-dropped" not in {notice.code for notice in result.notices}
+    assert codes(result) == set()
+
+
+def test_a_shape_that_cannot_be_kept_is_told(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(tmp_path / "in.mkv", frames=2, width=64, height=64, aspect=Fraction(64, 45))
+    assert codes(run(source, tmp_path / "out.avi", upscaler, codec="ffv1")) == {"aspect-dropped"}
+
+
+@pytest.mark.parametrize("title", [None, "Main ü", "x" * 200])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_the_shape_of_pixels_moves_nothing_else(
+    tmp_path: Path, upscaler: Upscaler, suffix: str, title: str | None
+) -> None:
+    """It takes the room of a longer title, which comes through as it was; checksums and seeking hold."""
+    audio = [{"codec": "libopus"}]
+    plain = clips.make(tmp_path / "plain.mkv", aspect=Fraction(4, 3), frames=40, audio=audio)
+    source = tmp_path / "in.mkv"
+    with av.open(str(plain)) as given, av.open(str(source), "w") as named:
+        streams = [named.add_stream_from_template(stream) for stream in given.streams]
+        streams[1].metadata["language"] = "fra"
+        if title is not None:
+            streams[0].metadata["title"] = title
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                named.mux(packet)
+    result = run(source, tmp_path / f"out{suffix}", upscaler, codec="vp9")
+    assert codes(result) == set()
+    assert clips.summary(result.output)["aspect"] == Fraction(4, 3)
+    found = clips.streams(result.output)
+    assert found[0].title == (title or "")
+    assert (found[1].language, len(found[0].packets)) == ("fra", 40)
+    with av.open(str(result.output), options={"err_detect": "crccheck+explode"}) as container:
+        container.seek(1_000_000)
+        assert next(container.decode(video=0)).key_frame
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".ts", ".mkv", ".avi"])
@@ -510,6 +628,32 @@ def test_a_file_cut_short_gives_what_it_has(tmp_path: Path, upscaler: Upscaler, 
     assert len(clips.frames(result.output)) == result.frames
     with pytest.raises(NotKeptError, match="truncated"):
         run(source, tmp_path / f"strict{suffix}", upscaler, strict=True)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".avi", ".mp4"])
+def test_a_missing_end_is_seen_in_the_bytes(tmp_path: Path, upscaler: Upscaler, suffix: str) -> None:
+    """Where less is missing than headers are usually wrong by."""
+    muxer = {"movflags": "+faststart"} if suffix == ".mp4" else {}
+    source = clips.make(tmp_path / f"in{suffix}", frames=20, muxer=muxer)
+    assert missing_bytes(source) == 0
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-3000])
+    assert missing_bytes(source) == 3000
+    assert "truncated" in codes(run(source, tmp_path / "out.mkv", upscaler))
+    source.write_bytes(whole + b"something that somebody added")
+    assert missing_bytes(source) == 0
+
+
+def test_a_size_that_changes_on_the_way_is_refused_and_nothing_stays(
+    tmp_path: Path, upscaler: Upscaler
+) -> None:
+    parts = [clips.make(tmp_path / f"{n}.ts", frames=250, width=48 + 16 * n) for n in range(2)]
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match="changes its size from 48x32 to 64x32"):
+        run(source, tmp_path / "out.mkv", upscaler)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")

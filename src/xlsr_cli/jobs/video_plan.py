@@ -13,6 +13,7 @@ from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.media import codecs, rehearsal
 from xlsr_cli.media.codecs import Container, Settings
 from xlsr_cli.media.pixels import Layout, choose_format, layout_of
+from xlsr_cli.media.programs import count_programs
 from xlsr_cli.media.remux import Cut, MuxPlan
 from xlsr_cli.media.video import VideoFile, content_hash
 from xlsr_cli.media.video_frames import FrameReader
@@ -244,6 +245,16 @@ def _format_notices(
     if container.constant and not file.constant:
         message = "an .avi file holds one frame rate and this video's varies; use .mkv or .mp4"
         raise UsageError(f"{file.path}: {message}")
+    if container.constant and not plan.trial:
+        late = [index for index in plan.mux.copied if file.begins(index) > 1 / file.rate]
+        if late:
+            message = (
+                f"an .avi file begins with all of its streams and stream {late[0]} of this one begins later"
+            )
+            raise UsageError(f"{file.path}: {message}; use .mkv or .mp4")
+    if file.format == "mpegts" and (programs := count_programs(file.path)) > 1:
+        message = f"the {programs} programs of the source become one that holds all of their streams"
+        notices.append(Notice(code="programs-merged", message=message))
     films = [s for s in file.streams if s.kind == "video" and s.index in plan.mux.copied]
     if films:
         message = f"{len(films)} more video streams are copied as they are; only the main one is enlarged"

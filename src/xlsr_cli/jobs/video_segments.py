@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from xlsr_cli.errors import OutputError
+from xlsr_cli.errors import InputError, OutputError
 from xlsr_cli.media.codecs import Packet
 
 #: The longest file name on common file systems, in bytes.
@@ -147,8 +147,8 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
     """The segments that an earlier run with the same ``key`` left, or none.
 
     ``key`` names everything that their bytes depend on; segments of another key are thrown away. The
-    folder is removed when nothing is finished in it at the end. Raises :class:`OutputError` when another
-    process works on the same output.
+    folder is removed when nothing is finished in it at the end, or the source turns out to be unusable.
+    Raises :class:`OutputError` when another process works on the same output.
     """
     folder = work_folder(output)
     with _mapped(folder):
@@ -156,6 +156,9 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
         segments = Segments(folder, _connect(folder, output, key))
     try:
         yield segments
+    except InputError:
+        segments.remove()  # the source will not get better, and its next version has another key
+        raise
     finally:
         if not folder.exists():
             segments.close()

@@ -70,14 +70,17 @@ CODECS: dict[VideoCodec, Codec] = {
 class Container:
     """A container that can be written.
 
-    ``options`` are the muxer's. ``rotates``: it has a place for a rotation. ``constant``: its frames have
-    one duration.
+    ``format`` is FFmpeg's name of its muxer, ``reader`` of its demuxer; ``options`` are the muxer's.
+    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the
+    file. ``constant``: its frames have one duration.
     """
 
     format: str
+    reader: str
     codecs: tuple[VideoCodec, ...]
     options: tuple[tuple[str, str], ...] = ()
     rotates: bool = True
+    covers: bool = False
     constant: bool = False
 
     @property
@@ -90,11 +93,14 @@ class Container:
 _KEEP_TIMES = ("avoid_negative_ts", "disabled")
 _MP4 = Container(
     format="mp4",
+    reader="mov",
     codecs=("h264", "hevc", "av1", "vp9"),
     options=(_KEEP_TIMES,),
+    covers=True,
 )
 _MOV = Container(
     format="mov",
+    reader="mov",
     codecs=("h264", "hevc"),
     options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
 )
@@ -102,15 +108,21 @@ _MOV = Container(
 _MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
 _MKV = Container(
     format="matroska",
+    reader="matroska",
     codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
     options=_MATROSKA,
+    covers=True,
 )
-_WEBM = Container(format="webm", codecs=("vp9", "av1"), options=_MATROSKA)
-_AVI = Container(format="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
+_WEBM = Container(format="webm", reader="matroska", codecs=("vp9", "av1"), options=_MATROSKA)
+_AVI = Container(format="avi", reader="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
 _TS = Container(
-    format="mpegts", codecs=("h264", "hevc"), options=(_KEEP_TIMES, ("mpegts_copyts", "1")), rotates=False
+    format="mpegts",
+    reader="mpegts",
+    codecs=("h264", "hevc"),
+    options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
+    rotates=False,
 )
-_3GP = Container(format="3gp", codecs=("h264",), options=(_KEEP_TIMES,))
+_3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
 
 #: By the output's suffix.
 CONTAINERS: dict[str, Container] = {

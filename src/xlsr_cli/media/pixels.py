@@ -133,13 +133,12 @@ def choose_format(
         and not name.startswith("yuvj")
     }
     if not fitting:
+        more = "--codec hevc or ffv1" if source.depth <= 12 and codec != "hevc" else "--codec ffv1"
         if source.family == "rgb":
-            raise UsageError(
-                f"{codec} cannot hold RGB of {source.depth} bits; give --codec hevc or ffv1, or --pix-fmt"
-            )
+            raise UsageError(f"{codec} cannot hold RGB of {source.depth} bits; give {more}, or --pix-fmt")
         raise UsageError(
             f"{codec} cannot hold {source.depth} bits, and xlsr does not cut them silently; "
-            "give --codec hevc or ffv1, or --pix-fmt to say what to cut"
+            f"give {more}, or --pix-fmt to say what to cut"
         )
 
     def cost(name: str) -> tuple[Any, ...]:

@@ -14,7 +14,16 @@ import av.stream
 
 from xlsr_cli.errors import OutputError, UsageError
 from xlsr_cli.media.codecs import Container
-from xlsr_cli.media.remux import STALE_FILE, MuxPlan, chapters_of, open_output, said, title_of, without
+from xlsr_cli.media.remux import (
+    STALE_FILE,
+    MuxPlan,
+    chapters_of,
+    close_output,
+    open_output,
+    said,
+    title_of,
+    without,
+)
 from xlsr_cli.media.video import Stream, VideoFile, is_cover, open_video, packets_of
 from xlsr_cli.notices import Notice
 
@@ -58,15 +67,19 @@ def _refusal(
 ) -> str | None:
     """Why ``container`` does not take the stream; None when it does."""
     stream: Any = original.streams[index]
+    refused = "the output's container does not hold it"
+    if is_cover(stream):
+        return None if container.covers else refused
+    if stream.type == "attachment" and container.format != "matroska":
+        return refused
     if stream.codec_context is None and stream.type not in ("attachment", "data"):
         return "no decoder is known for it"
-    output = av.open(io.BytesIO(), mode="w", format=container.format, metadata_errors="surrogateescape")
+    file = io.BytesIO()
+    output = av.open(file, mode="w", format=container.format, metadata_errors="surrogateescape")
     try:
-        if is_cover(stream) and container.format == "matroska":
-            return None
         copy: Any = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
-        if index in source.heads and not is_cover(stream):
+        if index in source.heads:
             packet = _copy(source.heads[index])
             packet.stream = copy
             output.mux_one(packet)
@@ -74,8 +87,18 @@ def _refusal(
             output.start_encoding()
         output.close()
     except (av.error.FFmpegError, ValueError, UnicodeError):
-        return "the output's container does not hold it"
-    return None
+        return refused
+    return None if _comes_back(file, stream, container) else refused
+
+
+def _comes_back(file: io.BytesIO, stream: Any, container: Container) -> bool:
+    """Whether the only stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data."""
+    file.seek(0)
+    try:
+        with av.open(file, mode="r", format=container.reader, metadata_errors="surrogateescape") as result:
+            return [found.type for found in result.streams] in ([], [stream.type])
+    except av.error.FFmpegError:
+        return True  # one packet alone is too little to tell
 
 
 def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
@@ -105,7 +128,7 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
                     head.stream = streams[index]
                     packets.append(head)
             output.mux(packets)
-            output.close()
+            close_output(output, file, plan)
         except (av.error.FFmpegError, ValueError) as error:
             what = f"{plan.settings.codec.name} in {plan.settings.pix_fmt}, {plan.settings.size},"
             raise UsageError(
@@ -113,7 +136,9 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
                 "try another --codec, --preset or --pix-fmt"
             ) from error
         file.seek(0)
-        with av.open(file, mode="r", metadata_errors="surrogateescape") as result:
+        with av.open(
+            file, mode="r", format=plan.container.reader, metadata_errors="surrogateescape"
+        ) as result:
             return list(_differences(original, result, source, plan))
 
 
@@ -125,14 +150,21 @@ def _differences(
 ) -> Iterator[Notice]:
     if len(chapters_of(original, plan.cut)) > len(result.chapters()):
         yield Notice(code="chapters-dropped", message="the output's container holds no chapters")
+    yield from _tags_lost(original, result)
     kept = sorted({source.index, *plan.copied})
-    if len(result.streams) < len(kept):
-        return
     for place, index in enumerate(kept):
-        before, after = original.streams[index], result.streams[place]
+        before = original.streams[index]
+        if place >= len(result.streams):
+            yield Notice(
+                code="stream-dropped", message=f"stream {index} ({before.type}) does not come through"
+            )
+            continue
+        after = result.streams[place]
         what = f"stream {index} ({before.type})"
         if index == source.index:
             yield from _aspect_lost(plan.settings.aspect, after)
+            if "timecode" in _keys(before.metadata) - _keys(after.metadata):
+                yield Notice(code="timecode-dropped", message="the output's container holds no time code")
         language = before.language or "und"
         if language != "und" and (after.language or "und") != language:
             yield Notice(code="language-dropped", message=f"{what} loses its language, {language}")
@@ -142,23 +174,30 @@ def _differences(
         title = title_of(before.metadata)
         if title and title_of(after.metadata) != title:
             yield Notice(code="title-dropped", message=f"{what} loses its title, {title!r}")
-    lost_keys = {key.lower() for key in without(original.metadata, STALE_FILE)}
-    lost_keys -= {key.lower() for key in result.metadata}
+
+
+def _tags_lost(
+    original: av.container.InputContainer, result: av.container.InputContainer
+) -> Iterator[Notice]:
+    lost_keys = _keys(without(original.metadata, STALE_FILE)) - _keys(result.metadata)
     if lost_keys:
         names = ", ".join(sorted(lost_keys))
         message = f"the output's container does not hold the tags {names}"
         yield Notice(code="metadata-dropped", message=message)
 
 
+def _keys(metadata: dict[str, str]) -> set[str]:
+    return {key.lower() for key in metadata}
+
+
 def _aspect_lost(aspect: Fraction | None, after: Any) -> Iterator[Notice]:
-    """Matroska and WebM keep the shape of pixels in the track, where PyAV has no way to write it: only codecs
-    that say it themselves (H.264, HEVC) keep it there."""
+    """AVI keeps the shape of pixels only where the codec says it itself, as H.264 does."""
     found = after.sample_aspect_ratio
     if aspect is None or aspect == 1 or (found and abs(found / aspect - 1) < _ASPECT_TOLERANCE):
         return
     message = (
         f"its pixels of {aspect.numerator}:{aspect.denominator} will be shown as squares: this codec and "
-        "container cannot say it together; --codec h264, hevc or an .mp4 file keeps it"
+        "container cannot say it together; --codec h264 or an .mkv file keeps it"
     )
     yield Notice(code="aspect-dropped", message=message)
 

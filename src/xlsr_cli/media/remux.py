@@ -13,6 +13,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import OutputError
+from xlsr_cli.media import matroska
 from xlsr_cli.media.codecs import Container, Settings, configure
 from xlsr_cli.media.video import VideoFile, is_cover, open_video, packets_of
 from xlsr_cli.media.video_tags import Matrix
@@ -82,7 +83,7 @@ def write(
             others = _copied_packets(original, streams, source, plan, copied)
             for packet in _interleaved(fresh, others):
                 output.mux_one(packet)
-            output.close()
+            close_output(output, file, plan)
         except (av.error.FFmpegError, ValueError) as error:
             raise OutputError(
                 f"{name}: the container refuses the streams ({said(error)}); try an .mkv file"
@@ -115,14 +116,30 @@ def open_output(
     return output, streams
 
 
+def close_output(output: av.container.OutputContainer, file: BinaryIO, plan: MuxPlan) -> None:
+    """Finish the output that :func:`open_output` began in ``file``."""
+    output.close()
+    if _shape_in_track(plan):
+        assert plan.settings.aspect is not None
+        webm = plan.container.format == "webm"
+        matroska.write_aspect(file, plan.settings.size, plan.settings.aspect, webm=webm)
+
+
+def _shape_in_track(plan: MuxPlan) -> bool:
+    """Whether the container's track has to say the shape of pixels, and the muxer cannot be told."""
+    return plan.container.reader == "matroska" and plan.settings.aspect not in (None, 1)
+
+
 def _add_video(
     output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan
 ) -> av.VideoStream:
     # The encoder is opened for its header alone: its parameters are what every segment was made with.
     fresh: Any = output.add_stream(plan.settings.encoder, rate=plan.settings.rate)
     configure(fresh.codec_context, plan.settings)
-    fresh.time_base = source.time_base
+    fresh.time_base = 1 / plan.settings.rate if plan.container.constant else source.time_base
     fresh.metadata.update(_described(stream.metadata, _STALE_VIDEO))
+    if _shape_in_track(plan):
+        fresh.metadata["title"] = matroska.with_room(title_of(stream.metadata))
     fresh.disposition = int(stream.disposition)
     if plan.matrix is not None:
         fresh.set_display_matrix(plan.matrix)

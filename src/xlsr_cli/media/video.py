@@ -17,6 +17,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import InputError
+from xlsr_cli.media.cut_off import missing_bytes
 from xlsr_cli.media.video_tags import (
     ColorTags,
     Hdr,
@@ -87,10 +88,11 @@ class VideoFile:
     notices: tuple[Notice, ...]
     heads: dict[int, AnyPacket] = field(repr=False, compare=False)
 
-    @property
-    def depth(self) -> int:
-        """Bits of one sample."""
-        return max(component.bits for component in av.VideoFormat(self.pix_fmt).components)
+    def begins(self, index: int) -> Fraction:
+        """The time of the first packet of the stream ``index``, in seconds; 0 where it has none."""
+        head = self.heads.get(index)
+        stamp = None if head is None else head.pts if head.pts is not None else head.dts
+        return Fraction(0) if head is None or stamp is None else stamp * Fraction(head.time_base)
 
 
 @contextmanager
@@ -138,6 +140,9 @@ def inspect(path: Path) -> VideoFile:
     notices += lost_side_data(frame)
     if missing:
         message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
+        notices.append(Notice(code="truncated", message=message))
+    elif cut := missing_bytes(path):
+        message = f"the last {cut} bytes of the file are missing; what is there is upscaled"
         notices.append(Notice(code="truncated", message=message))
     if transparent and not any(c.is_alpha for c in frame.format.components):
         notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))

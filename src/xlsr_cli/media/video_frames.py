@@ -79,10 +79,13 @@ class FrameReader:
     def _timed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
         step = max(1, round(1 / (self.file.rate * self.file.time_base)))
         previous: int | None = None
+        # AVI knows times of decoding alone, and what FFmpeg makes of them for display is a guess.
+        guessed = self.file.format == "avi"
         for picture in pictures:
             self.decoded += 1
-            # Without a time of display (AVI), the time of decoding of the packet that completed it.
-            pts = picture.pts if picture.pts is not None else picture.dts
+            pts = picture.dts if guessed or picture.pts is None else picture.pts
+            if guessed and pts is None and previous is not None:
+                pts = previous + step  # the last ones, which no packet completed
             if pts is None or (previous is not None and pts <= previous):
                 self.repaired += 1
                 pts = 0 if previous is None else previous + (step if pts is None else 1)
