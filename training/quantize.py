@@ -55,8 +55,12 @@ def _weight_scale(weight: Tensor) -> Tensor:
 class QuantizedXLSR(nn.Module):
     """Fake-quantized :class:`FoldedXLSR`: what it computes in float is what the integers will give.
 
-    Input float on the grid of 1/255; output float on the same grid, in 0 … 1.
+    Input float on the grid of 1/255; output float on the same grid, in 0 … 1. The tail alone is trained in
+    float: it adds 288 products, and rounding each of its weights for itself costs more than all other layers
+    together. :mod:`training.refit` rounds them jointly, to multiples of ``tail_step`` (outputs,).
     """
+
+    tail_step: Tensor
 
     def __init__(self, scale: int, colours: int = 3) -> None:
         super().__init__()
@@ -64,9 +68,10 @@ class QuantizedXLSR(nn.Module):
         self.scale, self.colours = scale, colours
         self.head, self.skip, self.body = folded.head, folded.skip, folded.body
         self.fuse, self.tail = folded.fuse, folded.tail
+        self.register_buffer("tail_step", torch.ones(len(self.tail.weight)))
 
     def forward(self, picture: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self._layer(self.tail, self.features(picture)), self.scale)
+        return functional.pixel_shuffle(_eight_bits(self.tail(self.features(picture))), self.scale)
 
     def features(self, picture: Tensor) -> Tensor:
         """What the tail sees of ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), in steps of 1/255."""
@@ -83,8 +88,12 @@ class QuantizedXLSR(nn.Module):
         weight = _round(conv.weight / scale) * scale
         unit = scale.flatten() / LEVELS
         bias = None if conv.bias is None else _round(conv.bias / unit) * unit
-        out = functional.conv2d(features, weight, bias)
-        return _round(out.clamp(0.0, 1.0) * LEVELS) / LEVELS
+        return _eight_bits(functional.conv2d(features, weight, bias))
+
+
+def _eight_bits(out: Tensor) -> Tensor:
+    """Saturate and round: ReLU, Clipped ReLU and the conversion to uint8 in one."""
+    return _round(out.clamp(0.0, 1.0) * LEVELS) / LEVELS
 
 
 @torch.no_grad()
@@ -96,7 +105,7 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     folded = _with_orthogonal_skip(folded)
     ranges = _activation_ranges(folded, list(pictures))
     network = QuantizedXLSR(folded.scale, folded.colours)
-    network.load_state_dict(folded.state_dict())
+    network.load_state_dict(folded.state_dict(), strict=False)
     before = torch.ones(folded.colours)
     for conv, largest in zip([network.head, *network.body], ranges.layers, strict=True):
         _rescale(conv, before, largest)
@@ -109,7 +118,18 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     network.fuse.bias += network.fuse.weight[:, FEATURES:, 0, 0] @ ranges.skip_low
     _rescale(network.fuse, torch.cat([before, span]), ranges.fuse)
     _rescale(network.tail, ranges.fuse, torch.ones(len(network.tail.weight)))
+    _round_tail(network)
     return network
+
+
+def _round_tail(network: QuantizedXLSR) -> None:
+    """Each weight to its nearest step: a beginning."""
+    assert network.tail.bias is not None
+    step = _weight_scale(network.tail.weight)
+    network.tail_step.copy_(step.flatten())
+    network.tail.weight.copy_((network.tail.weight / step).round() * step)
+    unit = network.tail_step / LEVELS
+    network.tail.bias.copy_((network.tail.bias / unit).round() * unit)
 
 
 def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
@@ -196,16 +216,18 @@ def integer_layers(network: QuantizedXLSR) -> dict[str, Layer]:
     """The integers of ``network``: head, skip, body.0 … body.2, fuse, tail."""
     convs = {"head": network.head, "skip": network.skip}
     convs |= {f"body.{index}": conv for index, conv in enumerate(network.body)}  # type: ignore[misc]
-    convs |= {"fuse": network.fuse, "tail": network.tail}
-    return {name: _integer_layer(conv) for name, conv in convs.items()}
+    convs["fuse"] = network.fuse
+    layers = {
+        name: _integer_layer(conv, _weight_scale(conv.weight).flatten()) for name, conv in convs.items()
+    }
+    layers["tail"] = _integer_layer(network.tail, network.tail_step)
+    return layers
 
 
-def _integer_layer(conv: nn.Conv2d) -> Layer:
+def _integer_layer(conv: nn.Conv2d, step: Tensor) -> Layer:
     assert conv.bias is not None
-    scale = _weight_scale(conv.weight)
-    flat = scale.flatten().double()
     return Layer(
-        weight=(conv.weight / scale).round().to(torch.int8).numpy(),
-        weight_scale=flat.float().numpy(),
-        bias=(conv.bias.double() * LEVELS / flat).round().to(torch.int32).numpy(),
+        weight=(conv.weight / step.reshape(-1, 1, 1, 1)).round().to(torch.int8).numpy(),
+        weight_scale=step.float().numpy(),
+        bias=(conv.bias.double() * LEVELS / step.double()).round().to(torch.int32).numpy(),
     )

@@ -50,6 +50,11 @@ class Recipe:
     clipped: bool = True
     seed: int = 1
 
+    @property
+    def solves_tail(self) -> bool:
+        """Whether the last layer is solved in the end; the int8 form needs it to have integers at all."""
+        return self.refit or self.form == "int8"
+
 
 class BadRecipe(Exception):
     """The recipe cannot be used; the message names the file and the field."""

@@ -83,7 +83,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
             _save(run, recipe, step, network, average, optimizers, crops, best)
             saved = time.monotonic()
-    if recipe.refit:
+    if recipe.solves_tail:
         _refit(recipe, run, crops, held, log)
     log.close()
     finished = load_checkpoint(run)
@@ -92,7 +92,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
 
 
 def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
-    return bool(checkpoint["step"] >= recipe.steps and (not recipe.refit or "refitted" in checkpoint))
+    return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves_tail or "refitted" in checkpoint))
 
 
 def _refit(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:

@@ -124,8 +124,9 @@ def test_the_last_layer_is_solved_once_training_is_over(form: str, pictures: Pat
     start = recipe(name="start", steps=40, optimizer="muon")
     loop.train(start, pictures, tmp_path, CPU)
     stage = recipe(name="stage", form=form, start="start", steps=10)
-    before = loop.train(stage, pictures, tmp_path, CPU)
     after = loop.train(replace(stage, refit=True), pictures, tmp_path, CPU)
+    before = loop._empty_network(stage)
+    before.load_state_dict(loop.load_checkpoint(tmp_path / "stage")["average"])
     crops = Crops(load_pairs(pictures, 2, 3), scale=2, crop=32, batch=32, intensities=[1.0], seed=9)
     low, high = crops.next()
     with torch.no_grad():
