@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -18,6 +19,7 @@ from xlsr_cli.bench.memory import peak_memory
 from xlsr_cli.bench.plot import Point, chart, draw_points, points_chart
 from xlsr_cli.bench.report import BenchReport
 from xlsr_cli.bench.timing import Timing, race
+from xlsr_cli.cli.app import main
 from xlsr_cli.engine.models import bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
@@ -386,6 +388,82 @@ class TestPlot:
         assert picture is not None
         assert picture.shape[1] > 1500
         assert (picture != 255).any(axis=2).mean() > 0.01
+
+
+QUICK = ["bench", "--size", "33x21", "--repeat", "1"]
+
+
+class TestCommand:
+    def told(self, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+        assert main(["bench", "--repeat", "1", "--json", *options]) == 0
+        data: dict[str, Any] = json.loads(capsys.readouterr().out)
+        jsonschema.Draft202012Validator(SCHEMA).validate(data)
+        return data
+
+    def test_the_report_for_people(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([*QUICK, "--threads", "2"]) == 0
+        text = capsys.readouterr().out
+        machine = text.splitlines()[0]
+        assert "onnxruntime " in machine
+        for told in (
+            "2 threads",
+            "decode",
+            "depth-to-space",
+            "efficiency",
+            "float32 graph",
+            "Lanczos",
+            "peak memory",
+        ):
+            assert told in text
+        assert "TOO NOISY TO TRUST: 1 repeat cannot tell" in text
+
+    def test_every_option_changes_what_is_measured(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        small = ("--size", "33x21")
+        plain = self.told(capsys, *small)
+        assert (plain["source"], plain["target"], plain["model"]) == ("33x21", "99x63", "xlsr_x3_rgb_int8")
+        assert plain["engine"]["repeats"] == 1
+        assert self.told(capsys, *small, "--scale", "2")["target"] == "66x42"
+        assert self.told(capsys, *small, "--model", "xlsr_x4_luma_int8")["target"] == "132x84"
+        assert self.told(capsys, *small, "--precision", "fp32")["model"] == "xlsr_x3_rgb_fp32"
+        assert self.told(capsys, *small, "--repeat", "2")["engine"]["repeats"] == 2
+        assert len(self.told(capsys, *small, "--threads", "3")["scaling"]) == 3
+        sample = ROOT / "docs" / "sample" / "message.png"
+        assert self.told(capsys, "--image", str(sample))["source"] == "288x105"
+
+    def test_the_plot_is_not_replaced_unasked(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plot = tmp_path / "plot.png"
+        assert main([*QUICK, "--plot", str(plot)]) == 0
+        first = plot.read_bytes()
+        assert first.startswith(b"\x89PNG")
+        capsys.readouterr()
+        assert main([*QUICK, "--plot", str(plot)]) == 4
+        assert capsys.readouterr().out == ""  # it is found before anything is measured
+        assert plot.read_bytes() == first
+        assert main([*QUICK, "--plot", str(plot), "--overwrite"]) == 0
+        assert main([*QUICK, "--plot", str(tmp_path / "plot.jpg")]) == 2
+        assert main([*QUICK, "--plot", str(tmp_path / "none" / "plot.png")]) == 4
+
+    @pytest.mark.parametrize(
+        ("options", "code", "said"),
+        [
+            (["--scale", "1"], 2, "above 1"),
+            (["--threads", "0"], 2, "at least 1"),
+            (["--size", "0x5"], 2, "at least 1x1"),
+            (["--image", "nowhere.png"], 3, "nowhere.png"),
+            (["--model", "nothing"], 5, "no model is called"),
+            (["--model", "xlsr_x2_rgb_int8", "--precision", "fp32"], 2, "contradicts"),
+        ],
+    )
+    def test_what_cannot_be_measured(
+        self, options: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["bench", *options]) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
 
 
 def test_peak_memory_is_known_here() -> None:
