@@ -199,8 +199,9 @@ def test_what_raw_frames_have_no_use_for(upscaler: Upscaler, video: VideoOptions
 
 
 def test_a_plain_420_is_sited_as_in_jpeg() -> None:
-    assert read_header(io.BytesIO(b"YUV4MPEG2 W4 H4\n"), "it").center_sited
-    assert not read_header(io.BytesIO(b"YUV4MPEG2 W4 H4 C420mpeg2\n"), "it").center_sited
+    assert read_header(io.BytesIO(b"YUV4MPEG2 W4 H4\n"), "it").siting == "center"
+    assert read_header(io.BytesIO(b"YUV4MPEG2 W4 H4 C420paldv\n"), "it").siting == "topleft"
+    assert read_header(io.BytesIO(b"YUV4MPEG2 W4 H4 C420mpeg2\n"), "it").siting == "left"
 
 
 class TestCommand:

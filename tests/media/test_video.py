@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -383,6 +384,20 @@ def test_planes_are_upscaled_and_nothing_is_converted(tmp_path: Path, upscaler: 
             np.testing.assert_array_equal(clips.plane(after, index), chroma)
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
+def test_chroma_stays_where_it_lies(tmp_path: Path, upscaler: Upscaler, codec: str) -> None:
+    for encoder, place in (("mjpeg", "center"), ("libx264", "left")):
+        pix_fmt = "yuvj420p" if encoder == "mjpeg" else "yuv420p"
+        source = clips.make(tmp_path / f"{encoder}.mkv", frames=2, encoder=encoder, pix_fmt=pix_fmt)
+        output = run(source, tmp_path / f"{encoder}.mp4", upscaler, codec=codec).output
+        words = ["-select_streams", "v", "-show_entries", "stream=chroma_location", "-of", "csv=p=0"]
+        said = subprocess.run(
+            ["ffprobe", "-v", "error", *words, str(output)], capture_output=True, check=True
+        )
+        assert said.stdout.decode().strip() in ((place, "unspecified") if place == "left" else (place,))
+
+
 @pytest.mark.parametrize(
     ("pix_fmt", "written"),
     [
@@ -525,6 +540,7 @@ def _settings(codec: VideoCodec, pix_fmt: str, size: Size) -> Settings:
         container=CONTAINERS[".mkv"],
         size=size,
         tags=ColorTags(),
+        siting="left",
         hdr=Hdr(),
         key_interval=240,
         threads=1,
@@ -659,7 +675,6 @@ def test_a_size_that_changes_on_the_way_is_refused_and_nothing_stays(
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
 def test_ffprobe_agrees(tmp_path: Path, upscaler: Upscaler) -> None:
     import json
-    import subprocess
 
     def probe(path: Path) -> list[dict[str, Any]]:
         words = "stream=codec_type,sample_aspect_ratio,color_range,color_space,color_transfer,color_primaries"

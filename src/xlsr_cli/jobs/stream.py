@@ -68,7 +68,7 @@ def upscale_y4m(
         size=enlarged.size,
         pix_fmt=header.layout.name,
         rgb=wants_rgb(options),
-        center_sited=header.center_sited,
+        siting=header.siting,
         reuse=video.reuse,
     )
     done = 0

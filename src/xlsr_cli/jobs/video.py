@@ -86,7 +86,7 @@ def upscale_video(
             rgb=plan.rgb,
             tags=file.tags,
             rotation=plan.upright,
-            center_sited=plan.center_sited,
+            siting=plan.siting,
             reuse=video.reuse,
         )
         late = _encode_all(plan, frames, segments, progress)

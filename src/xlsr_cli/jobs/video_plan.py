@@ -12,7 +12,7 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.media import codecs, rehearsal
 from xlsr_cli.media.codecs import Container, Settings
-from xlsr_cli.media.pixels import Layout, choose_format, layout_of
+from xlsr_cli.media.pixels import Layout, Siting, choose_format, layout_of
 from xlsr_cli.media.programs import count_programs
 from xlsr_cli.media.remux import Cut, MuxPlan
 from xlsr_cli.media.video import VideoFile, content_hash
@@ -24,7 +24,7 @@ from xlsr_cli.options import PictureOptions, Size, VideoOptions
 #: Frames of a segment: what a crash can cost at most, and the largest distance of two key frames.
 SEGMENT_FRAMES = 240
 #: The codecs whose chroma lies between the luma samples.
-_CENTER_SITED = ("mpeg1video", "mjpeg")
+_CENTER_SITED = ("mpeg1video", "mjpeg", "theora")
 _HIGHEST_RATE = 1000
 
 
@@ -43,7 +43,7 @@ class VideoPlan:
     layout: Layout
     rgb: bool
     upright: Rotation | None
-    center_sited: bool
+    siting: Siting
     deinterlace: bool
     begin: Fraction | None
     end: Fraction | None
@@ -111,7 +111,7 @@ def plan_video(
         layout=layout,
         rgb=rgb,
         upright=upright,
-        center_sited=file.codec in _CENTER_SITED,
+        siting=_siting(file),
         deinterlace=video.deinterlace,
         begin=begin,
         end=end,
@@ -157,6 +157,7 @@ def _settings(
             container=container,
             size=size,
             tags=file.tags,
+            siting=_siting(file) if layout_of(pix_fmt).chroma == (1, 1) else "left",
             hdr=file.hdr if codec.hdr else Hdr(),
             key_interval=SEGMENT_FRAMES,
             threads=threads,
@@ -171,6 +172,11 @@ def _settings(
         key_interval=SEGMENT_FRAMES,
     )
     return settings, size, [*notices, *rounded]
+
+
+def _siting(file: VideoFile) -> Siting:
+    """Where the source's chroma lies, by its codec: PyAV does not tell what its bitstream says."""
+    return "center" if file.codec in _CENTER_SITED else "left"
 
 
 def _size(
@@ -273,7 +279,7 @@ def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
         plan.layout,
         plan.upright,
         plan.rgb,
-        plan.center_sited,
+        plan.siting,
         plan.deinterlace,
         plan.begin,
         plan.end,

@@ -16,6 +16,7 @@ import av.error
 
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.machine import cpu_features
+from xlsr_cli.media.pixels import Siting
 from xlsr_cli.media.video_tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
@@ -23,6 +24,8 @@ from xlsr_cli.options import Size, VideoCodec, VideoOptions
 #: header, not into the packets.
 _FORMAT_GLOBAL_HEADER = 0x40
 _CODEC_GLOBAL_HEADER = 1 << 22
+#: ``chroma_sample_loc_type`` of H.264 and HEVC; 0 is what silence means.
+_CHROMA_PLACES: dict[Siting, int] = {"left": 0, "center": 1, "topleft": 2}
 #: Where this does not divide the width, x264's AVX-512 code weighs memory that nothing has written: the same
 #: frames become other bytes in every run. Its AVX2 code does not.
 _X264_WHOLE = 64
@@ -202,6 +205,7 @@ def encoder_options(
     container: Container,
     size: Size,
     tags: ColorTags,
+    siting: Siting,
     hdr: Hdr,
     key_interval: int,
     threads: int,
@@ -217,6 +221,8 @@ def encoder_options(
         if tags == ColorTags(range=RANGE_LIMITED):
             # x264 writes the limited range only beside something else that it has to say.
             params.append("videoformat=component")
+        if siting != "left":
+            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
         if size.width % _X264_WHOLE and "AVX512F" in cpu_features():
             params.append("asm=avx2")
         if params:
@@ -228,6 +234,8 @@ def encoder_options(
     elif codec.name == "hevc":
         # x265 finds its threads itself: ``pools`` tells it how many it may use.
         params = ["log-level=none", f"pools={threads}", *([hdr.x26x] if hdr.x26x else [])]
+        if siting != "left":
+            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         options["x265-params"] = ":".join(params)
     elif codec.name == "av1":

@@ -20,7 +20,7 @@ from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.pixels import Layout, expand, layout_of, planes_of, reduce
+from xlsr_cli.media.pixels import Layout, Siting, expand, layout_of, planes_of, reduce
 from xlsr_cli.media.video_tags import RANGE_FULL, RANGE_LIMITED, ColorTags, Rotation, carries_captions
 from xlsr_cli.options import Size
 
@@ -47,8 +47,9 @@ class FrameUpscaler:
 
     ``source`` is the size as stored, ``size`` the result's: upright where ``rotation`` is given. ``rgb``
     sends all channels through the network: frames are then converted to R′G′B′ and back by swscale.
-    ``pix_fmt`` is what comes out. ``center_sited``: chroma lies between the luma samples, as in MPEG-1
-    and JPEG. ``reuse`` keeps what did not change since the frame before.
+    ``pix_fmt`` is what comes out. ``siting`` is the chroma's, before and after: at the left luma sample and
+    between the rows since MPEG-2, between all of them in MPEG-1 and JPEG. ``reuse`` keeps what did
+    not change since the frame before.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class FrameUpscaler:
         rgb: bool = False,
         tags: ColorTags | None = None,
         rotation: Rotation | None = None,
-        center_sited: bool = False,
+        siting: Siting = "left",
         reuse: bool = True,
     ) -> None:
         self.reuse = Reuse() if reuse else None
@@ -78,9 +79,11 @@ class FrameUpscaler:
         self._result = replace(upright, alpha=upright.alpha and layout_of(pix_fmt).alpha)
         shown = Size(width=source.height, height=source.width) if swaps else source
         self._factors = (Fraction(size.width, shown.width), Fraction(size.height, shown.height))
-        # MPEG-2, H.264 and their successors put chroma at the left luma sample and between the rows.
-        left = self._result.chroma[0] and not center_sited and rotation is None
-        self._siting = (0.25 if left else 0.0, 0.0)
+        across, down = self._result.chroma if rotation is None else (0, 0)
+        self._siting = (
+            0.25 if across and siting != "center" else 0.0,
+            0.25 if down and siting == "topleft" else 0.0,
+        )
         self._reformat_in, self._reformat_out = VideoReformatter(), VideoReformatter()
         self._reformat_blank = VideoReformatter()
         self._fruitless = self._rest = 0

@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.pixels import Layout, planes_of
+from xlsr_cli.media.pixels import Layout, Siting, planes_of
 from xlsr_cli.options import Size
 
 MAGIC = b"YUV4MPEG2"
@@ -38,9 +38,11 @@ class Y4MHeader:
         return any(tag in ("It", "Ib", "Im") for tag in self.tags)
 
     @property
-    def center_sited(self) -> bool:
-        """Chroma between the luma samples, as in JPEG; that is what a plain ``420`` means, too."""
-        return self.layout.chroma == (1, 1) and self._tag("C") in ("", "420", "420jpeg")
+    def siting(self) -> Siting:
+        """Where chroma lies; a plain ``420`` means that of JPEG, ``420paldv`` FFmpeg's nearest to PAL DV."""
+        if self.layout.chroma == (1, 1) and self._tag("C") in ("", "420", "420jpeg"):
+            return "center"
+        return "topleft" if self._tag("C") == "420paldv" else "left"
 
     @property
     def aspect(self) -> Fraction | None:

@@ -17,6 +17,8 @@ from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 Pixels = NDArray[Any]
+#: Where the one chroma sample of 2×2 luma samples lies: between the left two, between all, on the first.
+Siting = Literal["left", "center", "topleft"]
 
 #: Repacking without loss: interleaved or semi-planar formats and the planar one of the same samples.
 _PLANAR = {
