@@ -17,6 +17,9 @@ CHAINS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3),
 BYTES_PER_PIXEL = {"int8": 250, "fp32": 1000}
 #: How much more than that onnxruntime's allocator takes from the system, measured.
 ALLOCATOR = 1.3
+#: After a network's answer of so many bytes, memory for activations is given back; below, keeping it for
+#: the next picture or frame is worth more.
+LARGE = 64 << 20
 #: Memory for activations when nothing else is asked for, all workers together.
 DEFAULT_TILE_MEMORY = 128 << 20
 #: Tiles are not planned smaller than this: below, the halo costs more than the tile.
@@ -49,6 +52,7 @@ class Plan:
 
     ``passes`` in order; ``resample`` tells that the last answer is shrunk to ``target``. ``peak_memory``
     is an estimate in bytes of everything at once: input, output, what lies between, and tiles.
+    ``kept_memory`` is what of it remains when the call returns: the output, and what serves the next call.
     ``seconds`` is an estimate for the whole call, from a tile and a small picture that were timed.
     """
 
@@ -58,6 +62,7 @@ class Plan:
     resample: bool
     threads: int
     peak_memory: int
+    kept_memory: int
     seconds: float
 
 
@@ -105,8 +110,12 @@ def peak_memory(
         moments.append(target.pixels * colours + _plane_pixels(groups[1], target))
         moments.append(target.pixels * (colours + 4))  # the bounds of alpha
         moments.append(target.pixels * (colours + 1 + channels))
-    tiles = {step.model: _tile_memory(step, threads) for group in groups for step in group}
-    return (held + max(moments)) * itemsize + sum(tiles.values())
+    return (held + max(moments)) * itemsize + _tile_memory(groups, threads)
+
+
+def kept_memory(result: int, groups: list[list[Pass]], *, threads: int) -> int:
+    """Bytes that remain of a call whose ``result`` has so many bytes."""
+    return result if result >= LARGE else result + _tile_memory(groups, threads)
 
 
 def _plane_pixels(passes: list[Pass], target: Size) -> int:
@@ -116,6 +125,13 @@ def _plane_pixels(passes: list[Pass], target: Size) -> int:
     return max(moments if last == target else [*moments, last.pixels + target.pixels])
 
 
-def _tile_memory(step: Pass, threads: int) -> int:
-    tile = math.ceil(step.size.pixels / step.tiles) * BYTES_PER_PIXEL[step.precision]
-    return int(min(threads, step.tiles) * tile * ALLOCATOR)
+def _tile_memory(groups: list[list[Pass]], threads: int) -> int:
+    """Bytes of activations; every model keeps its own."""
+    models = {
+        step.model: min(threads, step.tiles)
+        * math.ceil(step.size.pixels / step.tiles)
+        * BYTES_PER_PIXEL[step.precision]
+        for group in groups
+        for step in group
+    }
+    return int(sum(models.values()) * ALLOCATOR)

@@ -63,6 +63,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "bad_alloc" in message or "allocate memory" in message.lower()
 
 
+_LAST = onnxruntime.RunOptions()
+_LAST.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+
 class Session:
     """A model ready to run. :meth:`run` may be called from several threads at once."""
 
@@ -94,13 +98,14 @@ class Session:
         loaded.spec, loaded._session, loaded._input = spec, session, session.get_inputs()[0].name
         return loaded
 
-    def run(self, tile: NDArray[Any]) -> NDArray[Any]:
+    def run(self, tile: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
         """One batch of one: as the model's layout says, uint8 or float32, four dimensions in and out.
 
+        ``last``: afterwards, what the runtime keeps of memory for the next run goes back to the system.
         Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
         """
         try:
-            answer: NDArray[Any] = self._session.run(None, {self._input: tile})[0]
+            answer: NDArray[Any] = self._session.run(None, {self._input: tile}, _LAST if last else None)[0]
         except Exception as error:
             raise _mapped(error, self.spec.path, tile.shape) from error
         return answer

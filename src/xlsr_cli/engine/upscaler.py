@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine import color, resample, tiling
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
-from xlsr_cli.engine.plan import Pass, Plan, chain_for, foreign_chain, peak_memory, tile_pixels
+from xlsr_cli.engine.plan import (
+    LARGE,
+    Pass,
+    Plan,
+    chain_for,
+    foreign_chain,
+    kept_memory,
+    peak_memory,
+    tile_pixels,
+)
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tiling import Region
@@ -143,6 +152,7 @@ class Upscaler:
             peak_memory=peak_memory(
                 source, target, groups, channels=channels, itemsize=dtype.itemsize, threads=self.threads
             ),
+            kept_memory=kept_memory(target.pixels * channels * dtype.itemsize, groups, threads=self.threads),
             seconds=network + self._seconds_around(source, target, channels, dtype, passes),
         )
 
@@ -178,11 +188,18 @@ class Upscaler:
         progress.start(self._passes_megapixels(source, target, alpha), "MP")
         try:
             upscaled = self._upscale_colour(colour, target, progress, reuse)
-            if alpha is None:
-                return upscaled
-            return color.merge_alpha(upscaled, self._upscale_alpha(alpha, target, progress, reuse))
+            if alpha is not None:
+                upscaled = color.merge_alpha(upscaled, self._upscale_alpha(alpha, target, progress, reuse))
         finally:
             progress.finish()
+        return upscaled
+
+    def _release_memory(self) -> None:
+        """Leave the memory that tiles took to what follows: merging, shrinking, an encoder."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.run(_blank_tile(session.spec, _SMALLEST_TILE), last=True)
 
     def _reach(self, source: Size, target: Size, colour: Pixels) -> int:
         """How far from visible pixels, in source pixels, hidden colours have a say in visible ones."""
@@ -235,6 +252,8 @@ class Upscaler:
             session = self._session(scale, colour, pixels.dtype)
             key = (role, place, session.spec.name)
             pixels = self._run_pass(session, pixels, key, progress, reuse)
+        if pixels.nbytes >= LARGE:
+            self._release_memory()
         return self._shrink(pixels, target) if _differs(pixels, target) else pixels
 
     def _shrink(self, pixels: Pixels, target: Size) -> Pixels:

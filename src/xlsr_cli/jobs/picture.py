@@ -143,13 +143,14 @@ def plan_picture(
     target = options.target.size_for(header.size)
     check_limits(format, target)
     steps = upscaler.plan(header.size, channels=header.channels, depth=header.depth, size=target)
-    samples = target.pixels * header.channels * (2 if header.depth > 8 else 1)
+    result = target.pixels * header.channels * (2 if header.depth > 8 else 1)
+    encoding = steps.kept_memory + int(_ENCODER_MEMORY[format] * result)
     return PicturePlan(
         header=header,
         format=format,
         steps=steps,
         seconds=steps.seconds + _codec_seconds(header, target, format, options),
-        peak_memory=PROCESS_MEMORY + len(data) + steps.peak_memory + int(_ENCODER_MEMORY[format] * samples),
+        peak_memory=PROCESS_MEMORY + len(data) + max(steps.peak_memory, encoding),
     )
 
 
