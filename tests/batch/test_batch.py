@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -22,10 +23,14 @@ import pytest
 from PIL import Image
 
 from xlsr_cli.cli.app import main
-from xlsr_cli.jobs.batch import BatchOptions, open_executor, watch
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs import batch as batch_jobs
+from xlsr_cli.jobs.batch import BatchOptions, make_plan, run_batch, watch
+from xlsr_cli.jobs.executors import WorkOptions, open_executor
+from xlsr_cli.jobs.item import Computed, Item, ItemResult, compute, fingerprint, place
 from xlsr_cli.jobs.journal import Journal
 from xlsr_cli.jobs.plan import Selection, Shard, plan_batch
-from xlsr_cli.options import PictureOptions
+from xlsr_cli.options import PictureOptions, Target
 
 Capture = pytest.CaptureFixture[str]
 COMMAND = [sys.executable, "-m", "xlsr_cli", "batch"]
@@ -71,6 +76,39 @@ def events(capsys: Capture) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+class InProcess:
+    """What workers do, without the processes: for tests of everything else."""
+
+    kept: ClassVar[dict[str, Upscaler]] = {}
+
+    def __init__(self, **settings: object) -> None:
+        pass
+
+    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+        self.options, self.key = options, options_key
+        if options_key not in self.kept:
+            self.kept[options_key] = Upscaler.from_options(options.engine, options.target)
+
+    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+        for item in items:
+            computed = compute(item, self.options, self.key, self.kept[self.key], lambda key: None)
+            yield place(computed) if isinstance(computed, Computed) else computed
+
+    def stop(self) -> None:
+        pass
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xlsr_cli.jobs.executors.LocalExecutor", InProcess)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "in"
@@ -99,6 +137,87 @@ class TestPlan:
             "x/c.png",
         }
         assert set(self.plan(folder, recursive=True, exclude=("a.*",))) == {"b.jpg", "x/c.png"}
+
+    def test_globs_name_folders_too(self, folder: Path) -> None:
+        fill(folder, "a.png", "drafts/b.png", "x/drafts/deep/c.png", "x/d.png")
+        assert set(self.plan(folder, recursive=True, exclude=("drafts/",))) == {"a.png", "x/d.png"}
+        assert set(self.plan(folder, recursive=True, include=("**/*.png",), exclude=("./x",))) == {
+            "a.png",
+            "drafts/b.png",
+        }
+
+    def test_what_a_picture_is_decides_how_it_is_written(self, folder: Path) -> None:
+        fill(folder, "really_png.jpeg", "photo.JPG")
+        (folder / "photo.JPG").write_bytes(cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes())
+        assert self.plan(folder) == {"really_png.jpeg": "really_png.png", "photo.JPG": "photo.JPG"}
+
+    def test_results_of_a_batch_are_no_pictures_to_enlarge(self, folder: Path) -> None:
+        fill(folder, "a.png", "older/a.png")
+        (folder / "older" / JOURNAL).touch()
+        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
+        assert [job.name for job in found.jobs] == ["a.png"]
+        assert found.remarks == ("older holds the results of a batch and is left out",)
+
+    def refused(self, folder: Path, options: PictureOptions, out: str = "out") -> dict[str, str]:
+        found = plan_batch(folder, folder.with_name(out), Selection(recursive=True), options)
+        return {refusal.name: refusal.reason for refusal in found.refused}
+
+    def test_what_headers_tell_is_refused_before_work(self, folder: Path) -> None:
+        fill(folder, "a.png")
+        (folder / "large.png").write_bytes(png(0, 90, 40))
+        (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        (folder / "text.pdf").write_bytes(b"%PDF-1.4 text")
+        reasons = self.refused(folder, PictureOptions(max_pixels=1000))
+        assert set(reasons) == {"large.png", "phone.heic"}
+        assert "--max-pixels" in reasons["large.png"]
+        assert "HEIC" in reasons["phone.heic"]
+        reasons = self.refused(folder, PictureOptions(target=Target(width=20)))
+        assert "only enlarges" in reasons["large.png"]
+        reasons = self.refused(folder, PictureOptions(target=Target(scale=16.0), format="webp"))
+        assert "large.png" not in reasons
+
+    def test_a_name_that_becomes_too_long(self, folder: Path) -> None:
+        fill(folder, "x" * 253)
+        (reason,) = self.refused(folder, PictureOptions()).values()
+        assert "too long" in reason
+
+    def test_an_output_that_is_an_input(self, folder: Path) -> None:
+        fill(folder, "z.png", "in/z.png")
+        found = plan_batch(folder, folder.parent, Selection(recursive=True), PictureOptions(overwrite=True))
+        assert [job.name for job in found.jobs] == ["z.png"]
+        assert "is itself one of the pictures" in found.refused[0].reason
+
+    def test_folders_and_pictures_of_one_name(self, folder: Path) -> None:
+        fill(folder, "x", "x.png/y.png")
+        assert self.plan(folder, recursive=True) == {"x": "x_file.png", "x.png/y.png": "x.png/y.png"}
+
+    def test_a_folder_that_may_not_be_read(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(folder, "a.png", "locked/b.png")
+        scandir = os.scandir
+
+        def forbidding(path: Path) -> object:
+            if Path(path).name == "locked":
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr("os.scandir", forbidding)
+        assert self.refused(folder, PictureOptions()) == {
+            "locked": f"cannot look into {folder / 'locked'}: Permission denied"
+        }
+
+    def test_collisions_across_shards(self, folder: Path) -> None:
+        fill(folder, *(f"{n}.{kind}" for n in range(8) for kind in ("jpg", "png")))
+        outputs = [
+            job.target
+            for index in (1, 2)
+            for job in plan_batch(
+                folder,
+                folder.with_name("out"),
+                Selection(shard=Shard(index=index, count=2)),
+                PictureOptions(format="png"),
+            ).jobs
+        ]
+        assert len(set(outputs)) == 16
 
     def test_content_decides_and_dot_files_are_left_out(self, folder: Path) -> None:
         fill(folder, "no_extension", "called.txt", ".hidden.png", "._a.png")
@@ -142,15 +261,6 @@ class TestPlan:
         assert [job.name for job in found.jobs] == ["a.png", "link.png", "below/b.png"]
         assert [refusal.name for refusal in found.refused] == ["dead.png"]
 
-    @NOT_WINDOWS
-    @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may look everywhere")
-    def test_a_folder_that_cannot_be_read(self, folder: Path) -> None:
-        fill(folder, "a.png", "locked/b.png")
-        (folder / "locked").chmod(0)
-        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
-        (folder / "locked").chmod(0o755)
-        assert [refusal.name for refusal in found.refused] == ["locked"]
-
     @pytest.mark.parametrize(
         ("source", "out", "code", "said"),
         [
@@ -186,6 +296,7 @@ class TestPlan:
         assert "are needed and" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_process")
 class TestRun:
     def test_good_ones_are_done_and_bad_ones_named(self, folder: Path, capsys: Capture) -> None:
         fill(folder, "a.png", "b.jpg", "c/d.png")
@@ -223,6 +334,158 @@ class TestRun:
         after = tree(out)
         assert after["a.png"] != before["a.png"]
         assert after["b.png"] == before["b.png"]
+
+    def test_what_somebody_made_of_an_output_is_kept(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png")
+        out = batch(folder)
+        retouched = png(200, 16, 12)
+        (out / "a.png").write_bytes(retouched)
+        for options in ((), ("--scale", "3")):
+            assert self.told(folder, capsys, *options, code=7)["a.png"] == "failed"
+            assert (out / "a.png").read_bytes() == retouched
+        batch(folder, code=7)
+        assert "was changed since it was written; move it away" in capsys.readouterr().err
+        (out / "a.png").rename(out / "mine.png")
+        assert self.told(folder, capsys) == {"a.png": "done", "b.png": "kept"}
+        (out / "a.png").write_bytes(retouched)
+        batch(folder, "--overwrite")
+        assert (out / "a.png").read_bytes() != retouched
+
+    def test_the_folder_may_move(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        batch(folder).rename(folder.with_name("moved"))
+        out = folder.with_name("moved")
+        assert main(["batch", str(folder), "--out", str(out), "--scale", "3"]) == 0
+        assert main(["batch", str(folder), "--out", os.path.relpath(out), "--scale", "3", "--json"]) == 0
+        assert '"event": "kept"' in capsys.readouterr().out
+
+    def forget(self, out: Path, claim: str, status: str = "working") -> None:
+        """Make the journal look as if the run had been killed before it could say what it did."""
+        with sqlite3.connect(out / JOURNAL) as connection:
+            connection.execute(
+                "UPDATE item SET status = ?, output_sha256 = '', output_bytes = 0, claim = ?,"
+                " key = CASE ? WHEN 'failed' THEN key ELSE '' END",
+                (status, claim, status),
+            )
+        connection.close()
+
+    def test_killed_before_it_could_say_what_it_wrote(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        written = (out / "a.png").read_bytes()
+        ours = fingerprint(PictureOptions())
+        for status, options in (("working", ()), ("failed", ("--retry-failed",))):
+            self.forget(out, ours, status)
+            assert self.told(folder, capsys, *options) == {"a.png": "done"}
+            assert (out / "a.png").read_bytes() == written
+        self.forget(out, ours)
+        (out / "a.png").write_bytes(png(200))
+        assert self.told(folder, capsys, code=7) == {"a.png": "failed"}
+        assert (out / "a.png").read_bytes() == png(200)
+
+    def test_killed_and_begun_again_with_other_options(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        self.forget(out, "options of the run that was killed")
+        assert self.told(folder, capsys, "--scale", "3") == {"a.png": "done"}
+        assert Image.open(out / "a.png").size == (24, 18)
+
+    def test_a_file_in_the_way_is_never_claimed(self, folder: Path) -> None:
+        fill(folder, "a.png", "b.png")
+        out = folder.with_name("out")
+        out.mkdir()
+        (out / "a.png").write_bytes(b"mine")
+        batch(folder, code=7)
+        with sqlite3.connect(out / JOURNAL) as connection:
+            assert connection.execute("SELECT name, claim FROM item").fetchall() == [("b.png", "")]
+        connection.close()
+
+    def test_a_picture_keeps_the_output_that_it_had(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.jpg")
+        out = batch(folder, "--format", "png")
+        fill(folder, "a.png")
+        assert self.told(folder, capsys, "--format", "png") == {"a.jpg": "kept", "a.png": "done"}
+        assert sorted(tree(out)) == ["a.png", "a_png.png"]
+
+    def test_strictness_and_limits_are_options_too(self, folder: Path, capsys: Capture) -> None:
+        pixels = np.full((6, 8, 4), 99, np.uint8)
+        (folder / "clear.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        batch(folder, "--format", "jpeg")
+        assert self.told(folder, capsys, "--format", "jpeg", "--strict", code=7)["clear.png"] == "failed"
+        assert self.told(folder, capsys, "--format", "jpeg")["clear.png"] == "done"
+
+    def test_a_full_disk_ends_the_batch(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        fill(folder, "a.png", "b.png", "c.png")
+        fsync, calls = os.fsync, []
+
+        def full(descriptor: int) -> None:
+            calls.append(descriptor)
+            if len(calls) > 2:  # the first output and its folder
+                raise OSError(28, "No space left on device")
+            fsync(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("xlsr_cli.media.atomic.os.fsync", full)
+            out = batch(folder, code=4)
+        said = capsys.readouterr().err
+        assert "the disk is full: free some space or choose another folder; 1 files are done" in said
+        assert sorted(tree(out)) == ["a.png"]
+        assert self.told(folder, capsys) == {"a.png": "kept", "b.png": "done", "c.png": "done"}
+
+    def test_what_is_done_needs_no_more_space(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(folder, "a.png")
+        batch(folder)
+        usage = shutil.disk_usage(folder)._replace(free=10)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+        batch(folder)
+
+    def test_nothing_is_begun_with_a_model_that_cannot_run(self, folder: Path) -> None:
+        fill(folder, "a.png")
+        assert not batch(folder, "--model", "nobody", code=5).exists()
+
+    def test_a_file_that_was_still_being_written(self, folder: Path, capsys: Capture) -> None:
+        (folder / "a.png").write_bytes(png()[:-20])
+        assert self.told(folder, capsys, code=7) == {"a.png": "failed"}
+        (folder / "a.png").write_bytes(png())
+        assert self.told(folder, capsys) == {"a.png": "done"}
+
+    def test_refusals_are_events_too(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        (folder / "empty.png").touch()
+        assert self.told(folder, capsys, code=7) == {"a.png": "done", "empty.png": "failed"}
+
+    def test_time_left_is_that_of_what_is_left(self, folder: Path) -> None:
+        class Recorded:
+            total = done = 0.0
+            notes: ClassVar[list[str]] = []
+
+            def start(self, total: float | None, unit: str) -> None:
+                self.total = total or 0.0
+
+            def advance(self, amount: float) -> None:
+                self.done += amount
+
+            def extend(self, amount: float) -> None:
+                self.total += amount
+
+            def note(self, text: str) -> None:
+                self.notes.append(text)
+
+            def finish(self) -> None:
+                pass
+
+        fill(folder, "a.png", "b.png")
+        out = batch(folder)
+        fill(folder, "c.png")
+        (folder / "b.png").write_bytes(png(9, 80, 60))
+        progress, batch_options = Recorded(), BatchOptions(selection=Selection())
+        with InProcess() as executor:
+            plan = make_plan(folder, out, PictureOptions(), batch_options)
+            run_batch(plan, PictureOptions(), batch_options, executor, progress=progress)
+        assert progress.total == pytest.approx(progress.done) == pytest.approx((80 * 60 + 8 * 6) / 1e6)
+        assert progress.notes[-1] == "2 done, 1 kept from before, 0 failed"
 
     def test_other_options_are_other_work(self, folder: Path) -> None:
         fill(folder, "a.png")
@@ -276,6 +539,18 @@ class TestRun:
             "a.png": "done", "<b>&.png": "done", "<i>bad.png": "failed",
         }  # fmt: skip
         batch(folder, "--report", folder.with_name("r.txt"), code=2)
+
+    def test_only_an_older_report_is_replaced(self, folder: Path) -> None:
+        fill(folder, "a.png")
+        for name in ("r.html", "r.json"):
+            report = folder.with_name(name)
+            report.write_text("precious")
+            assert not (batch(folder, "--report", report, code=4) / "a.png").exists()
+            assert report.read_text() == "precious"
+            report.unlink()
+        for _ in range(2):
+            batch(folder, "--report", report, "--html", folder.with_name("page.html"))
+        batch(folder, "--report", folder / "nowhere" / "r.json", code=4)
 
     def test_page(self, folder: Path) -> None:
         fill(folder, "a.png", "b.png")
@@ -342,8 +617,8 @@ class TestRun:
         monkeypatch.setattr("xlsr_cli.jobs.batch.WATCH_SECONDS", 0.05)
         fill(folder, "a.png")
         out = folder.with_name("out")
-        options = BatchOptions(selection=Selection(), jobs=1)
-        with open_executor(PictureOptions(), options) as executor:
+        options = BatchOptions(selection=Selection())
+        with open_executor(WorkOptions()) as executor:
             reports = watch(folder, out, PictureOptions(), options, executor, tell=lambda result: None)
             assert next(reports).done == 1
             (folder / "b.png").write_bytes(png(5))
@@ -351,13 +626,64 @@ class TestRun:
             assert sorted(tree(out)) == ["a.png", "b.png"]
             reports.close()  # type: ignore[attr-defined]
 
-    def test_two_runs_at_once(self, folder: Path, capsys: Capture) -> None:
-        fill(folder, "a.png")
+    def test_watching_waits_until_a_file_is_whole(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data, grown = png(), []
+
+        def grow(seconds: float) -> None:
+            grown.append(seconds)
+            if len(grown) <= 3:
+                (folder / "a.png").write_bytes(data[: len(data) * len(grown) // 3])
+
+        monkeypatch.setattr(batch_jobs.time, "sleep", grow)
+        options = BatchOptions(selection=Selection())
+        with InProcess() as executor:
+            out = folder.with_name("out")
+            reports = watch(folder, out, PictureOptions(), options, executor, tell=lambda result: None)
+            report = next(reports)
+        assert (report.done, report.failed) == (1, {})
+
+    def test_runs_that_would_do_the_same_exclude_each_other(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png", "c.png", "d.png")
         out = folder.with_name("out")
-        with Journal(out, Shard()):
-            batch(folder, code=4)
-        assert "another run is working on" in capsys.readouterr().err
+        for held, others in (
+            (Shard(), [((), 4), (("--dry-run",), 4), (("--shard", "1/2"), 4)]),
+            (Shard(index=1, count=2), [((), 4), (("--shard", "1/3"), 4), (("--shard", "2/2"), 0)]),
+        ):
+            with Journal(out, held):
+                for options, code in others:
+                    batch(folder, *options, code=code)
+                    assert ("another run is working on" in capsys.readouterr().err) == (code == 4)
         batch(folder)
+
+    def test_what_a_killed_shard_began_is_finished(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        shards = [("--shard", f"{index}/2") for index in (1, 2)]
+        for shard in shards:
+            out = batch(folder, *shard)
+        for path in out.glob(".xlsr-batch-*"):
+            with sqlite3.connect(path) as connection:
+                claim = fingerprint(PictureOptions())
+                connection.execute(
+                    "UPDATE item SET status = 'working', output_sha256 = '', claim = ?", (claim,)
+                )
+            connection.close()
+        assert self.told(folder, capsys) == {"a.png": "done"}
+
+    def test_half_written_files_of_others_are_left_to_them(self, folder: Path) -> None:
+        fill(folder, *(f"{number}.png" for number in range(9)))
+        shard = Shard(index=1, count=2)
+        out = batch(folder, "--shard", "1/2")
+        parts = {number: out / f".{number}.png.xlsr-0123abcd.part" for number in range(9)}
+        for part in parts.values():
+            part.touch()
+        batch(folder, "--shard", "1/2")
+        assert {n for n, part in parts.items() if part.exists()} == {
+            n for n in parts if not shard.holds(f"{n}.png")
+        }
+        batch(folder)
+        assert not any(part.exists() for part in parts.values())
 
     def test_a_damaged_journal(self, folder: Path, capsys: Capture) -> None:
         fill(folder, "a.png")
@@ -365,6 +691,15 @@ class TestRun:
         (out / JOURNAL).write_bytes(b"this is no database" * 200)
         batch(folder, code=4)
         assert "delete it to begin anew" in capsys.readouterr().err
+
+    def test_a_journal_of_another_version(self, folder: Path, capsys: Capture) -> None:
+        fill(folder, "a.png")
+        out = batch(folder)
+        with sqlite3.connect(out / JOURNAL) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        connection.close()
+        batch(folder, code=4)
+        assert "another version" in capsys.readouterr().err
 
 
 class TestFaults:
@@ -421,6 +756,7 @@ def files_that_vanish(folder: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_file_that_vanishes_after_the_plan(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -81,38 +81,33 @@ def batch(
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
-    from xlsr_cli.jobs.batch import BatchOptions, make_plan, open_executor, run_batch
-    from xlsr_cli.jobs.plan import Selection, check_folders
+    from xlsr_cli.jobs.executors import WorkOptions, open_executor
 
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes pictures")
     if watch and (dry_run or html is not None):
         raise UsageError("--watch does not go with --dry-run and --html; it has no end")
-    if cluster is not None:  # its workers live in other folders
-        folder = folder.absolute()
-    target = _output_folder(folder, out, options)
-    if cluster is not None:
-        target = target.absolute()
-    settings = BatchOptions(
-        selection=Selection(
-            recursive=recursive,
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
-            shard=_parse_shard(shard),
-        ),
+    work = WorkOptions(
         jobs=jobs,
+        threads=options.engine.threads,
         timeout=timeout,
         max_memory=options.engine.max_memory,
-        retry_failed=retry_failed,
         cluster=cluster,
     )
-    check_folders(folder, target)
+    target = _output_folder(folder, out, options)
+    if cluster is not None:  # its workers live in other folders
+        folder, target = folder.absolute(), target.absolute()
     if dry_run:
-        _announce(make_plan(folder, target, options, settings), json=json)
+        settings = _settings(recursive, include, exclude, shard, retry_failed)
+        _dry_run(folder, target, options, settings, json=json)
         return
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _teller(target, json)
-    with _ended_by_sigterm(), open_executor(options, settings) as executor:
+    with _ended_by_sigterm(), open_executor(work) as executor:
+        # Only now what takes long to import: the workers do the same meanwhile.
+        from xlsr_cli.jobs.batch import make_plan, run_batch
+
+        settings = _settings(recursive, include, exclude, shard, retry_failed)
         if watch:
             _watch(folder, target, options, settings, executor, report, tell)
         plan = make_plan(folder, target, options, settings)
@@ -125,6 +120,29 @@ def batch(
     if json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome)
+
+
+def _settings(
+    recursive: bool, include: list[str] | None, exclude: list[str] | None, shard: str, retry_failed: bool
+) -> BatchOptions:
+    from xlsr_cli.jobs.batch import BatchOptions
+    from xlsr_cli.jobs.plan import Selection
+
+    selection = Selection(
+        recursive=recursive,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        shard=_parse_shard(shard),
+    )
+    return BatchOptions(selection=selection, retry_failed=retry_failed)
+
+
+def _dry_run(
+    folder: Path, target: Path, options: PictureOptions, settings: BatchOptions, *, json: bool
+) -> None:
+    from xlsr_cli.jobs.batch import make_plan
+
+    _announce(make_plan(folder, target, options, settings), json=json)
 
 
 def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> Path:

@@ -8,12 +8,11 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xlsr_cli.errors import OutputError, UsageError
-from xlsr_cli.jobs.executors import ClusterExecutor, Executor, LocalExecutor
+from xlsr_cli.errors import OutputError
+from xlsr_cli.jobs.executors import Executor
 from xlsr_cli.jobs.item import Item, ItemResult, fingerprint, is_settled, refused
 from xlsr_cli.jobs.journal import Entry, Journal, read_journals
 from xlsr_cli.jobs.plan import (
-    WORKER_MEMORY,
     BatchPlan,
     Job,
     Selection,
@@ -37,44 +36,10 @@ Tell = Callable[[ItemResult], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """How a batch is run, beside what is done to each picture.
-
-    ``jobs``: worker processes; None is one per usable core. ``timeout``: seconds for one file.
-    ``max_memory``: bytes for all workers together. ``cluster``: address of a Dask scheduler. Raises
-    :class:`UsageError` for what a cluster decides by itself.
-    """
+    """Which files are meant, and whether known failures are tried again."""
 
     selection: Selection
-    jobs: int | None = None
-    timeout: float | None = None
-    max_memory: int | None = None
     retry_failed: bool = False
-    cluster: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.cluster is not None and (self.jobs is not None or self.max_memory is not None):
-            raise UsageError(
-                "--jobs and --max-memory are for this machine; on a cluster 'dask worker' has --nworkers and "
-                "--memory-limit"
-            )
-        if self.max_memory is not None and self.max_memory < WORKER_MEMORY:
-            raise UsageError(f"--max-memory must be at least {WORKER_MEMORY >> 20}M, which one worker takes")
-
-
-def open_executor(options: PictureOptions, batch: BatchOptions) -> Executor:
-    """The place where the work is done; its processes begin to load while the plan is made.
-
-    Raises what :class:`~xlsr_cli.jobs.executors.ClusterExecutor` raises.
-    """
-    if batch.cluster is not None:
-        return ClusterExecutor(batch.cluster, timeout=batch.timeout)
-    from xlsr_cli.engine.session import usable_cores
-
-    cores = options.engine.threads or usable_cores()
-    workers = batch.jobs or cores
-    if batch.max_memory is not None:
-        workers = max(1, min(workers, batch.max_memory // WORKER_MEMORY))
-    return LocalExecutor(workers=workers, cores=cores, timeout=batch.timeout, max_memory=batch.max_memory)
 
 
 def make_plan(folder: Path, out: Path, options: PictureOptions, batch: BatchOptions) -> BatchPlan:
@@ -232,8 +197,8 @@ def _journaled(results: Iterator[ItemResult], journal: Journal) -> Generator[Ite
 def _check_space(plan: BatchPlan) -> None:
     if plan.space_free is not None and plan.space_needed > plan.space_free:
         raise OutputError(
-            f"{plan.out}: about {plan.space_needed / 1e9:.1f} GB are needed and "
-            f"{plan.space_free / 1e9:.1f} GB are free; free some space or give another folder with --out"
+            f"{plan.out}: about {plan.space_needed / 1e6:.1f} MB are needed and "
+            f"{plan.space_free / 1e6:.1f} MB are free; free some space or give another folder with --out"
         )
 
 

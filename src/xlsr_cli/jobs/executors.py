@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from xlsr_cli.jobs.item import Computed, Item, ItemResult
     from xlsr_cli.options import PictureOptions
 
+#: Bytes that this process takes itself.
+_LEAD_MEMORY = 90 << 20
+#: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
+WORKER_MEMORY = 170 << 20
 #: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
 _DEPTH = 2
 #: Only behind a picture of so few pixels is another one queued; behind a large one it would wait for long
@@ -36,6 +40,33 @@ _DEPTH = 2
 _QUICK = 4_000_000
 #: A worker that dies so often before it did anything will not get better.
 _MAX_FAILED_STARTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """Where and with how much the work is done.
+
+    ``jobs``: worker processes; None is one per usable core. ``threads``: of all of them together; None is
+    one per usable core. ``timeout``: seconds for one file. ``max_memory``: bytes for all processes together.
+    ``cluster``: address of a Dask scheduler. Raises :class:`UsageError` for what a cluster decides by
+    itself, and for less memory than any batch takes.
+    """
+
+    jobs: int | None = None
+    threads: int | None = None
+    timeout: float | None = None
+    max_memory: int | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.cluster is not None and (self.jobs is not None or self.max_memory is not None):
+            raise UsageError(
+                "--jobs and --max-memory are for this machine; on a cluster 'dask worker' has --nworkers and "
+                "--memory-limit"
+            )
+        least = _LEAD_MEMORY + WORKER_MEMORY
+        if self.max_memory is not None and self.max_memory < least:
+            raise UsageError(f"--max-memory must be at least {least >> 20}M, which a batch takes at all")
 
 
 class Executor(Protocol):
@@ -58,6 +89,22 @@ class Executor(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+def open_executor(work: WorkOptions) -> Executor:
+    """The place where the work is done; local processes begin to load while the plan is made.
+
+    Raises what :class:`ClusterExecutor` raises.
+    """
+    if work.cluster is not None:
+        return ClusterExecutor(work.cluster, timeout=work.timeout)
+    from xlsr_cli.engine.session import usable_cores
+
+    cores = work.threads or usable_cores()
+    workers = work.jobs or cores
+    if work.max_memory is not None:
+        workers = max(1, min(workers, (work.max_memory - _LEAD_MEMORY) // WORKER_MEMORY))
+    return LocalExecutor(workers=workers, cores=cores, timeout=work.timeout, max_memory=work.max_memory)
 
 
 @dataclass(frozen=True)
@@ -100,10 +147,10 @@ class LocalExecutor:
 
         ``timeout``: seconds for one file. ``max_memory``: bytes for all workers together.
         """
-        self._count = self._used = workers
+        self._used = workers
         self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
-        self._max_memory = math.inf if max_memory is None else float(max_memory)
+        self._max_memory = math.inf if max_memory is None else max_memory - _LEAD_MEMORY
         self._context = multiprocessing.get_context("spawn")
         self._setup: _Setup | None = None
         self._failed_starts = 0
@@ -128,7 +175,7 @@ class LocalExecutor:
         """
         if count == 0:
             return
-        self._used = min(self._count, count)
+        self._used = min(len(self._workers), count)
         engine = replace(options.engine, threads=max(1, self._cores // self._used))
         self._setup = _Setup(replace(options, engine=engine), options_key)
         for worker in self._workers:
@@ -146,30 +193,30 @@ class LocalExecutor:
             yield from self._collect(waiting)
 
     def _admitted(self, items: Iterable[Item]) -> tuple[deque[Item], list[ItemResult]]:
-        """The items that fit the memory, and the results of the others."""
+        """The items that fit the memory, and the results of the others.
+
+        So many workers are sent home that the largest item has room beside the rest.
+        """
         from xlsr_cli.jobs.item import failed
-        from xlsr_cli.jobs.plan import WORKER_MEMORY
 
         waiting: deque[Item] = deque()
         too_large: list[ItemResult] = []
-        room = self._room()
         for item in items:
-            needed = item.job.memory - WORKER_MEMORY
-            if needed <= room:
+            if item.job.memory <= self._max_memory:
                 waiting.append(item)
                 continue
             reason = (
                 f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory "
-                "leaves for it; raise it, or give fewer --jobs"
+                "leaves for it; raise it"
             )
             too_large.append(failed(item, reason, error=ResourceError(reason)))
+        largest = max((item.job.memory for item in waiting), default=0)
+        while self._used > 1 and largest + (self._used - 1) * WORKER_MEMORY > self._max_memory:
+            self._used -= 1
+        for worker in self._workers[self._used :]:
+            _dismiss(worker)
+        self._workers = self._workers[: self._used]
         return waiting, too_large
-
-    def _room(self) -> float:
-        """Bytes for pictures beside what the workers themselves take."""
-        from xlsr_cli.jobs.plan import WORKER_MEMORY
-
-        return self._max_memory - self._count * WORKER_MEMORY
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -194,12 +241,10 @@ class LocalExecutor:
 
     def _next(self, waiting: deque[Item], worker: _Worker) -> Item | None:
         """The first item for which there is room while all others are worked on; None when there is none."""
-        from xlsr_cli.jobs.plan import WORKER_MEMORY
-
         if self._max_memory == math.inf:
             return waiting.popleft()
         used = sum(item.job.memory - WORKER_MEMORY for each in self._workers for item in each.items)
-        room = self._room() - used
+        room = self._max_memory - len(self._workers) * WORKER_MEMORY - used
         for place, item in enumerate(waiting):
             if item.job.memory - WORKER_MEMORY <= room:
                 del waiting[place]
@@ -277,15 +322,18 @@ class LocalExecutor:
         for worker in self._workers:
             if worker.items or not worker.ready:
                 worker.process.kill()
-            else:
-                _send(worker, None)
         for worker in self._workers:
-            worker.process.join(5)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.connection.close()
+            _dismiss(worker)
         self._workers = []
+
+
+def _dismiss(worker: _Worker) -> None:
+    _send(worker, None)
+    worker.process.join(5)
+    if worker.process.is_alive():
+        worker.process.kill()
+        worker.process.join()
+    worker.connection.close()
 
 
 def _may_queue(worker: _Worker) -> bool:
@@ -380,7 +428,11 @@ class _Desk:
     def _write(self, computed: Computed) -> None:
         from xlsr_cli.jobs.item import place
 
-        self._writing = threading.Thread(target=lambda: self._send(place(computed)))
+        def write() -> None:
+            with contextlib.suppress(OSError):  # the parent is gone, which the other hand hears as well
+                self._send(place(computed))
+
+        self._writing = threading.Thread(target=write)
         self._writing.start()
 
     def _finish_writing(self) -> None:

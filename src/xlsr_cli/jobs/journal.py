@@ -212,6 +212,8 @@ def _explained(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise OutputError(f"another run is working on {path.parent}; wait until it is done") from error
+        if "readonly" in str(error):
+            raise OutputError(f"cannot write the journal {path}: its folder is read-only") from error
         raise OutputError(f"cannot write the journal {path}: {error}") from error
     except sqlite3.Error as error:
         raise OutputError(f"the journal {path} is damaged; delete it to begin anew") from error

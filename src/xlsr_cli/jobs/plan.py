@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.jobs.executors import WORKER_MEMORY
 from xlsr_cli.jobs.journal import Entry, is_journal
 from xlsr_cli.jobs.picture import read_head
 from xlsr_cli.media.image import check_limits, extension_for, format_for, writable_format
@@ -24,8 +25,6 @@ from xlsr_cli.options import PictureFormat, PictureOptions
 
 #: Bytes of a pixel as formats store photographs, for the check of free space.
 _STORED = {"png": 2.5, "tiff": 3.0, "bmp": 3.0, "pnm": 3.0, "jpeg": 0.6, "webp": 0.5, "avif": 0.4, "jp2": 1.0}
-#: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
-WORKER_MEMORY = 170 << 20
 #: Bytes for each pixel of input and output together, measured: what lies between them, and what encoders
 #: of these formats take; see ``_memory``.
 _HELD, _HELD_WITH_ALPHA, _HELD_DEEP = 6, 12, 22
