@@ -26,7 +26,7 @@ from training.record import RECORDS, recipe_text
 from training.train import train
 
 _BASE = Recipe(
-    name="ablation", form="xlsr", scale=3, colours=3, steps=5000, optimizer="adam", learning_rate=2e-3
+    name="ablation", form="xlsr", scale=3, colours=3, steps=3000, optimizer="adam", learning_rate=2e-3
 )
 VARIANTS = (
     replace(_BASE, name="ablation_grouped_clipped"),
