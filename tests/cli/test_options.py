@@ -193,6 +193,14 @@ def test_quality(picture: Path) -> None:
     run(picture, "--quality", "101", output="no.jpg", code=2)
 
 
+def test_quality_says_where_it_changes_nothing(picture: Path, capsys: Capture) -> None:
+    for name in ("a.png", "a.tif", "a.bmp", "a.ppm"):
+        run(picture, "--quality", "50", "--strict", output=name)
+        assert "quality-ignored" in capsys.readouterr().err
+    run(picture, "--quality", "50", output="a.webp")
+    assert "quality-ignored" not in capsys.readouterr().err
+
+
 @about("lossless")
 def test_lossless(picture: Path) -> None:
     exact = pixels(run(picture))
@@ -200,6 +208,8 @@ def test_lossless(picture: Path) -> None:
     lossless = pixels(run(picture, "--lossless", output="lossless.webp"))
     np.testing.assert_array_equal(lossless, exact)
     assert not np.array_equal(lossy, exact)
+    assert not run(picture, "--lossless", output="lossless.jpg", code=2).exists()
+    assert main(["upscale", str(picture), str(picture.with_name("l.jpg")), "--lossless", "--dry-run"]) == 2
 
 
 @about("overwrite")

@@ -231,6 +231,86 @@ class TestModelsFromOutside:
         expected[..., 2] *= 0.5  # the first RGB channel is the last of BGR
         assert np.abs(answer - expected).max() <= 1
 
+    @staticmethod
+    def network(
+        path: Path,
+        *nodes: tuple[str, list[str], list[str], dict[str, object]],
+        shape: tuple[int | str, ...] = (1, 3, "h", "w"),
+        beside: bool = False,
+        **constants: list[float] | float,
+    ) -> Path:
+        """A network from "in" to "out"; ``beside`` keeps its constants in a file of their own."""
+        onnx = pytest.importorskip("onnx")
+        helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+        graph = helper.make_graph(
+            [
+                helper.make_node(kind, inputs, outputs, **attributes)
+                for kind, inputs, outputs, attributes in nodes
+            ],
+            "network",
+            [helper.make_tensor_value_info("in", tensor, shape)],
+            [helper.make_tensor_value_info("out", tensor, ["n", "c", "H", "W"])],
+            [
+                onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+                for name, value in constants.items()
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save_model(
+            model, path, save_as_external_data=beside, location=f"{path.name}.data", size_threshold=100
+        )
+        return path
+
+    DOUBLE = ("Resize", ["in", "", "two"], ["out"], {"mode": "nearest"})
+
+    def test_channels_may_be_free(self, tmp_path: Path) -> None:
+        path = self.network(tmp_path / "free.onnx", self.DOUBLE, shape=("n", "c", "h", "w"), two=[1, 1, 2, 2])
+        assert Upscaler(2, model=str(path))(np.zeros((7, 9, 3), np.uint8)).shape == (14, 18, 3)
+
+    def test_weights_may_lie_in_a_file_beside(self, tmp_path: Path) -> None:
+        keep = np.zeros((3, 3, 5, 5))
+        keep[[0, 1, 2], [0, 1, 2], 2, 2] = 1
+        path = self.network(
+            tmp_path / "large.onnx",
+            ("Conv", ["in", "keep"], ["kept"], {"pads": [2, 2, 2, 2]}),
+            ("Resize", ["kept", "", "two"], ["out"], {"mode": "nearest"}),
+            two=[1, 1, 2, 2],
+            keep=keep.tolist(),
+            beside=True,
+        )
+        assert path.with_name("large.onnx.data").exists()
+        pixels = np.random.default_rng(0).integers(0, 255, (7, 9, 3), dtype=np.uint8)
+        np.testing.assert_array_equal(Upscaler(2, model=str(path))(pixels), pixels.repeat(2, 0).repeat(2, 1))
+
+    def test_a_network_that_enlarges_nothing_is_refused(self, tmp_path: Path) -> None:
+        path = self.network(tmp_path / "same.onnx", ("Identity", ["in"], ["out"], {}))
+        with pytest.raises(ModelError, match="no super-resolution"):
+            Upscaler(2, model=str(path))(np.zeros((7, 9, 3), np.uint8))
+
+    def test_a_network_that_cannot_take_every_size_is_refused_for_those(self, tmp_path: Path) -> None:
+        path = self.network(
+            tmp_path / "eights.onnx",
+            ("AveragePool", ["in"], ["small"], {"kernel_shape": [8, 8], "strides": [8, 8]}),
+            ("Resize", ["small", "", "sixteen"], ["out"], {"mode": "nearest"}),
+            sixteen=[1, 1, 16, 16],
+        )
+        assert Upscaler(2, model=str(path))(np.zeros((8, 16, 3), np.uint8)).shape == (16, 32, 3)
+        with pytest.raises(ModelError, match="cannot take every size"):
+            Upscaler(2, model=str(path))(np.zeros((9, 16, 3), np.uint8))
+
+    def test_numbers_that_are_none_are_refused(self, tmp_path: Path) -> None:
+        path = self.network(
+            tmp_path / "nan.onnx",
+            ("Resize", ["in", "", "two"], ["large"], {"mode": "nearest"}),
+            ("Sub", ["large", "most"], ["less"], {}),
+            ("Sqrt", ["less"], ["out"], {}),
+            two=[1, 1, 2, 2],
+            most=0.6,
+        )
+        assert Upscaler(2, model=str(path))(np.full((7, 9, 3), 255, np.uint8)).shape == (14, 18, 3)
+        with pytest.raises(ModelError, match="no numbers"):
+            Upscaler(2, model=str(path))(np.zeros((7, 9, 3), np.uint8))
+
     def test_its_scale_is_found_and_chained(self, nearest: Path) -> None:
         pixels = np.full((9, 9, 3), 100, np.uint8)
         assert Upscaler(3, model=str(nearest))(pixels).shape == (27, 27, 3)

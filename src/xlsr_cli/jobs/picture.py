@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.plan import Plan
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.image import (
     Header,
@@ -142,6 +142,7 @@ def plan_picture(
     format = output_format(options, output, header)
     target = options.target.size_for(header.size)
     check_limits(format, target)
+    _quality_notices(format, options)
     steps = upscaler.plan(header.size, channels=header.channels, depth=header.depth, size=target)
     result = target.pixels * header.channels * (2 if header.depth > 8 else 1)
     encoding = steps.kept_memory + int(_ENCODER_MEMORY[format] * result)
@@ -152,6 +153,19 @@ def plan_picture(
         seconds=steps.seconds + _codec_seconds(header, target, format, options),
         peak_memory=PROCESS_MEMORY + len(data) + max(steps.peak_memory, encoding),
     )
+
+
+def _quality_notices(format: PictureFormat, options: PictureOptions) -> list[Notice]:
+    """What of --quality and --lossless ``format`` cannot heed.
+
+    Raises :class:`UsageError` where the result would be lossy although asked not to be.
+    """
+    if options.lossless and format == "jpeg":
+        raise UsageError("JPEG is never lossless; write .png, or .webp or .avif with --lossless")
+    if options.quality is None or format not in ("png", "tiff", "bmp", "pnm"):
+        return []
+    message = f"{format.upper()} is always lossless, and --quality changes nothing"
+    return [Notice(code="quality-ignored", message=message, loss=False)]
 
 
 def _codec_seconds(header: Header, target: Size, format: PictureFormat, options: PictureOptions) -> float:
@@ -196,6 +210,7 @@ def upscale_bytes(
     _check_pixels(header.size, name, options.max_pixels)
     format = output_format(options, output, header)
     check_limits(format, options.target.size_for(header.size))
+    ignored = _quality_notices(format, options)
     started = time.perf_counter()
     picture, notices = decode(data, name, max_pixels=options.max_pixels)
     if options.strip:
@@ -210,7 +225,7 @@ def upscale_bytes(
         picture, format, quality=options.quality, lossless=options.lossless, strip=options.strip
     )
     del picture
-    notices = [*notices, *more]
+    notices = [*notices, *more, *ignored]
     enforce(notices, strict=options.strict, name=name)
     _verify(encoded, name, target)
     finished = time.perf_counter()
