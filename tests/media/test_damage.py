@@ -40,6 +40,19 @@ FILES: dict[str, bytes] = {
     "tga": pictures.saved(pictures.image(64, 96, 3), "TGA"),
     "ico": pictures.saved(pictures.image(64, 64, 3), "ICO"),
     "psd-like": b"8BPS\0\1" + bytes(60),
+    "planar tiff": pictures.hand_made_tiff(
+        [pictures.lzw(np.ascontiguousarray(RGB[:, :, channel])) for channel in range(3)],
+        {256: 96, 257: 64, 258: (8, 8, 8), 259: 5, 262: 2, 277: 3, 278: 64, 284: 2},
+    ),
+    "masked bmp": pictures.bmp(
+        pictures.pixels(16, 16, dtype=np.uint16).tobytes(),
+        16,
+        16,
+        16,
+        compression=3,
+        masks=(0xF00, 0xF0, 0xF),
+    ),
+    "pfm": b"PF\n16 16\n-1.0\n" + (pictures.pixels(16, 16, 3) / 255).astype("<f4").tobytes(),
 }
 
 
@@ -115,6 +128,48 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
             with contextlib.suppress(XlsrError):
                 read(data[: int(len(data) * part)])
     assert capfd.readouterr() == ("", "")
+
+
+PNG_HEADER = b"\x89PNG\r\n\x1a\n" + pictures.png_chunk(b"IHDR", b"\0\0\0\x08\0\0\0\x08\x08\0\0\0\0")
+BOX = b"\0\0\0\x08free"
+
+#: Files that claim to be pictures and hold none; libraries would look for one in all of them, in Python.
+FLOODS = {
+    "jpeg of zeros": (b"\xff\xd8\xff\xe0\0\x04ab", b"\0"),
+    "jpeg of fill bytes": (b"\xff\xd8\xff\xe0\0\x04ab", b"\xff"),
+    "jpeg of segments": (b"\xff\xd8", b"\xff\xe5\0\2"),
+    "png of chunks": (PNG_HEADER, pictures.png_chunk(b"abCd", b"")),
+    "png of empty pixels": (PNG_HEADER, pictures.png_chunk(b"IDAT", b"")),
+    "jp2 of boxes": (b"\0\0\0\x0cjP  \r\n\x87\n", BOX),
+    "avif of boxes": (b"\0\0\0\x18ftypavif\0\0\0\0avifmif1", BOX),
+    "gif of zeros": (b"GIF89a\x08\0\x08\0\0\0\0", b"\0"),
+    "gif of comments": (b"GIF89a\x08\0\x08\0\0\0\0", b"\x21\xfe\x01a\0"),
+    "tiff of zeros": (b"II*\0\x08\0\0\0\xff\xff", b"\0"),
+    "zeros": (b"", b"\0"),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+@pytest.mark.timeout(30)
+def test_a_flood_is_refused_soon(name: str) -> None:
+    """Of 16 MB each: without a limit, each takes minutes or gigabytes, by the size of the file."""
+    begin, more = FLOODS[name]
+    data = begin + more * ((16 << 20) // len(more))
+    with pytest.raises(InputError, match=r"^it is (damaged|not a picture)"):
+        read(data)
+
+
+def test_pixels_behind_much_else_are_found() -> None:
+    """Nothing that real files hold is taken for a flood."""
+    jpeg = FILES["jpeg"]
+    segments = b"".join(pictures.jpeg_segment(0xFE, bytes(60_000)) for _ in range(300))
+    assert read(jpeg[:2] + segments + b"\0" * 5000 + jpeg[2:])[0].pixels.shape == RGB.shape
+    gif = FILES["gif"]
+    at = 13 + (3 << (gif[10] & 7) + 1 if gif[10] & 0x80 else 0)
+    comments = (b"\x21\xfe" + b"\xff" + b"x" * 255 + b"\0") * 2000
+    assert read(gif[:at] + comments + gif[at:])[0].pixels.shape == RGB.shape
+    chunks = pictures.png_chunk(b"tEXt", b"Comment\0" + b"x" * 99) * 3000
+    assert np.array_equal(read(FILES["png"][:33] + chunks + FILES["png"][33:])[0].pixels, RGB)
 
 
 def mutated(data: bytes, random: random.Random) -> bytes:

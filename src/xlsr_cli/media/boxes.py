@@ -19,12 +19,18 @@ _EXIF_UUID = b"JpgTiffExif->JP2"
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
 
+#: More boxes than stand side by side in any picture.
+_MOST_BOXES = 10_000
+
+
 def boxes(
     data: bytes | memoryview, start: int = 0, end: int | None = None
 ) -> Iterator[tuple[bytes, int, int]]:
     """Type, begin and end of the content of every box from ``start`` to ``end``; stops at damage."""
     at, end = start, len(data) if end is None else end
-    while at + 8 <= end:
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end:
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
         head = 8
         if length == 1 and at + 16 <= end:
@@ -36,6 +42,14 @@ def boxes(
             return
         yield kind, at + head, at + length
         at += length
+
+
+def has_too_many(data: bytes) -> bool:
+    """Whether there are more boxes than in any picture, at the top or in one of those."""
+    for number, (_, begin, end) in enumerate(boxes(data), start=1):
+        if number == _MOST_BOXES or sum(1 for _ in boxes(data, begin, end)) == _MOST_BOXES:
+            return True
+    return False
 
 
 @dataclass(frozen=True)

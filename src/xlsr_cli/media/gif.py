@@ -29,3 +29,30 @@ def comment_extension(comment: bytes) -> bytes:
     """A comment, in blocks of at most 255 bytes."""
     pieces = [comment[at : at + 255] for at in range(0, len(comment), 255)]
     return b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
+
+
+#: More blocks than any GIF has before its first picture, and more bytes that are none.
+_MOST_BLOCKS = 100_000
+
+
+def reaches_pixels(data: bytes) -> bool:
+    """Whether a picture follows; decoders look for one in all of the file, byte by byte."""
+    at = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)
+    for _ in range(_MOST_BLOCKS):
+        if at >= len(data) or data[at] == _END:
+            return False
+        if data[at] == _PICTURE:
+            return True
+        if data[at] != _EXTENSION:
+            at += 1
+            continue
+        at += 2
+        for _ in range(_MOST_BLOCKS):
+            if at >= len(data) or not data[at]:
+                break
+            at += 1 + data[at]
+        at += 1
+    return False
+
+
+_EXTENSION, _PICTURE, _END = 0x21, 0x2C, 0x3B

@@ -5,6 +5,7 @@ Layouts: JFIF 1.02; EXIF 2.32, section 4.7; ICC.1:2022, annex B.4; XMP specifica
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -26,22 +27,32 @@ _APP0, _APP1, _APP2, _APP13, _COM, _SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
 _MOST = 0xFFFF - 2
 
 
+#: A marker that has a segment, the 0xFF before it and what stands between segments: decoders skip it.
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])", re.DOTALL)
+
+#: More segments than any file has, and more bytes between two of them: damage must not make anybody walk
+#: through all of a large file.
+_MOST_SEGMENTS, _MOST_BETWEEN = 10_000, 1 << 20
+
+
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of every segment before the pixels."""
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            at += 1  # bytes between segments are of no meaning, and decoders skip them
-            continue
-        marker = data[at + 1]
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
-            at += 1 if marker == 0xFF else 2
-            continue
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at, at + _MOST_BETWEEN)
+        if found is None or found.end() + 2 > len(data):
+            return
+        marker, at = found[1][0], found.start()
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         yield marker, data[at + 4 : at + 2 + length]
         if marker in (_SOS, 0xD9):
             return
         at += 2 + max(2, length)
+
+
+def reaches_pixels(data: bytes) -> bool:
+    """Whether the segments lead to a scan at all; libraries look for one in all of the file, byte by byte."""
+    return any(marker == _SOS for marker, _ in segments(data))
 
 
 def unusual_kind(data: bytes) -> str | None:

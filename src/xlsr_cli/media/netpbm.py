@@ -92,11 +92,11 @@ def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
     count = header.size.pixels * header.channels
     shape = (header.size.height, header.size.width, header.channels)
     if header.kind in "23":
-        numbers = _COMMENT.sub(b"", data[header.begin :]).split(maxsplit=count)[:count]
-        if len(numbers) < count or not all(number.isdigit() for number in numbers):
+        written = _NUMBERS.match(_COMMENT.sub(b"\n", data[header.begin :]))
+        plain = np.fromstring(written[0] if written else b"", np.int64, count, sep=" ")
+        if len(plain) < count:
             return None
-        plain = np.array(numbers, dtype=np.float64)
-        return np.minimum(plain, header.maximum).astype(np.uint16).reshape(shape)
+        return np.clip(plain, 0, header.maximum).astype(np.uint16).reshape(shape)
     if len(data) < header.begin + count * header.sample_bytes:
         return None
     if header.floating:  # from the lowest row up
@@ -106,7 +106,8 @@ def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
     return np.frombuffer(data, kind, count, header.begin).reshape(shape)
 
 
-_COMMENT = re.compile(rb"#[^\n]*")
+_NUMBERS = re.compile(rb"[\d\s]*")
+_COMMENT = re.compile(rb"(?:#[^\n]*\n?)+")
 
 
 def _pam(head: bytes) -> PnmHeader | None:

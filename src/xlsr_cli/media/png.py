@@ -46,6 +46,9 @@ _SPENT = {
 #: What :func:`read_png` understands.
 _KNOWN = {b"iCCP", b"cICP", b"eXIf", b"pHYs", *_TEXT, *_COLOR}
 
+#: More chunks than any PNG has beside its pixels, and with them.
+_MOST_CHUNKS, _MOST_WITH_PIXELS = 50_000, 200_000
+
 #: Profiles and texts are compressed; a small chunk must not inflate without end.
 _MOST_INFLATED = 64 << 20
 
@@ -66,7 +69,12 @@ class PngHeader:
 
 def read_png(data: bytes, name: str) -> PngHeader:
     """Read the header and the metadata; raise :class:`InputError` where there is no sound header."""
-    chunks = list(chunks_of(data))
+    chunks: list[tuple[bytes, memoryview]] = []
+    for number, whole in enumerate(chunks_of(data), start=1):
+        if whole[0] != b"IDAT":
+            chunks.append(whole)
+        if len(chunks) == _MOST_CHUNKS or number == _MOST_WITH_PIXELS:
+            raise InputError(f"{name} is damaged: it has more chunks than any picture; get an intact copy")
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise InputError(f"{name} is damaged: its PNG header is missing; get an intact copy")
     width, height, bits, kind = struct.unpack(">IIBB", chunks[0][1][:10])
@@ -156,10 +164,12 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def chunks_of(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of every whole chunk."""
+    """Name and content of every whole chunk, up to :data:`_MOST_WITH_PIXELS`."""
     view = memoryview(data)
     at = len(_SIGNATURE)
-    while at + 12 <= len(data):
+    for _ in range(_MOST_WITH_PIXELS):
+        if at + 12 > len(data):
+            return
         length = int.from_bytes(view[at : at + 4], "big")
         if at + 12 + length > len(data):
             return
@@ -183,14 +193,14 @@ def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]])
         if keyword == _XMP:
             xmp = xmp or _international_text(chunk, rest)
         elif keyword.startswith(b"Raw profile type "):  # ImageMagick's way before PNG had a chunk for it
-            raw = _raw_profile(_international_text(chunk, rest))
             kind = keyword[17:].lower()
-            if kind in (b"exif", b"app1") and raw and raw.startswith(b"Exif\0\0"):
-                exif = exif or raw[6:]
-            elif kind == b"xmp":
-                xmp = xmp or raw
-            elif kind == b"iptc":
-                iptc = iptc or raw
+            if kind in (b"exif", b"app1") and exif is None:
+                raw = _raw_profile(_international_text(chunk, rest)) or b""
+                exif = raw[6:] if raw.startswith(b"Exif\0\0") else None
+            elif kind == b"xmp" and xmp is None:
+                xmp = _raw_profile(_international_text(chunk, rest))
+            elif kind == b"iptc" and iptc is None:
+                iptc = _raw_profile(_international_text(chunk, rest))
         else:
             text.append((chunk, bytes(content)))
     cicp = found.get(b"cICP", b"")

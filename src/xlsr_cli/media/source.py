@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.media import bmp, jpeg, pillow, xmp
-from xlsr_cli.media.boxes import Jp2Facts, avif_facts, jp2_facts
-from xlsr_cli.media.gif import gif_xmp
+from xlsr_cli.media.boxes import Jp2Facts, avif_facts, has_too_many, jp2_facts
+from xlsr_cli.media.gif import gif_xmp, reaches_pixels
 from xlsr_cli.media.metadata import ASPECT, DAMAGED_PROFILE, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.netpbm import count_pages, read_pnm_header
@@ -145,7 +145,18 @@ def _expanded(key: int, bits: int) -> int:
 _MOST_IN_GIF = 1 << 29
 
 
+def _refuse_flood(data: bytes, name: str, format: str) -> None:
+    """Raise for files in which Pillow would look for the picture for minutes, and not find it."""
+    if format == "jpeg" and not jpeg.reaches_pixels(data) and jpeg.unusual_kind(data) is None:
+        raise damaged(name, "it has no pixels")
+    if format == "gif" and not reaches_pixels(data):
+        raise damaged(name, "it has no pixels")
+    if format in ("jp2", "avif", "heic") and has_too_many(data):
+        raise damaged(name, "it has more boxes than any picture")
+
+
 def _by_pillow(data: bytes, name: str, format: str) -> Source:
+    _refuse_flood(data, name, format)
     failure: Exception | None = None
     source = None
     with native_messages() as messages, pillow.quiet(_MOST_IN_GIF if format == "gif" else None):
