@@ -702,25 +702,28 @@ class TestRun:
         assert "another version" in capsys.readouterr().err
 
 
+def deadly_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes import this first: some names crash, hang or eat memory."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import multiprocessing, os, sys, time\n"
+        "def hook(event, arguments):\n"
+        "    if event == 'open' and isinstance(arguments[0], str):\n"
+        "        if arguments[0].endswith('crash.png') and '/in/' in arguments[0]: os.abort()\n"
+        "        if arguments[0].endswith('hang.png') and '/in/' in arguments[0]: time.sleep(600)\n"
+        "        if arguments[0].endswith('greedy.png') and '/in/' in arguments[0]: raise MemoryError\n"
+        "if any('spawn_main' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+
+
 class TestFaults:
     """Workers that die; the hook is a file name, which only these tests give."""
 
     @pytest.fixture(autouse=True)
-    def _deadly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Worker processes import this first: some names crash, hang or eat memory."""
-        (tmp_path / "site").mkdir()
-        (tmp_path / "site" / "sitecustomize.py").write_text(
-            "import multiprocessing, os, sys, time\n"
-            "def hook(event, arguments):\n"
-            "    if event == 'open' and isinstance(arguments[0], str):\n"
-            "        if arguments[0].endswith('crash.png') and '/in/' in arguments[0]: os.abort()\n"
-            "        if arguments[0].endswith('hang.png') and '/in/' in arguments[0]: time.sleep(600)\n"
-            "        if arguments[0].endswith('greedy.png') and '/in/' in arguments[0]: raise MemoryError\n"
-            "if any('spawn_main' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
-        )
-        path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-        monkeypatch.setenv("PYTHONPATH", path)
-        yield
+    def _deadly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        deadly_names(tmp_path, monkeypatch)
 
     @NOT_WINDOWS
     def test_one_file_is_lost_and_the_batch_goes_on(self, folder: Path, capsys: Capture) -> None:
@@ -749,6 +752,91 @@ class TestFaults:
         assert process.wait(20) == 130
         assert said.splitlines()[-1] == "error: interrupted"
         assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "a.png"]
+
+    @NOT_WINDOWS
+    @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+    def test_workers_end_with_their_batch(self, folder: Path, ending: signal.Signals) -> None:
+        fill(folder, "a.png", "hang.png")
+        out = folder.with_name("out")
+        process = subprocess.Popen(
+            [*COMMAND, str(folder), "--out", str(out), "--jobs", "2"],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        end = time.monotonic() + 60
+        while not (out / "a.png").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(ending)
+        said = process.stderr.read()  # until the last worker has closed it
+        assert process.wait(20) == (130 if ending == signal.SIGTERM else -ending)
+        assert "Traceback" not in said
+        with pytest.raises(ProcessLookupError):
+            for _ in range(200):
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+
+    @NOT_WINDOWS
+    def test_ctrl_c_of_a_terminal_reaches_all_processes(self, folder: Path) -> None:
+        """While workers start, too, nothing but the one line is said."""
+        fill(folder, "a.png", "hang.png")
+        process = subprocess.Popen(
+            [*COMMAND, str(folder), "--out", str(folder.with_name("out"))],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        plan = process.stderr.readline()  # workers were started before, and are loading
+        os.killpg(process.pid, signal.SIGINT)
+        assert (plan.split(",")[0], process.stderr.read()) == ("2 pictures", "error: interrupted\n")
+        assert process.wait(20) == 130
+
+    @NOT_WINDOWS
+    def test_memory(self, folder: Path, capsys: Capture) -> None:
+        """A picture for which there is no room is listed, and tried again when there is more."""
+        fill(folder, "a.png")
+        (folder / "large.png").write_bytes(
+            cv2.imencode(".png", np.zeros((3000, 4000), np.uint8))[1].tobytes()
+        )
+        out = batch(folder, "--max-memory", "300M", "--json", code=7)
+        (failed,) = (event for event in events(capsys) if event["event"] == "failed")
+        assert failed["name"] == "large.png"
+        assert "MB of memory, more than --max-memory leaves for it" in str(failed["reason"])
+        assert sorted(tree(out)) == ["a.png"]
+        batch(folder, "--max-memory", "100M", code=2)
+        assert "--max-memory must be at least" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.usefixtures("in_process")
+def test_disks_that_are_small_full_or_read_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(cv2.imencode(".png", noise)[1].tobytes())
+    out = folder.with_name("out")
+    out.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(out)]).returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    try:
+        batch(folder, code=4)
+        assert "MB are needed and" in capsys.readouterr().err
+        assert list(out.iterdir()) == []
+        monkeypatch.setattr(batch_jobs, "_check_space", lambda plan: None)
+        batch(folder, code=4)
+        assert "the disk is full" in capsys.readouterr().err
+        assert 0 < len(tree(out)) < 6
+        subprocess.run(["mount", "-o", "remount,size=6m", str(out)], check=True)
+        batch(folder)
+        assert sorted(path.name for path in out.iterdir()) == [JOURNAL, *(f"{n}.png" for n in range(6))]
+        subprocess.run(["mount", "-o", "remount,ro", str(out)], check=True)
+        batch(folder, code=4)
+        assert "its folder is read-only" in capsys.readouterr().err
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
 
 
 def files_that_vanish(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.test_batch import COMMAND, fill, tree
+from tests.batch.test_batch import COMMAND, deadly_names, fill, tree
 from xlsr_cli.cli.app import main
 
 pytest.importorskip("distributed")
@@ -55,8 +56,13 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def worker(address: str, folder: Path) -> subprocess.Popen[bytes]:
-    arguments = [address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadly_names(tmp_path, monkeypatch)
+
+
+def worker(address: str, folder: Path, nanny: str = "--no-nanny") -> subprocess.Popen[bytes]:
+    arguments = [address, "--nthreads", "1", nanny, "--no-dashboard"]
     return subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_worker", *arguments],
         stdout=subprocess.DEVNULL,
@@ -93,6 +99,32 @@ def test_a_worker_is_killed_and_nothing_is_lost(scheduler: str, tmp_path: Path) 
     assert tree(out) == tree(tmp_path / "plain")
     assert "bad.png" in said
     assert "1 file failed" in said
+
+
+def test_a_deadly_file_costs_itself_and_no_worker(
+    scheduler: str, tmp_path: Path, deadly: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Paths are relative, and the worker looks from elsewhere, under a nanny."""
+    fill(tmp_path / "in", "a.png", "crash.png", "hang.png", "z.png")
+    (tmp_path / "elsewhere").mkdir()
+    process = worker(scheduler, tmp_path / "elsewhere", "--nanny")
+    relative = [os.path.relpath(tmp_path / name) for name in ("in", "out")]
+    try:
+        code = main(["batch", relative[0], "--out", relative[1], "--cluster", scheduler, "--timeout", "10"])
+    finally:
+        process.terminate()
+        process.wait(20)
+    said = capsys.readouterr().err
+    assert code == 7, said
+    assert sorted(tree(tmp_path / "out")) == ["a.png", "z.png"]
+    assert "crash.png crashed the decoder or ran out of memory (SIGABRT)" in said
+    assert "hang.png took longer than --timeout 10 s" in said
+
+
+def test_what_a_cluster_decides_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(tmp_path / "in", "a.png")
+    assert main(["batch", str(tmp_path / "in"), "--cluster", "tcp://127.0.0.1:1", "--jobs", "2"]) == 2
+    assert "--nworkers" in capsys.readouterr().err
 
 
 def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
