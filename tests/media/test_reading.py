@@ -237,6 +237,12 @@ def test_pam(channels: int, maximum: int) -> None:
     assert np.abs(picture.pixels - expected).max() <= 1
 
 
+def test_pam_of_cmyk_is_named() -> None:
+    data = pictures.pam(pictures.pixels(6, 8, 4), 255).replace(b"TUPLTYPE X", b"TUPLTYPE CMYK")
+    with pytest.raises(InputError, match="PAM of CMYK, which is not supported"):
+        read(data)
+
+
 def test_pam_that_ends_early_is_damaged() -> None:
     with pytest.raises(InputError, match="ends before its last pixel"):
         read(pictures.pam(pictures.pixels(6, 8, 2), 255)[:-1])

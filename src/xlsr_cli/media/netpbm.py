@@ -69,6 +69,11 @@ def read_pnm_header(data: bytes) -> PnmHeader | None:
     return PnmHeader(kind, size, 3 if kind in "36" else 1, maximum, match.end())
 
 
+def holds_cmyk(data: bytes) -> bool:
+    """Whether the file is a PAM of CMYK, as ImageMagick writes them."""
+    return data[:2] == b"P7" and b"\nTUPLTYPE CMYK" in data[:_MOST].partition(b"ENDHDR\n")[0]
+
+
 #: Pictures of one file that are counted.
 _MOST_PAGES = 200
 
@@ -92,7 +97,7 @@ def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
     count = header.size.pixels * header.channels
     shape = (header.size.height, header.size.width, header.channels)
     if header.kind in "23":
-        written = _NUMBERS.match(_COMMENT.sub(b"\n", data[header.begin :]))
+        written = _NUMBERS.match(_COMMENT.sub(b"", data[header.begin :], _MOST_COMMENTS))
         plain = np.fromstring(written[0] if written else b"", np.int64, count, sep=" ")
         if len(plain) < count:
             return None
@@ -107,14 +112,17 @@ def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
 
 
 _NUMBERS = re.compile(rb"[\d\s]*")
-_COMMENT = re.compile(rb"(?:#[^\n]*\n?)+")
+_COMMENT = re.compile(rb"#[^\n]*")
+
+#: More comments than anybody writes among the samples.
+_MOST_COMMENTS = 100_000
 
 
 def _pam(head: bytes) -> PnmHeader | None:
     end = head.find(b"ENDHDR\n")
     fields = {name: int(value) for name, value in _PAM_FIELD.findall(head[: max(0, end)])}
     if (
-        b"\nTUPLTYPE CMYK" in head[: max(0, end)]
+        holds_cmyk(head)
         or len(fields) != 4
         or not 1 <= fields[b"DEPTH"] <= 4
         or not 1 <= fields[b"MAXVAL"] <= 0xFFFF

@@ -47,7 +47,7 @@ _SPENT = {
 _KNOWN = {b"iCCP", b"cICP", b"eXIf", b"pHYs", *_TEXT, *_COLOR}
 
 #: More chunks than any PNG has beside its pixels, and with them.
-_MOST_CHUNKS, _MOST_WITH_PIXELS = 50_000, 200_000
+_MOST_CHUNKS, _MOST_WITH_PIXELS = 50_000, 500_000
 
 #: Profiles and texts are compressed; a small chunk must not inflate without end.
 _MOST_INFLATED = 64 << 20
@@ -71,7 +71,7 @@ def read_png(data: bytes, name: str) -> PngHeader:
     """Read the header and the metadata; raise :class:`InputError` where there is no sound header."""
     chunks: list[tuple[bytes, memoryview]] = []
     for number, whole in enumerate(chunks_of(data), start=1):
-        if whole[0] != b"IDAT":
+        if whole[0] not in (b"IDAT", b"fdAT"):
             chunks.append(whole)
         if len(chunks) == _MOST_CHUNKS or number == _MOST_WITH_PIXELS:
             raise InputError(f"{name} is damaged: it has more chunks than any picture; get an intact copy")
