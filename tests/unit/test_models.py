@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -237,7 +240,7 @@ class TestModelsFromOutside:
         *nodes: tuple[str, list[str], list[str], dict[str, object]],
         shape: tuple[int | str, ...] = (1, 3, "h", "w"),
         beside: bool = False,
-        **constants: list[float] | float,
+        **constants: object,
     ) -> Path:
         """A network from "in" to "out"; ``beside`` keeps its constants in a file of their own."""
         onnx = pytest.importorskip("onnx")
@@ -251,7 +254,9 @@ class TestModelsFromOutside:
             [helper.make_tensor_value_info("in", tensor, shape)],
             [helper.make_tensor_value_info("out", tensor, ["n", "c", "H", "W"])],
             [
-                onnx.numpy_helper.from_array(np.array(value, np.float32), name)
+                onnx.numpy_helper.from_array(
+                    np.asarray(value, None if isinstance(value, np.generic) else np.float32), name
+                )
                 for name, value in constants.items()
             ],
         )
@@ -310,6 +315,52 @@ class TestModelsFromOutside:
         assert Upscaler(2, model=str(path))(np.full((7, 9, 3), 255, np.uint8)).shape == (14, 18, 3)
         with pytest.raises(ModelError, match="no numbers"):
             Upscaler(2, model=str(path))(np.zeros((7, 9, 3), np.uint8))
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there a thread that waits hears nothing")
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_a_whole_picture_is_interrupted_on_its_way(self, tmp_path: Path, threads: int) -> None:
+        """This network loops for ever on more than 100 rows: without a stop, so does the test."""
+        onnx = pytest.importorskip("onnx")
+        helper, types = onnx.helper, onnx.TensorProto
+        body = helper.make_graph(
+            [
+                helper.make_node("Identity", ["go_on"], ["goes_on"]),
+                helper.make_node("Identity", ["before"], ["after"]),
+            ],
+            "body",
+            [
+                helper.make_tensor_value_info("turn", types.INT64, []),
+                helper.make_tensor_value_info("go_on", types.BOOL, []),
+                helper.make_tensor_value_info("before", types.FLOAT, None),
+            ],
+            [
+                helper.make_tensor_value_info("goes_on", types.BOOL, []),
+                helper.make_tensor_value_info("after", types.FLOAT, None),
+            ],
+        )
+        path = self.network(
+            tmp_path / "endless.onnx",
+            ("Shape", ["in"], ["shape"], {}),
+            ("Cast", ["shape"], ["sides"], {"to": types.FLOAT}),
+            ("Gather", ["sides", "rows"], ["height"], {}),
+            ("Sub", ["height", "most"], ["excess"], {}),
+            ("Relu", ["excess"], ["positive"], {}),
+            ("Mul", ["positive", "many"], ["turns"], {}),
+            ("Cast", ["turns"], ["count"], {"to": types.INT64}),
+            ("Loop", ["count", "", "in"], ["same"], {"body": body}),
+            ("Resize", ["same", "", "two"], ["out"], {"mode": "nearest"}),
+            two=[1, 1, 2, 2],
+            most=100,
+            many=1e15,
+            rows=np.int64(2),
+        )
+        upscaler = Upscaler(2, model=str(path), threads=threads)
+        assert upscaler(np.zeros((99, 9, 3), np.uint8)).shape == (198, 18, 3)
+        timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            upscaler(np.zeros((101, 9, 3), np.uint8))
+        upscaler.close()  # waits for the worker
 
     def test_its_scale_is_found_and_chained(self, nearest: Path) -> None:
         pixels = np.full((9, 9, 3), 100, np.uint8)

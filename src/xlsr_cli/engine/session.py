@@ -63,10 +63,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "bad_alloc" in message or "allocate memory" in message.lower()
 
 
-_LAST = onnxruntime.RunOptions()
-_LAST.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-
-
 class Session:
     """A model ready to run. :meth:`run` may be called from several threads at once."""
 
@@ -76,9 +72,13 @@ class Session:
         Raises :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the
         provider is missing.
         """
+        self._use(spec, _load(content, spec.path, threads, provider))
+
+    def _use(self, spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:
         self.spec = spec
-        self._session = _load(content, spec.path, threads, provider)
-        self._input = self._session.get_inputs()[0].name
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._running: set[onnxruntime.RunOptions] = set()
 
     @classmethod
     def bundled(cls, spec: ModelSpec, *, threads: int = 1, provider: str = "cpu") -> Session:
@@ -95,7 +95,7 @@ class Session:
         session = _load(content, path, threads, provider)
         spec = _probe(session, path, halo, hashlib.sha256(content).hexdigest())
         loaded = cls.__new__(cls)
-        loaded.spec, loaded._session, loaded._input = spec, session, session.get_inputs()[0].name
+        loaded._use(spec, session)
         return loaded
 
     def run(self, tile: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
@@ -104,11 +104,22 @@ class Session:
         ``last``: afterwards, what the runtime keeps of memory for the next run goes back to the system.
         Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
         """
+        options = onnxruntime.RunOptions()
+        if last:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._running.add(options)
         try:
-            answer: NDArray[Any] = self._session.run(None, {self._input: tile}, _LAST if last else None)[0]
+            answer: NDArray[Any] = self._session.run(None, {self._input: tile}, options)[0]
         except Exception as error:
             raise _mapped(error, self.spec.path, tile.shape) from error
+        finally:
+            self._running.discard(options)
         return answer
+
+    def stop(self) -> None:
+        """Let every :meth:`run` under way fail soon, between two operators of the network."""
+        for options in tuple(self._running):
+            options.terminate = True
 
 
 def model_scale(options: EngineOptions) -> int | None:

@@ -289,17 +289,31 @@ class Upscaler:
         self, session: Session, pixels: Pixels, answer: Pixels, regions: list[Region], progress: Progress
     ) -> None:
         """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
-        self._each(
-            lambda region: _run_tile(session, pixels, answer, region),
-            regions,
-            lambda region: progress.advance(region.pixels / 1e6),
-        )
+        try:
+            self._each(
+                lambda region: _run_tile(session, pixels, answer, region),
+                regions,
+                lambda region: progress.advance(region.pixels / 1e6),
+                here=session.spec.halo is not None,
+            )
+        except KeyboardInterrupt:
+            session.stop()
+            raise
 
     def _each(
-        self, work: Callable[[Part], None], parts: list[Part], done: Callable[[Part], None] | None = None
+        self,
+        work: Callable[[Part], None],
+        parts: list[Part],
+        done: Callable[[Part], None] | None = None,
+        *,
+        here: bool = True,
     ) -> None:
-        """``work`` for each of ``parts``, by all workers; ``done`` hears of each in order, in this thread."""
-        if self.threads == 1 or len(parts) == 1:
+        """``work`` for each of ``parts``, by all workers; ``done`` hears of each in order, in this thread.
+
+        What one worker can do is done in this thread, unless not ``here``: a thread that waits hears Ctrl-C,
+        one that computes a whole picture at once does not.
+        """
+        if here and (self.threads == 1 or len(parts) == 1):
             waiting: list[Callable[[], None]] = [partial(work, part) for part in parts]
             futures = []
         else:
