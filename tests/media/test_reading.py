@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from tests.media import pictures
 from xlsr_cli.errors import InputError
@@ -788,6 +788,20 @@ def test_probe_knows_the_size_as_displayed() -> None:
     header = probe(data, "it")
     assert (header.size.width, header.size.height, header.orientation) == (32, 48, 6)
     assert isinstance(header, Header)
+
+
+@pytest.mark.parametrize("format", ["BMP", "TGA", "PCX", "GIF", "PNG", "JPEG", "WEBP", "TIFF"])
+def test_probe_decodes_nothing(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even to look into a palette: the header may claim more than there is memory."""
+    picture = pictures.image(32, 48, 3)
+    data = pictures.saved(picture if format in ("JPEG", "WEBP") else picture.quantize(9), format)
+
+    def load(image: ImageFile.ImageFile) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    header = probe(data, "it")
+    assert (header.size.width, header.size.height, header.channels) == (48, 32, 3)
 
 
 @pytest.mark.parametrize("format", ["png", "tiff", "bmp", "pnm"])

@@ -180,5 +180,11 @@ def _converted(image: Image.Image | None) -> Image.Image:
 
 
 def _gray_palette(image: Image.Image) -> bool:
-    palette = image.getpalette("RGB") or []
-    return palette[0::3] == palette[1::3] == palette[2::3]
+    """Whether all of a palette's colours are grays, where possible without decoding the picture."""
+    palette: Any = image.palette
+    order = "" if palette is None else palette.rawmode or palette.mode
+    if order[:3] in ("RGB", "BGR") and isinstance(palette.palette, (bytes, bytearray)):
+        step, colors = len(order), bytes(palette.palette)
+    else:
+        step, colors = 3, bytes(image.getpalette("RGB") or [])
+    return colors[0::step] == colors[1::step] == colors[2::step]
