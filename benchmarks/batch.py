@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -26,12 +26,13 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.batch import BatchOptions, make_plan, run_batch
 from xlsr_cli.jobs.item import Item, ItemResult
 from xlsr_cli.jobs.journal import Entry
-from xlsr_cli.jobs.plan import Selection
+from xlsr_cli.jobs.plan import Job, Selection
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import PictureOptions
 
-#: Files of the batch; the shell loop does fewer, for each pays the same.
-_FILES, _LOOPED = 200, 6
+#: Files of the batch, enough that its start does not count; the shell loop does fewer, each of which pays the
+#: same.
+_FILES, _LOOPED = 600, 6
 _ROUNDS = 3
 _XLSR = [sys.executable, "-m", "xlsr_cli"]
 
@@ -125,7 +126,7 @@ def _cells(rate: float, batch: float, megapixels: float) -> list[str]:
 class _Instant:
     """An executor that does nothing: what is left is what the batch itself costs."""
 
-    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
         self._key = options_key
 
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:

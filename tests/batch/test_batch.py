@@ -84,7 +84,7 @@ class InProcess:
     def __init__(self, **settings: object) -> None:
         pass
 
-    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+    def prepare(self, options: PictureOptions, options_key: str, jobs: object) -> None:
         self.options, self.key = options, options_key
         if options_key not in self.kept:
             self.kept[options_key] = Upscaler.from_options(options.engine, options.target)
@@ -874,7 +874,7 @@ def killed_and_resumed(tmp_path: Path, count: int, bad: int, kills: int) -> None
     arguments = [str(folder), "--recursive", "--jobs", "2", "--quiet"]
     assert subprocess.run([*COMMAND, *arguments, "--out", str(plain)], stderr=subprocess.PIPE).returncode == 7
     moments = random.Random(count)
-    for _ in range(kills):
+    for number in range(kills):
         process = subprocess.Popen(
             [*COMMAND, *arguments, "--out", str(broken)], stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -885,7 +885,10 @@ def killed_and_resumed(tmp_path: Path, count: int, bad: int, kills: int) -> None
                 break
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.3))
-        os.killpg(process.pid, signal.SIGKILL)
+        if number % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()  # its workers have to notice
         process.wait()
     last = subprocess.run(
         [*COMMAND, *arguments, "--out", str(broken)], stderr=subprocess.PIPE, text=True, check=False

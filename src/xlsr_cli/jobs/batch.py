@@ -73,7 +73,7 @@ def run_batch(
         tell(result)
     shard = batch.selection.shard
     key = fingerprint(options)
-    executor.prepare(options, key, len(plan.jobs))
+    executor.prepare(options, key, plan.jobs)
     with Journal(plan.out, shard) as journal:
         known = journal.known()
         _sweep(plan, shard)

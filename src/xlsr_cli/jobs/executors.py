@@ -10,11 +10,12 @@ import contextlib
 import math
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -27,6 +28,7 @@ from xlsr_cli.errors import ResourceError, UsageError, XlsrError
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.item import Computed, Item, ItemResult
+    from xlsr_cli.jobs.plan import Job
     from xlsr_cli.options import PictureOptions
 
 #: Bytes that this process takes itself.
@@ -35,6 +37,8 @@ _LEAD_MEMORY = 90 << 20
 WORKER_MEMORY = 170 << 20
 #: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
 _DEPTH = 2
+#: So many workers start before it is known how many files there are.
+_EARLY = 4
 #: Only behind a picture of so few pixels is another one queued; behind a large one it would wait for long
 #: while other workers are idle.
 _QUICK = 4_000_000
@@ -72,8 +76,8 @@ class WorkOptions:
 class Executor(Protocol):
     """A place where items are done. Use it as a context manager: leaving it stops all work."""
 
-    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
-        """Make ready for about ``count`` items; raises now what would else fail with every one of them."""
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+        """Make ready for ``jobs``; raises now what would else fail with every one of them."""
 
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end."""
@@ -143,18 +147,18 @@ class LocalExecutor:
     def __init__(
         self, *, workers: int, cores: int, timeout: float | None = None, max_memory: int | None = None
     ) -> None:
-        """Start ``workers`` processes, which share ``cores``.
+        """Start the first of at most ``workers`` processes, which share ``cores``.
 
-        ``timeout``: seconds for one file. ``max_memory``: bytes for all workers together.
+        ``timeout``: seconds for one file. ``max_memory``: bytes for all processes together.
         """
-        self._used = workers
+        self._count = workers
         self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else max_memory - _LEAD_MEMORY
         self._context = multiprocessing.get_context("spawn")
         self._setup: _Setup | None = None
         self._failed_starts = 0
-        self._workers = [self._start() for _ in range(workers)]
+        self._workers = [self._start() for _ in range(min(workers, _EARLY))]
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -167,56 +171,46 @@ class LocalExecutor:
     ) -> None:
         self.stop()
 
-    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
-        """Have the model loaded; the cores are shared by as many workers as have something to do.
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+        """Have the model loaded by as many workers as have something to do, which share the cores.
 
         Raises :class:`~xlsr_cli.errors.ModelError`, :class:`ResourceError` or :class:`UsageError` when it
         cannot be loaded.
         """
-        if count == 0:
+        if not jobs:
             return
-        self._used = min(len(self._workers), count)
-        engine = replace(options.engine, threads=max(1, self._cores // self._used))
+        count = self._useful(jobs)
+        engine = replace(options.engine, threads=max(1, self._cores // count))
         self._setup = _Setup(replace(options, engine=engine), options_key)
+        for worker in self._workers[count:]:
+            _end(worker)
+        self._workers = self._workers[:count]
         for worker in self._workers:
             _send(worker, self._setup)
+        self._workers += [self._start() for _ in range(count - len(self._workers))]
         while not any(worker.ready for worker in self._workers):
             for _ in self._collect(deque()):
                 raise AssertionError("nothing was handed out yet")
 
+    def _useful(self, jobs: Sequence[Job]) -> int:
+        """How many workers have something to do and leave room for the largest job beside them."""
+        count = min(self._count, len(jobs))
+        largest = max((job.memory for job in jobs if job.memory <= self._max_memory), default=0)
+        while count > 1 and largest + (count - 1) * WORKER_MEMORY > self._max_memory:
+            count -= 1
+        return count
+
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
-        waiting, too_large = self._admitted(items)
-        yield from too_large
-        while waiting or any(worker.items for worker in self._workers):
-            self._hand_out(waiting)
-            yield from self._collect(waiting)
-
-    def _admitted(self, items: Iterable[Item]) -> tuple[deque[Item], list[ItemResult]]:
-        """The items that fit the memory, and the results of the others.
-
-        So many workers are sent home that the largest item has room beside the rest.
-        """
-        from xlsr_cli.jobs.item import failed
-
         waiting: deque[Item] = deque()
-        too_large: list[ItemResult] = []
         for item in items:
             if item.job.memory <= self._max_memory:
                 waiting.append(item)
-                continue
-            reason = (
-                f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory "
-                "leaves for it; raise it"
-            )
-            too_large.append(failed(item, reason, error=ResourceError(reason)))
-        largest = max((item.job.memory for item in waiting), default=0)
-        while self._used > 1 and largest + (self._used - 1) * WORKER_MEMORY > self._max_memory:
-            self._used -= 1
-        for worker in self._workers[self._used :]:
-            _dismiss(worker)
-        self._workers = self._workers[: self._used]
-        return waiting, too_large
+            else:
+                yield _too_large(item)
+        while waiting or any(worker.items for worker in self._workers):
+            self._hand_out(waiting)
+            yield from self._collect(waiting)
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -232,14 +226,14 @@ class LocalExecutor:
     def _hand_out(self, waiting: deque[Item]) -> None:
         """Give workers the next items that memory allows."""
         for depth in range(1, _DEPTH + 1):
-            for worker in self._workers[: self._used]:
+            for worker in self._workers:
                 if worker.ready and len(worker.items) < depth and waiting and _may_queue(worker):
-                    item = self._next(waiting, worker)
+                    item = self._next(waiting)
                     if item is not None:
                         worker.items.append(item)
                         _send(worker, item)
 
-    def _next(self, waiting: deque[Item], worker: _Worker) -> Item | None:
+    def _next(self, waiting: deque[Item]) -> Item | None:
         """The first item for which there is room while all others are worked on; None when there is none."""
         if self._max_memory == math.inf:
             return waiting.popleft()
@@ -301,9 +295,7 @@ class LocalExecutor:
         """
         from xlsr_cli.jobs.item import failed
 
-        worker.process.kill()
-        worker.process.join()
-        worker.connection.close()
+        _end(worker)
         items = list(worker.items)
         waiting.extendleft(reversed([item for place, item in enumerate(items) if place != guilty]))
         if guilty < 0:
@@ -320,20 +312,26 @@ class LocalExecutor:
     def stop(self) -> None:
         """End all processes; what they were doing is left undone."""
         for worker in self._workers:
-            if worker.items or not worker.ready:
-                worker.process.kill()
+            worker.process.kill()
         for worker in self._workers:
-            _dismiss(worker)
+            _end(worker)
         self._workers = []
 
 
-def _dismiss(worker: _Worker) -> None:
-    _send(worker, None)
-    worker.process.join(5)
-    if worker.process.is_alive():
-        worker.process.kill()
-        worker.process.join()
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
     worker.connection.close()
+
+
+def _too_large(item: Item) -> ItemResult:
+    from xlsr_cli.jobs.item import failed
+
+    reason = (
+        f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory leaves "
+        "for it; raise it"
+    )
+    return failed(item, reason, error=ResourceError(reason))
 
 
 def _may_queue(worker: _Worker) -> bool:
@@ -362,7 +360,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _work(connection: Connection) -> None:
-    """What a worker process does until it is sent None or its parent is gone."""
+    """What a worker process does until it is killed or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
@@ -371,8 +369,6 @@ def _work(connection: Connection) -> None:
 
 def _end_with_parent() -> None:
     """A parent that was killed has let go of the folder: nothing may be written there any more."""
-    import os
-
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -388,14 +384,15 @@ class _Desk:
         self._writing: threading.Thread | None = None
 
     def work(self) -> None:
-        """Do what is asked for until told to stop."""
+        """Do what is asked for as long as somebody asks."""
         import cv2
 
         import xlsr_cli.jobs.picture  # noqa: F401 - while there is time: this takes longer than a picture
 
         setup: _Setup | None = None
         upscaler: Upscaler | None = None
-        while (message := self._connection.recv()) is not None:
+        while True:
+            message = self._connection.recv()
             if isinstance(message, _Setup):
                 if message == setup:
                     continue
@@ -410,7 +407,6 @@ class _Desk:
             else:
                 assert setup is not None and upscaler is not None
                 self._do(message, setup, upscaler)
-        self._finish_writing()
 
     def _do(self, item: Item, setup: _Setup, upscaler: Upscaler) -> None:
         from xlsr_cli.jobs.item import Computed, compute
@@ -512,7 +508,7 @@ class ClusterExecutor:
         """Leave the cluster; what its workers are doing they finish."""
         self._client.close()
 
-    def prepare(self, options: PictureOptions, options_key: str, count: int) -> None:
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
         """Remember what is asked for; the workers find out for themselves whether it can be done."""
         self._setup = _Setup(replace(options, engine=replace(options.engine, threads=1)), options_key)
 
@@ -562,7 +558,7 @@ def do_item_anywhere(
         executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
         _KEPT.executor, _KEPT.timeout = executor, timeout
     try:
-        executor.prepare(options, options_key, count=1)
+        executor.prepare(options, options_key, [item.job])
         (result,) = executor.run([item])
     except BaseException:
         _KEPT.executor = None

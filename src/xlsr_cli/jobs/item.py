@@ -86,7 +86,7 @@ def compute(
 ) -> Computed | ItemResult:
     """All of one file but writing it, for :func:`place`; a result where nothing is left to write.
 
-    Every :class:`XlsrError` becomes a failed entry, so that the batch goes on. ``tell_key`` hears the
+    Every error becomes a failed entry, so that the batch goes on. ``tell_key`` hears the
     journal's key before the content is touched: should this process die of it, the failure is known by it.
     """
     from xlsr_cli.jobs.picture import read_source
@@ -111,6 +111,8 @@ def compute(
         return failed(item, str(error), key=key, seconds=time.perf_counter() - started, error=error)
     except MemoryError as error:
         return failed(item, f"not enough memory for {job.source}", key=key, error=error)
+    except Exception as error:  # a bug, which shall cost one file as well
+        return failed(item, f"{job.source}: {_bug(error)}", key=key, error=error)
 
 
 def _upscaled(
@@ -159,7 +161,13 @@ def place(computed: Computed) -> ItemResult:
             file.write(computed.encoded)
     except XlsrError as error:
         return failed(item, str(error), key=entry.key, seconds=entry.seconds, error=error)
+    except Exception as error:
+        return failed(item, f"{output}: {_bug(error)}", key=entry.key, error=error)
     return done
+
+
+def _bug(error: Exception) -> str:
+    return f"internal error ({type(error).__name__}: {error}); please report it"
 
 
 def failed(
