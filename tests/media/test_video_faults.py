@@ -18,6 +18,7 @@ from tests.media import clips
 from tests.media.killed import STAGES
 from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.video_plan import SEGMENT_FRAMES
+from xlsr_cli.jobs.video_segments import work_folder
 
 PROGRAM = str(Path(__file__).with_name("killed.py"))
 KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM
@@ -128,6 +129,38 @@ def test_interrupted_and_resumed(
 def test_interrupted_before_a_segment_is_whole(tmp_path: Path) -> None:
     source, broken = long_clip(tmp_path, frames=60, width=48), tmp_path / "broken.mkv"
     assert hit("SIGINT", "written", 30, source, broken).returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def limited(source: Path, output: Path, room: int) -> None:
+    """Run the command where no file may grow beyond ``room`` bytes: the system answers as a full disk."""
+    import resource
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    command = [sys.executable, "-m", "xlsr_cli", "upscale", str(source), str(output)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert ended.returncode == 4
+    assert ended.stderr.startswith("error: cannot write ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_full_disk_costs_nothing_that_was_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, broken = long_clip(tmp_path, frames=300, width=48), tmp_path / "broken.mkv"
+    hit("SIGKILL", "muxed", 290, source, broken)
+    limited(source, broken, room=(work_folder(broken) / "segments.sqlite").stat().st_size)
+    assert not broken.exists()
+    assert finish(source, broken, capsys)["resumed"] == 300
+    check_same(source, broken)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_disk_too_full_for_a_segment(tmp_path: Path) -> None:
+    source, broken = long_clip(tmp_path, frames=60, width=96), tmp_path / "broken.mkv"
+    limited(source, broken, room=30_000)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 

@@ -206,5 +206,5 @@ def _mapped(folder: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         full = "full" in str(error) or "No space" in str(reason)
-        advice = "the disk is full: free some space, then the same command goes on" if full else reason
-        raise OutputError(f"cannot write to {folder}: {advice}") from error
+        advice = "the disk is full: free some space" if full else f"{reason}: see to the disk"
+        raise OutputError(f"cannot write to {folder}: {advice}, then the same command goes on") from error

@@ -18,7 +18,7 @@ from xlsr_cli.media.remux import (
     STALE_FILE,
     MuxPlan,
     chapters_of,
-    close_output,
+    complete,
     open_output,
     said,
     title_of,
@@ -128,7 +128,8 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
                     head.stream = streams[index]
                     packets.append(head)
             output.mux(packets)
-            close_output(output, file, plan)
+            output.close()
+            complete(file, plan)
         except (av.error.FFmpegError, ValueError) as error:
             what = f"{plan.settings.codec.name} in {plan.settings.pix_fmt}, {plan.settings.size},"
             raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -75,15 +75,19 @@ def write(
 
     ``video`` comes in decoding order. Raises :class:`OutputError` when the container refuses a packet.
     """
+    sink = _Sink(file)
     with open_video(source.path) as original:
-        output, streams = open_output(file, source, original, plan)
+        output, streams = open_output(sink, source, original, plan)
         copied = dict.fromkeys(plan.copied, 0)
         try:
             fresh = _video_packets(video, streams[source.index], source, plan.cut)
             others = _copied_packets(original, streams, source, plan, copied)
             for packet in _interleaved(fresh, others):
                 output.mux_one(packet)
-            close_output(output, file, plan)
+                sink.check()
+            output.close()
+            sink.check()
+            complete(file, plan)
         except (av.error.FFmpegError, ValueError) as error:
             raise OutputError(
                 f"{name}: the container refuses the streams ({said(error)}); try an .mkv file"
@@ -116,9 +120,42 @@ def open_output(
     return output, streams
 
 
-def close_output(output: av.container.OutputContainer, file: BinaryIO, plan: MuxPlan) -> None:
-    """Finish the output that :func:`open_output` began in ``file``."""
-    output.close()
+class _Sink:
+    """A file as the muxer sees it. What the system refuses is kept until :meth:`check`: PyAV prints every
+    exception of a write but the first one as a traceback."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._failure: Exception | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write, or after a failure only say so."""
+        return self._tried(lambda: self._file.write(data), len(data))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of any file."""
+        return self._tried(lambda: self._file.seek(offset, whence), 0)
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._tried(self._file.tell, 0)
+
+    def check(self) -> None:
+        """Raise what was refused."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _tried(self, call: Callable[[], int], otherwise: int) -> int:
+        if self._failure is None:
+            try:
+                return call()
+            except Exception as error:
+                self._failure = error
+        return otherwise
+
+
+def complete(file: BinaryIO, plan: MuxPlan) -> None:
+    """Write into the whole ``file`` what the muxer could not be told."""
     if _shape_in_track(plan):
         assert plan.settings.aspect is not None
         webm = plan.container.format == "webm"
