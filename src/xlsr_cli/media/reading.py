@@ -164,7 +164,7 @@ def _tiff(source: Source, notices: list[Notice], max_pixels: int) -> tuple[Pixel
     if facts.format not in (UNSIGNED, FLOAT):
         raise InputError(f"{source.name} holds signed numbers and not a picture; convert it to 16 bits first")
     if source.size.pixels * facts.samples > _MOST_SAMPLES * max_pixels:
-        raise InputError(f"{source.name} claims {facts.samples} samples for each of {source.size} pixels")
+        raise damaged(source.name, f"it claims {facts.samples} samples for each of {source.size} pixels")
     if facts.samples > facts.colors + facts.alpha:
         notices.append(EXTRA_CHANNELS)
     failure = None
