@@ -99,6 +99,9 @@ class TestStarting:
 
         assert "upscale" in completed("xlsr", "up")
         assert "--max-memory" in completed("xlsr", "upscale", "--max-")
+        assert completed("xlsr", "upscale", "--color", "").split() == ["auto", "rgb", "ycbcr"]
+        assert completed("xlsr", "batch", "--format", "j").split() == ["jpeg", "jp2"]
+        assert "xlsr_x3_luma_int8" in completed("xlsr", "upscale", "--model", "xlsr_x3").split()
 
 
 class TestStreams:

@@ -88,8 +88,18 @@ def _option(*names: str, help: str, **settings: Any) -> Any:
 
 
 def _choice(name: str, choices: tuple[str, ...], help: str) -> Any:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete.lower())]
+
     listed = "|".join(choices)
-    return _option(name, help=help, parser=one_of(*choices), metavar=listed)
+    return _option(name, help=help, parser=one_of(*choices), metavar=listed, autocompletion=complete)
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    """Names of bundled models; where there are none, the shell offers files."""
+    from xlsr_cli.engine.models import bundled_models
+
+    return [spec.name for spec in bundled_models() if spec.name.startswith(incomplete)]
 
 
 def _make_picture_options(
@@ -111,6 +121,7 @@ def _make_picture_options(
             "--model",
             help="A bundled model's name ('xlsr models list') or an ONNX file.",
             metavar="NAME|FILE",
+            autocompletion=_complete_model,
         ),
     ] = None,
     halo: Annotated[
