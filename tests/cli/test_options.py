@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 import typer.main
@@ -250,6 +251,18 @@ def test_json(picture: Path, capsys: Capture) -> None:
     assert found["output"] == str(target)
     assert found["size"] == {"width": 120, "height": 80}
     assert found["models"] == ["xlsr_x2_rgb_int8"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--dry-run"], ["-s", "6.5"], ["--dry-run", "-s", "6.5"], ["--format", "jpeg"]],
+    ids=" ".join,
+)
+def test_json_is_what_its_schema_says(tmp_path: Path, options: list[str], capsys: Capture) -> None:
+    schema = json.loads((SAMPLE.parents[1] / "upscale.schema.json").read_text("utf-8"))
+    source = write(tmp_path / "in.png", np.dstack([photo(30, 20), np.full((20, 30), 99, np.uint8)]))
+    assert main(["upscale", str(source), "--json", *options]) == 0
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema)
 
 
 @about("quiet")
