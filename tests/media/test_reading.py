@@ -576,6 +576,23 @@ def test_a_compression_without_a_codec_is_named() -> None:
         read(pictures.hand_made_tiff([bytes(64)], tags))
 
 
+@pytest.mark.parametrize("first", [8, 100_000_000])
+def test_a_tiff_that_tells_its_height_twice(first: int) -> None:
+    """What is checked before decoding must be what the decoder will believe."""
+    tags: dict[int, Any] = {255: 8, 256: 8, 257: first, 258: 16, 259: 1, 262: 1, 277: 1, 278: 8}
+    data = bytearray(pictures.hand_made_tiff([bytes(128)], tags))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    entries = bytes(data[directory + 2 : directory + 2 + 12 * 10])
+    assert entries[:2] == struct.pack("<H", 255)
+    second = struct.pack("<HHII", 257, 4, 1, 8 if first > 8 else 100_000_000)
+    data[directory + 2 : directory + 2 + 12 * 10] = entries[12:36] + second + entries[36:]
+    if first > 8:
+        with pytest.raises(InputError, match="claims 8x100000000 pixels"):
+            decode(bytes(data), "it", max_pixels=1000)
+    else:
+        assert decode(bytes(data), "it", max_pixels=1000)[0].pixels.shape == (8, 8)
+
+
 def test_a_tiff_may_not_claim_thousands_of_samples() -> None:
     tags: dict[int, Any] = {256: 1000, 257: 1000, 258: 16, 259: 5, 262: 1, 277: 65535, 278: 1000}
     with pytest.raises(InputError, match="claims 65535 samples"):

@@ -116,7 +116,9 @@ def read_tiff(data: bytes) -> TiffHeader:
     logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it would print its warnings
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
-        tags = {tag.code: tag.value for tag in page.tags}
+        tags: dict[int, Any] = {}
+        for tag in page.tags:
+            tags.setdefault(tag.code, tag.value)  # of two with one number every reader takes the first
     metadata, notices = _metadata(tags, data)
     return TiffHeader(
         size=Size(width=int(tags[256]), height=int(tags[257])),
