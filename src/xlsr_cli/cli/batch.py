@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -169,6 +170,9 @@ def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """Within, SIGTERM ends as cleanly as Ctrl-C does: systemd and containers stop what runs so."""
+    if threading.current_thread() is not threading.main_thread():  # only there may a handler be set
+        yield
+        return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
