@@ -593,6 +593,12 @@ def test_a_tiff_that_tells_its_height_twice(first: int) -> None:
         assert decode(bytes(data), "it", max_pixels=1000)[0].pixels.shape == (8, 8)
 
 
+def test_a_palette_that_is_missing_is_damage() -> None:
+    tags: dict[int, Any] = {256: 8, 257: 8, 258: 8, 259: 5, 262: 3, 277: 1, 278: 8}
+    with pytest.raises(InputError, match=r"^it is damaged: "):
+        read(pictures.hand_made_tiff([pictures.lzw(pictures.pixels(8, 8))], tags))
+
+
 def test_a_tiff_may_not_claim_thousands_of_samples() -> None:
     tags: dict[int, Any] = {256: 1000, 257: 1000, 258: 16, 259: 5, 262: 1, 277: 65535, 278: 1000}
     with pytest.raises(InputError, match="claims 65535 samples"):

@@ -235,7 +235,10 @@ def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> P
     if facts.photometric == PALETTE:
         import numpy as np
 
-        return _bgr(np.take(colors_of_palette(source.data), samples, axis=0, mode="clip"))
+        colors = colors_of_palette(source.data)
+        if colors is None:
+            raise damaged(source.name, "its palette is missing")
+        return _bgr(np.take(colors, samples, axis=0, mode="clip"))
     if samples.ndim == 3:
         samples = samples[:, :, : facts.colors + facts.alpha]
     if facts.format == FLOAT:

@@ -281,14 +281,20 @@ def compression_of(data: bytes) -> tuple[str, bool]:
         return name, compression in _BY_LIBTIFF
 
 
-def colors_of_palette(data: bytes) -> NDArray[Any]:
-    """The palette of the first page, (N, 3) uint16 in RGB order. Raises what tifffile raises."""
+def colors_of_palette(data: bytes) -> NDArray[Any] | None:
+    """The palette of the first page, (N, 3) uint16 in RGB order; None without a whole one.
+
+    Raises what tifffile raises.
+    """
     import numpy as np
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
-        return np.ascontiguousarray(np.asarray(page.colormap, np.uint16).T)
+        colors = np.atleast_2d(np.asarray(0 if page.colormap is None else page.colormap))
+    if colors.shape[0] != 3 or colors.dtype != np.uint16:
+        return None
+    return np.ascontiguousarray(colors.T)
 
 
 def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]]:
