@@ -402,6 +402,24 @@ class TestFaults:
         assert max(shape[1] for shape in tiles) > 45
         assert picture.with_name("scarce.png").read_bytes() == picture.with_name("plain.png").read_bytes()
 
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            ImportError("cv2.abi3.so: failed to map segment from shared object"),
+            ImportError("Exception caught: std::bad_alloc"),
+        ],
+    )
+    def test_memory_that_is_gone_before_anything_began(
+        self, picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def fails(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_file", fails)
+        assert main(["upscale", str(picture)]) == 6
+        assert "not enough memory" in one_sentence(capsys.readouterr().err)
+
     def test_memory_that_is_truly_gone(
         self, picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
     ) -> None:

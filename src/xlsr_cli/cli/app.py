@@ -129,6 +129,11 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _lacks_memory(message: str) -> bool:
+    """Whether a library could not be loaded for want of memory."""
+    return any(words in message for words in ("failed to map segment", "bad_alloc", "allocate memory"))
+
+
 def _ended_by(error: Exception) -> int:
     """Say what happened in one sentence; the exit code for it."""
     if isinstance(error, XlsrError):
@@ -152,7 +157,7 @@ def _ended_by(error: Exception) -> int:
         # The reader went away, as `head` does: nothing to say, and nothing more to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and _lacks_memory(str(error))):
         console.error("not enough memory; close other programs, or give --max-memory")
         return ExitCode.RESOURCE
     console.error(

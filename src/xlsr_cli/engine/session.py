@@ -104,20 +104,27 @@ class Session:
         ``last``: afterwards, what the runtime keeps of memory for the next run goes back to the system.
         Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
         """
+        try:
+            if last or self.spec.halo is None:
+                return self._run_with_options(tile, last=last)
+            answer: NDArray[Any] = self._session.run(None, {self._input: tile})[0]
+            return answer
+        except Exception as error:
+            raise _mapped(error, self.spec.path, tile.shape) from error
+
+    def _run_with_options(self, tile: NDArray[Any], *, last: bool) -> NDArray[Any]:
         options = onnxruntime.RunOptions()
         if last:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._running.add(options)
         try:
             answer: NDArray[Any] = self._session.run(None, {self._input: tile}, options)[0]
-        except Exception as error:
-            raise _mapped(error, self.spec.path, tile.shape) from error
+            return answer
         finally:
             self._running.discard(options)
-        return answer
 
     def stop(self) -> None:
-        """Let every :meth:`run` under way fail soon, between two operators of the network."""
+        """Let a run on a whole picture fail soon, between two operators; runs on tiles end by themselves."""
         for options in tuple(self._running):
             options.terminate = True
 
