@@ -134,6 +134,16 @@ def test_a_time_code_is_kept_or_told(tmp_path: Path, upscaler: Upscaler, suffix:
     assert found.get("timecode") == ("01:02:03:04" if kept else None)
 
 
+def test_m2ts_has_a_time_before_every_packet(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(tmp_path / "in.mkv", audio=[{"codec": "ac3", "language": "fra"}])
+    output = run(source, tmp_path / "out.m2ts", upscaler).output
+    assert set(output.read_bytes()[4::192]) == {0x47}
+    before, after = clips.streams(source), clips.streams(output)
+    assert [p[0] for p in after[1].packets] == [p[0] for p in before[1].packets]
+    assert after[1].language == "fra"
+    assert clips.times(output) == pytest.approx(clips.times(source), abs=0.001)
+
+
 def test_programs_of_a_transport_stream_are_told(tmp_path: Path, upscaler: Upscaler) -> None:
     source = clips.make(tmp_path / "in.ts", frames=4)
     assert count_programs(source) == 1

@@ -24,7 +24,7 @@ from xlsr_cli.options import PictureOptions, Size, VideoOptions
 #: Frames of a segment: what a crash can cost at most, and the largest distance of two key frames.
 SEGMENT_FRAMES = 240
 #: The codecs whose chroma lies between the luma samples.
-_CENTER_SITED = ("mpeg1video", "mjpeg", "theora")
+_CENTER_SITED = ("mpeg1video", "mjpeg", "theora", "h263")
 _HIGHEST_RATE = 1000
 
 

@@ -6,7 +6,7 @@ The defaults stand here and in ``docs/video.md``; a test holds the two together.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,14 @@ _TS = Container(
     options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
     rotates=False,
 )
+#: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
+_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")))
 _3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
 
 #: By the output's suffix.
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM, ".avi": _AVI,
-    ".ts": _TS, ".m2ts": _TS, ".mts": _TS, ".3gp": _3GP,
+    ".ts": _TS, ".m2ts": _M2TS, ".mts": _M2TS, ".3gp": _3GP,
 }  # fmt: skip
 
 

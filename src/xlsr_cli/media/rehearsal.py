@@ -75,7 +75,13 @@ def _refusal(
     if stream.codec_context is None and stream.type not in ("attachment", "data"):
         return "no decoder is known for it"
     file = io.BytesIO()
-    output = av.open(file, mode="w", format=container.format, metadata_errors="surrogateescape")
+    output = av.open(
+        file,
+        mode="w",
+        format=container.format,
+        container_options=dict(container.options),
+        metadata_errors="surrogateescape",
+    )
     try:
         copy: Any = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
