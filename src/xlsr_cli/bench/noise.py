@@ -56,13 +56,14 @@ class LoadWatch:
             self.other_cores = max(0.0, (busy - own) / elapsed)
 
     def _now(self) -> tuple[float, float, float] | None:
-        """(clock, busy seconds of all cores, busy seconds of this process)."""
+        """(clock, busy seconds of all cores, those of this process and of its children that ended)."""
         try:
             busy = busy_seconds(self._stat.read_text(encoding="ascii"), os.sysconf("SC_CLK_TCK"))
         except (OSError, ValueError, AttributeError):
             return None
         own = os.times()
-        return time.monotonic(), busy, own.user + own.system
+        ours = own.user + own.system + own.children_user + own.children_system
+        return time.monotonic(), busy, ours
 
 
 def busy_seconds(stat: str, ticks_per_second: int) -> float:
