@@ -70,7 +70,7 @@ def _gain(upscaler: Upscaler, picture: Pixels, scale: int, quality: int | None) 
 
 def psnr_table(specs: tuple[ModelSpec, ...]) -> str:
     """PSNR by model, as the manifest has it."""
-    sets = sorted({name for spec in specs for name in spec.psnr})
+    sets = sorted({name for spec in specs for name in spec.psnr}, key=lambda name: (len(name), name))
     lines = ["| model | " + " | ".join(sets) + " | parameters | MAC per pixel | bytes |"]
     lines.append("|---|" + "---|" * (len(sets) + 3))
     for spec in specs:

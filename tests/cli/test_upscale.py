@@ -194,13 +194,15 @@ class TestStreams:
     @pytest.mark.parametrize(
         ("full", "arguments", "code"),
         [
-            (">/dev/full", "in.png -", 4),
-            (">/dev/full", "in.png --json --dry-run", 4),
-            ("2>/dev/full", "in.png o.png", 0),
+            (">/dev/full", "upscale in.png -", 4),
+            (">/dev/full", "upscale in.png --json --dry-run", 4),
+            (">/dev/full", "--help", 4),
+            (">/dev/full", "models list", 4),
+            ("2>/dev/full", "upscale in.png o.png", 0),
         ],
     )
     def test_standard_streams_may_be_full(self, picture: Path, full: str, arguments: str, code: int) -> None:
-        command = f"{shlex.join(COMMAND)} upscale {arguments} {full}"
+        command = f"{shlex.join(COMMAND)} {arguments} {full}"
         done = subprocess.run(command, shell=True, cwd=picture.parent, capture_output=True, check=False)
         assert done.returncode == code
         if code:
@@ -353,8 +355,11 @@ class TestFaults:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", 0)])
     def test_a_signal_in_mid_write_leaves_nothing(self, picture: Path, number: int) -> None:
         """As service managers and closing terminals send them; the disk here takes a part, then no more."""
+        # Where the tests themselves run under nohup, the child would go on ignoring SIGHUP, rightly.
         stuck = (
-            "import sys, time\nfrom xlsr_cli.cli.app import main\nfrom xlsr_cli.media import atomic\n"
+            "import signal, sys, time\n"
+            f"if {number} != signal.SIGINT: signal.signal({number}, signal.SIG_DFL)\n"
+            "from xlsr_cli.cli.app import main\nfrom xlsr_cli.media import atomic\n"
             "write = atomic._Watched.write\n"
             "def slow(self, data):\n    write(self, b'half'); print('now', flush=True); time.sleep(60)\n"
             "atomic._Watched.write = slow\nsys.exit(main(sys.argv[1:]))"

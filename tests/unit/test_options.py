@@ -52,28 +52,46 @@ def test_nothing_asked_for_means_twice(source: Size) -> None:
     assert Target().size_for(source) == Target(scale=2).size_for(source)
 
 
-@given(sides, sources)
-def test_a_width_is_hit_exactly_and_the_height_follows(width: int, source: Size) -> None:
+@st.composite
+def wishes(draw: st.DrawFn) -> tuple[int, int, Size]:
+    """A side of a picture, what it shall become, and the picture: within what xlsr enlarges."""
+    source = draw(sources)
+    side = draw(st.sampled_from([source.width, source.height]))
+    return side, draw(st.integers(side + 1, int(MAX_SCALE) * side)), source
+
+
+@given(wishes())
+def test_a_width_is_hit_exactly_and_the_height_follows(wish: tuple[int, int, Size]) -> None:
+    side, width, source = wish
+    source = Size(width=side, height=source.height)
     size = sized(Target(width=width), source)
     assert size.width == width
     assert abs(size.height - source.height * width / source.width) <= 0.5 + 1e-6
 
 
-@given(sides, sources)
-def test_a_height_is_hit_exactly_and_the_width_follows(height: int, source: Size) -> None:
+@given(wishes())
+def test_a_height_is_hit_exactly_and_the_width_follows(wish: tuple[int, int, Size]) -> None:
+    side, height, source = wish
+    source = Size(width=source.width, height=side)
     size = sized(Target(height=height), source)
     assert size.height == height
     assert abs(size.width - source.width * height / source.height) <= 0.5 + 1e-6
 
 
-@given(sides, sources)
-def test_a_long_edge_is_hit_exactly(edge: int, source: Size) -> None:
+@given(sources, st.data())
+def test_a_long_edge_is_hit_exactly(source: Size, data: st.DataObject) -> None:
+    longest = max(source.width, source.height)
+    edge = data.draw(st.integers(longest + 1, int(MAX_SCALE) * longest))
     size = sized(Target(long_edge=edge), source)
     assert max(size.width, size.height) == edge
 
 
-@given(sources, sources)
-def test_a_fit_touches_its_box_and_stays_inside(box: Size, source: Size) -> None:
+@given(sources, st.data())
+def test_a_fit_touches_its_box_and_stays_inside(source: Size, data: st.DataObject) -> None:
+    width, height = (
+        data.draw(st.integers(side + 1, int(MAX_SCALE) * side)) for side in (source.width, source.height)
+    )
+    box = Size(width=width, height=height)
     size = sized(Target(fit=box), source)
     assert size.width <= box.width
     assert size.height <= box.height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -156,6 +157,11 @@ def _ended_by(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         # The reader went away, as `head` does: nothing to say, and nothing more to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        # Files name themselves in an OutputError; what has no name is the help or a table on stdout.
+        console.discard_stdout()
+        console.error(f"cannot write to stdout: {error.strerror}; send it elsewhere")
         return ExitCode.OUTPUT
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and _lacks_memory(str(error))):
         console.error("not enough memory; close other programs, or give --max-memory")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -104,7 +101,7 @@ def batch(
         return
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _teller(target, json)
-    with _ended_by_sigterm(), open_executor(work) as executor:
+    with open_executor(work) as executor:
         # Only now what takes long to import: the workers do the same meanwhile.
         from xlsr_cli.jobs.batch import make_plan, run_batch
 
@@ -165,19 +162,6 @@ def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> 
         from xlsr_cli.quality.page import check_page
 
         check_page(html, overwrite=overwrite or _is_page(html))
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Within, SIGTERM ends as cleanly as Ctrl-C does: systemd and containers stop what runs so."""
-    if threading.current_thread() is not threading.main_thread():  # only there may a handler be set
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 #: A browser has to hold all of the page; beyond this many bytes, pictures are left out.

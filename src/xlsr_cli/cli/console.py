@@ -69,8 +69,13 @@ class Console:
         except BrokenPipeError:
             raise
         except OSError as error:
-            _discard(sys.stdout)
+            self.discard_stdout()
             raise OutputError(f"cannot write to stdout: {error.strerror}; send it elsewhere") from error
+
+    @staticmethod
+    def discard_stdout() -> None:
+        """Forget what could not be written, so that Python's own flush at the end does not fail over it."""
+        _discard(sys.stdout)
 
     def error(self, message: str) -> None:
         """What went wrong, on stderr, always."""

@@ -142,7 +142,12 @@ def _make_picture_options(
     ] = "cpu",
     max_memory: Annotated[
         int | None,
-        _option("--max-memory", help="Memory for tiles, such as 500M.", parser=parse_bytes, metavar="BYTES"),
+        _option(
+            "--max-memory",
+            help="Memory for tiles, in a batch for all of it, such as 500M.",
+            parser=parse_bytes,
+            metavar="BYTES",
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,

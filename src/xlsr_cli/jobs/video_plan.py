@@ -271,10 +271,10 @@ def _format_notices(
 def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
     """A hash of the source's bytes, the options, the models and the encoders."""
     channels = 3 if plan.rgb or plan.layout.family == "rgb" else 1
-    passes = upscaler.plan(plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size).passes
+    names = upscaler.model_names(plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size)
     parts = (
         content_hash(plan.file.path),
-        [_model_hash(step.model, upscaler) for step in passes],
+        [_model_hash(name, upscaler) for name in names],
         plan.mux.settings,
         plan.layout,
         plan.upright,

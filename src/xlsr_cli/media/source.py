@@ -80,7 +80,7 @@ def open_source(data: bytes, name: str) -> Source:
     if not data:
         raise InputError(f"{name} is empty; get an intact copy")
     if format is None:
-        raise InputError(f"{name} is not a picture that xlsr knows; convert it to PNG or JPEG first")
+        raise InputError(f"{name} is not a picture or film that xlsr knows; convert it to PNG or MP4 first")
     if format == "png":
         source = _png(data, name)
     elif format == "pnm":
