@@ -106,7 +106,7 @@ class InProcess:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xlsr_cli.jobs.executors.LocalExecutor", InProcess)
+    monkeypatch.setattr("xlsr_cli.jobs.processes.LocalExecutor", InProcess)
 
 
 @pytest.fixture
