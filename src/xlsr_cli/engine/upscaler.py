@@ -30,6 +30,7 @@ from xlsr_cli.engine.plan import (
 )
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
+from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
 from xlsr_cli.engine.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError, UsageError
 from xlsr_cli.options import ColorMode, EngineOptions, Precision, Size, Target
@@ -38,8 +39,6 @@ from xlsr_cli.progress import QUIET, Progress
 Pixels = NDArray[Any]
 Part = TypeVar("Part")
 
-#: A tile that did not fit memory is cut smaller, down to this side; below, memory is truly gone.
-_SMALLEST_TILE = 32
 #: The halo that is assumed of a model from outside which does not tell, in pixels.
 _UNKNOWN_HALO = 32
 #: Side of the tile that is timed for an estimate, and of the picture that is tried.
@@ -199,7 +198,7 @@ class Upscaler:
         with self._lock:
             sessions = list(self._sessions.values())
         for session in sessions:
-            session.run(_blank_tile(session.spec, _SMALLEST_TILE), last=True)
+            session.run(blank_tile(session.spec, SMALLEST_TILE), last=True)
 
     def _reach(self, source: Size, target: Size, colour: Pixels) -> int:
         """How far from visible pixels, in source pixels, hidden colours have a say in visible ones."""
@@ -291,7 +290,7 @@ class Upscaler:
         """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
         try:
             self._each(
-                lambda region: _run_tile(session, pixels, answer, region),
+                lambda region: run_tile(session, pixels, answer, region),
                 regions,
                 lambda region: progress.advance(region.pixels / 1e6),
                 here=session.spec.halo is not None,
@@ -429,7 +428,7 @@ class Upscaler:
         """Core-seconds of one pass: one tile is run and timed, once per model."""
         session = next(s for s in self._sessions.values() if s.spec.name == step.model)
         if step.model not in self._seconds_per_pixel:
-            tile = _blank_tile(session.spec, _TIMED_SIDE)
+            tile = blank_tile(session.spec, _TIMED_SIDE)
             session.run(tile)
             started = time.perf_counter()
             session.run(tile)
@@ -494,64 +493,3 @@ def _check_array(pixels: object) -> None:
 
 def _differs(pixels: Pixels, size: Size) -> bool:
     return pixels.shape[:2] != (size.height, size.width)
-
-
-def _blank_tile(spec: ModelSpec, side: int) -> Pixels:
-    if spec.layout == "planes":
-        return np.zeros((1, 3, side, side), dtype=np.float32)
-    dtype = np.uint8 if spec.precision == "int8" else np.float32
-    return np.zeros((1, side, side, spec.input_channels), dtype=dtype)
-
-
-def _run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
-    """Compute ``region`` of the answer; where memory does not suffice, in four smaller tiles."""
-    try:
-        tile = tiling.cut(pixels, region, session.spec.halo or 0)
-        if session.spec.layout == "planes":
-            _run_planes(session, tile, answer, region)
-        else:
-            tiling.place_runs(_run_runs(session, tile), answer, region, session.spec.scale)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        quarters = tiling.quarters(region)
-        if session.spec.halo is None or max(region.height, region.width) <= _SMALLEST_TILE:
-            raise ResourceError(
-                f"not enough memory to run {session.spec.name}, even on small tiles; close other programs"
-            ) from error
-        for quarter in quarters:
-            _run_tile(session, pixels, answer, quarter)
-
-
-def _run_runs(session: Session, tile: Pixels) -> Pixels:
-    """A bundled model on a tile with halo; the answer in the tile's dtype, (h, w, K)."""
-    spec = session.spec
-    if spec.precision == "int8":
-        return np.asarray(session.run(color.padded_to_four(tile)[None])[0])
-    top = np.float32(np.iinfo(tile.dtype).max)
-    floats = tile.astype(np.float32) / top
-    answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]
-    answer *= top
-    return np.asarray(np.rint(answer, out=answer).astype(tile.dtype))
-
-
-def _run_planes(session: Session, tile: Pixels, answer: Pixels, region: Region) -> None:
-    """A model from outside on a tile with halo; its answer's halo is cut off."""
-    spec = session.spec
-    top = np.float32(np.iinfo(tile.dtype).max)
-    bgr = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
-    planes = np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1), dtype=np.float32)[None] / top
-    upscaled = session.run(planes)[0]
-    height, width = tile.shape[0] * spec.scale, tile.shape[1] * spec.scale
-    if upscaled.shape != (3, height, width):
-        raise ModelError(
-            f"the model {spec.path} answers {upscaled.shape[1:]} rows and columns to a picture of "
-            f"{tile.shape[:2]}, which is not {spec.scale} times its size; it cannot take every size"
-        )
-    border = (spec.halo or 0) * spec.scale
-    inner = upscaled[:, border : height - border, border : width - border]
-    if not np.isfinite(inner).all():
-        raise ModelError(f"the model {spec.path} answers values that are no numbers; nothing is written")
-    bgr_answer = np.rint(np.clip(inner, 0.0, 1.0) * top).astype(tile.dtype).transpose(1, 2, 0)[..., ::-1]
-    target = region.scaled(spec.scale).of(answer)
-    target[...] = bgr_answer if tile.ndim == 3 else color.gray_of(bgr_answer)
