@@ -223,6 +223,23 @@ def chart(
     )
 
 
+def _without_broken(scored: dict[str, dict[str, float]]) -> list[str]:
+    """Take out of ``scored`` what is far below bicubic, which is no quality but a fault; a sentence for each.
+
+    The same file may be right in another runtime.
+    """
+    floor = min(scored.get("bicubic, OpenCV", {}).values(), default=0.0) - 3.0
+    lowest = {name: min(found.values(), default=floor) for name, found in scored.items()}
+    broken = {name: psnr for name, psnr in lowest.items() if psnr < floor}
+    for name in broken:
+        del scored[name]
+    return [
+        f"{name} gave wrong pixels ({psnr:.1f} dB), for reasons that were not looked into: its speed counts "
+        "for what it is worth, and it has no score."
+        for name, psnr in broken.items()
+    ]
+
+
 def add_options(options: argparse.ArgumentParser) -> None:
     """The options that only this benchmark has."""
     options.add_argument("--pictures", type=Path, default=PICTURES, help="folder with Set5 and Set14")
@@ -248,6 +265,7 @@ def main(options: argparse.Namespace) -> None:
         runs = on_picture({name: peer.upscale for name, peer in found.items()})
         measured = side_by_side(runs, threads=options.threads, repeats=options.repeats)
         scored = {name: scores(peer.upscale, options.pictures) for name, peer in found.items() if peer.scored}
+    missing += _without_broken(scored)
     if options.straight is None:
         missing.append(
             "The published network has random weights here, which changes its speed in nothing, and no score."
