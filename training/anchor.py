@@ -42,17 +42,30 @@ def anchor(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
     centres = [colour * 9 + 4 for colour in range(colours)]
     direct = product[colours:, centres].clone()
     product[:, centres] = 0.0
-    left, strength, right = torch.linalg.svd(product[colours:], full_matrices=False)
-    rank = min(SKIP_FEATURES - colours, len(strength))
-    skip.bias.zero_()
-    skip.weight.zero_()
-    fuse.weight[:, FEATURES:] = 0.0
-    skip.weight[colours : colours + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
+    factor_skip(network, product[colours:], colours)
     fuse.weight[colours:, FEATURES : FEATURES + colours, 0, 0] = direct.float()
-    scaled = (left[:, :rank] * strength[:rank]).float()
-    fuse.weight[colours:, FEATURES + colours : FEATURES + colours + rank, 0, 0] = scaled
     _set_identity(network)
     return network
+
+
+@torch.no_grad()
+def factor_skip(network: FoldedXLSR, product: Tensor, first: int) -> None:
+    """Let the skip filters from ``first`` on, and the fuse weights that read them, multiply to ``product``.
+
+    ``product`` is float64 (32 - first, C·9), for the fuse layer's outputs from ``first`` on. Its singular
+    value decomposition gives filters that are orthogonal; where it has a higher rank than there are filters,
+    the least of it is lost. The skip branch's biases become zero.
+    """
+    skip, fuse = network.skip, network.fuse
+    assert skip.bias is not None
+    left, strength, right = torch.linalg.svd(product, full_matrices=False)
+    rank = min(SKIP_FEATURES - first, len(strength))
+    skip.bias.zero_()
+    skip.weight[first:] = 0.0
+    fuse.weight[:, FEATURES + first :] = 0.0
+    skip.weight[first : first + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
+    columns = slice(FEATURES + first, FEATURES + first + rank)
+    fuse.weight[first:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
 
 
 def hold(network: nn.Module, colours: int) -> None:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.anchor import is_anchored
-from training.network import BLOCKS, FEATURES, SKIP_FEATURES, FoldedXLSR
+from training.anchor import factor_skip, is_anchored
+from training.network import BLOCKS, FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
 #: 16-bit intermediate of CPUs with AVX2 but without VNNI, so every CPU gets the same sums.
@@ -145,15 +145,8 @@ def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
     assert skip.bias is not None and fuse.bias is not None
     mixing = fuse.weight[first:, FEATURES + first :, 0, 0].double()
     product = mixing @ skip.weight[first:].double().flatten(1)
-    left, strength, right = torch.linalg.svd(product, full_matrices=False)
-    rank = min(SKIP_FEATURES - first, len(strength))
     fuse.bias[first:] += mixing.float() @ skip.bias[first:]
-    skip.bias.zero_()
-    skip.weight[first:] = 0.0
-    fuse.weight[:, FEATURES + first :] = 0.0
-    skip.weight[first : first + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
-    columns = slice(FEATURES + first, FEATURES + first + rank)
-    fuse.weight[first:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
+    factor_skip(folded, product, first)
     return folded
 
 

@@ -6,10 +6,10 @@ import multiprocessing
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import ResourceError, UsageError
+from xlsr_cli.jobs.executors import Executor
 from xlsr_cli.jobs.processes import LocalExecutor
 from xlsr_cli.jobs.worker import Setup
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xlsr_cli.options import PictureOptions
 
 
-class ClusterExecutor:
+class ClusterExecutor(Executor):
     """The same items on the workers of a Dask scheduler, on storage that all of them see."""
 
     #: How often an item is tried again when its worker is lost.
@@ -48,17 +48,6 @@ class ClusterExecutor:
             raise ResourceError(
                 f"the scheduler {address} has no workers; start some: dask worker {address}"
             ) from error
-
-    def __enter__(self) -> ClusterExecutor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def stop(self) -> None:
         """Leave the cluster; what its workers are doing they finish."""

@@ -63,14 +63,16 @@ class Executor(Protocol):
     def stop(self) -> None:
         """End all work; what was being done is left undone."""
 
-    def __enter__(self) -> Executor: ...
+    def __enter__(self) -> Executor:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.stop()
 
 
 def open_executor(work: WorkOptions) -> Executor:

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import ResourceError, XlsrError
-from xlsr_cli.jobs.executors import LEAD_MEMORY, WORKER_MEMORY
+from xlsr_cli.jobs.executors import LEAD_MEMORY, WORKER_MEMORY, Executor
 from xlsr_cli.jobs.worker import Begun, Ready, Setup, work
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class _Worker:
     keys: deque[str] = field(default_factory=deque)  # of those; empty while unknown
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Worker processes on this machine, which start to load what they need at once."""
 
     def __init__(
@@ -65,17 +64,6 @@ class LocalExecutor:
         self._setup: Setup | None = None
         self._failed_starts = 0
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
-
-    def __enter__(self) -> LocalExecutor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
         """Have the model loaded by as many workers as have something to do, which share the cores.
