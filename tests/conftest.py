@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,8 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the shared pictures are not here")
     return SHARED_DATA
+
+
+def pytest_configure() -> None:
+    """Programs that tests start hear Ctrl-C, also where the tests run in a background that ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
