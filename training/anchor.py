@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR
 
+#: The taps of a 3×3 filter in the order in which luma's skip filters copy them: the centre first.
+NEIGHBOURS = (4, 0, 1, 2, 3, 5, 6, 7, 8)
+
 
 @torch.no_grad()
 def anchor(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
@@ -66,6 +69,26 @@ def factor_skip(network: FoldedXLSR, product: Tensor, first: int) -> None:
     skip.weight[first : first + rank] = right[:rank].reshape(rank, *skip.weight.shape[1:]).float()
     columns = slice(FEATURES + first, FEATURES + first + rank)
     fuse.weight[first:, columns, 0, 0] = (left[:, :rank] * strength[:rank]).float()
+
+
+@torch.no_grad()
+def skip_to_neighbours(network: FoldedXLSR) -> None:
+    """Make the skip filters of a luma ``network`` copies of the nine pixels they see, its function kept.
+
+    With one colour there are fewer pixels under a filter than filters, so the fuse layer can read the pixels
+    themselves, centre first (which keeps an anchor in its place); the other filters become zero. Copies are
+    exact in 8 bits, and a graph whose input brings each pixel's neighbours along needs no skip convolution.
+    """
+    skip, fuse = network.skip, network.fuse
+    assert network.colours == 1 and skip.bias is not None and fuse.bias is not None
+    mixing = fuse.weight[:, FEATURES:, 0, 0].double()
+    product = mixing @ skip.weight.double().flatten(1)
+    fuse.bias += (mixing @ skip.bias.double()).float()
+    for parameter in (skip.weight, skip.bias, fuse.weight[:, FEATURES:]):
+        parameter.zero_()
+    for place, tap in enumerate(NEIGHBOURS):
+        skip.weight[place, 0].view(-1)[tap] = 1.0
+        fuse.weight[:, FEATURES + place, 0, 0] = product[:, tap].float()
 
 
 def hold(network: nn.Module, colours: int) -> None:

@@ -1,8 +1,11 @@
 """ONNX files from trained networks, with standard operators only.
 
-int8: uint8 NHWC (1, H, W, 4) in, uint8 NHWC (1, H - 10, W - 10, K) out. The fourth input channel (three
-of them for luma) is ignored; K is C·s² padded to a multiple of 16. Both paddings select onnxruntime's
-fast symmetric kernels. fp32: the same shapes without padding, float32 in 0 … 1.
+int8: uint8 NHWC (1, H, W, 4) in, uint8 NHWC (1, H - 10, W - 10, K) out. The fourth input channel is
+ignored; K is C·s² padded to a multiple of 16. Both paddings select onnxruntime's fast symmetric kernels.
+Luma takes windows instead, (1, H - 2, W - 2, 12): each pixel with the 3×3 around it as its channels, in rows
+of four of which the last is ignored. So the first layer becomes a 1×1 convolution that wastes no
+channels, and the fuse layer reads what the skip convolution would have copied. fp32: (1, H, W, C), float32 in
+0 … 1, nothing padded.
 
 Channels are ordered so that depth-to-space copies runs: channel (i·s + j)·C + c is colour c of the pixel
 in row i, column j of the s×s block. Depth-to-space itself is left to the caller, who copies bytes
@@ -11,6 +14,7 @@ straight to where they belong.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from training.network import BLOCKS, FoldedXLSR
+from training.anchor import NEIGHBOURS
+from training.network import BLOCKS, FEATURES, FoldedXLSR
 from training.quantize import LEVELS, Layer
 
 #: Operator set 13 is understood by every runtime of the last five years.
 _OPSET = 13
 _IR_VERSION = 8
-INPUT_CHANNELS = 4
+#: What the int8 graphs take: BGR and one channel of padding; three rows of three pixels and one of padding.
+INPUT_CHANNELS = {3: 4, 1: 12}
 _OUTPUT_MULTIPLE = 16
 
 
@@ -80,24 +86,39 @@ class _Graph:
 def export_int8(layers: dict[str, Layer], *, scale: int, colours: int, path: Path) -> None:
     """Write the integer graph of ``layers`` (as in :func:`training.quantize.integer_layers`)."""
     graph = _Graph()
-    padded = {
-        "head": _pad(layers["head"], inputs=INPUT_CHANNELS),
-        "skip": _pad(layers["skip"], inputs=INPUT_CHANNELS),
-        "tail": _pad(_reorder(layers["tail"], run_order(colours, scale)), multiple=_OUTPUT_MULTIPLE),
-    }
-    layers = layers | padded
+    layers = _for_padded_picture(layers) if colours == 3 else _for_windows(layers)
+    tail = _pad(_reorder(layers["tail"], run_order(colours, scale)), multiple=_OUTPUT_MULTIPLE)
     picture = graph.node("Transpose", ["picture"], "planes", perm=[0, 3, 1, 2])
     features = _integer_conv(graph, "head", layers["head"], picture)
     for index in range(BLOCKS):
         features = _integer_conv(graph, f"body.{index}", layers[f"body.{index}"], features)
-    # Cropping the four-channel picture moves a quarter of the bytes that cropping the answer would.
-    skip = _integer_conv(graph, "skip", layers["skip"], graph.crop(picture, "inner", BLOCKS))
+    # Cropping the picture moves fewer bytes than cropping the answer would.
+    skip = graph.crop(picture, "inner", BLOCKS)
+    if "skip" in layers:
+        skip = _integer_conv(graph, "skip", layers["skip"], skip)
     joined = graph.node("Concat", [features, skip], "joined", axis=1)
     features = _integer_conv(graph, "fuse", layers["fuse"], joined)
-    features = _integer_conv(graph, "tail", layers["tail"], features)
+    features = _integer_conv(graph, "tail", tail, features)
     graph.node("Transpose", [features], "upscaled", perm=[0, 2, 3, 1])
-    outputs = layers["tail"].weight.shape[0]
-    graph.save(path, path.stem, TensorProto.UINT8, INPUT_CHANNELS, outputs)
+    graph.save(path, path.stem, TensorProto.UINT8, INPUT_CHANNELS[colours], tail.weight.shape[0])
+
+
+def _for_padded_picture(layers: dict[str, Layer]) -> dict[str, Layer]:
+    """Colour: head and skip ignore the fourth channel."""
+    return layers | {name: _pad(layers[name], inputs=INPUT_CHANNELS[3]) for name in ("head", "skip")}
+
+
+def _for_windows(layers: dict[str, Layer]) -> dict[str, Layer]:
+    """Luma: head and fuse read windows, and the skip convolution, which copies them, is left out."""
+    taps = np.array([tap // 3 * 4 + tap % 3 for tap in range(9)])  # each tap's channel of the window
+    head, fuse = layers["head"], layers["fuse"]
+    head_weight = np.zeros((FEATURES, INPUT_CHANNELS[1], 1, 1), dtype=np.int8)
+    head_weight[:, taps, 0, 0] = head.weight.reshape(FEATURES, 9)
+    skip_weight = np.zeros_like(head_weight)
+    skip_weight[:, taps[list(NEIGHBOURS)]] = fuse.weight[:, FEATURES : FEATURES + 9]
+    fuse_weight = np.concatenate([fuse.weight[:, :FEATURES], skip_weight], axis=1)
+    changed = {"head": replace(head, weight=head_weight), "fuse": replace(fuse, weight=fuse_weight)}
+    return {name: layer for name, layer in layers.items() if name != "skip"} | changed
 
 
 def export_fp32(network: FoldedXLSR, *, path: Path) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.anchor import factor_skip, is_anchored
+from training.anchor import NEIGHBOURS, factor_skip, is_anchored, skip_to_neighbours
 from training.network import BLOCKS, FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
@@ -102,7 +102,7 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
 
     ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see.
     """
-    folded = _with_orthogonal_skip(folded)
+    folded = _with_exact_skip(folded) if folded.colours == 1 else _with_orthogonal_skip(folded)
     ranges = _activation_ranges(folded, list(pictures))
     network = QuantizedXLSR(folded.scale, folded.colours)
     network.load_state_dict(folded.state_dict(), strict=False)
@@ -110,7 +110,6 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     for conv, largest in zip([network.head, *network.body], ranges.layers, strict=True):
         _rescale(conv, before, largest)
         before = largest
-    # With one colour only nine skip filters are independent; the others are zero.
     span = (ranges.skip_high - ranges.skip_low).clamp(min=1e-3)
     _rescale(network.skip, torch.ones(folded.colours), span)
     assert network.skip.bias is not None and network.fuse.bias is not None
@@ -130,6 +129,13 @@ def _round_tail(network: QuantizedXLSR) -> None:
     network.tail.weight.copy_((network.tail.weight / step).round() * step)
     unit = network.tail_step / LEVELS
     network.tail.bias.copy_((network.tail.bias / unit).round() * unit)
+
+
+def _with_exact_skip(folded: FoldedXLSR) -> FoldedXLSR:
+    """The same function, the skip branch of luma copying the pixels around, which 8 bits hold exactly."""
+    folded = copy.deepcopy(folded)
+    skip_to_neighbours(folded)
+    return folded
 
 
 def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
@@ -190,9 +196,11 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         skip_high=quantile("skip", RANGE_QUANTILE),
         fuse=largest("fuse"),
     )
+    copies = len(NEIGHBOURS) if folded.colours == 1 else folded.colours
+    if folded.colours == 1 or is_anchored(folded):
+        ranges.skip_low[:copies] = 0.0
+        ranges.skip_high[:copies] = 1.0
     if is_anchored(folded):
-        ranges.skip_low[: folded.colours] = 0.0
-        ranges.skip_high[: folded.colours] = 1.0
         ranges.fuse[: folded.colours] = 1.0
     return ranges
 

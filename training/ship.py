@@ -17,9 +17,11 @@ from training.network import FEATURES, HALO, FoldedXLSR, parameter_count
 from training.quantize import Layer, QuantizedXLSR, integer_layers
 from training.recipe import Recipe
 from training.train import load_checkpoint, restore_network
+from xlsr_cli.engine.color import padded_to_four
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
 from xlsr_cli.engine.session import Session
+from xlsr_cli.engine.tile import windows
 from xlsr_cli.engine.upscaler import Upscaler
 
 LICENCE = "Apache-2.0"
@@ -90,8 +92,8 @@ def ship(trained: Trained, models: Path, eval_folder: Path | None, revision: str
     export_int8(trained.layers, scale=trained.scale, colours=trained.colours, path=int8)
     export_fp32(trained.network, path=fp32)
     specs = [
-        _describe(trained, int8, "int8", INPUT_CHANNELS, trained.int8_recipe, revision, eval_folder),
-        _describe(trained, fp32, "fp32", trained.colours, trained.float_recipe, revision, eval_folder),
+        _describe(trained, int8, "int8", trained.int8_recipe, revision, eval_folder),
+        _describe(trained, fp32, "fp32", trained.float_recipe, revision, eval_folder),
     ]
     check_exact(Session.bundled(specs[0]), trained)
     return specs
@@ -101,7 +103,6 @@ def _describe(
     trained: Trained,
     path: Path,
     precision: ModelPrecision,
-    channels: int,
     recipe: str,
     revision: str,
     eval_folder: Path | None,
@@ -113,8 +114,9 @@ def _describe(
         "scale": trained.scale,
         "colour": trained.colour,
         "precision": precision,
+        "layout": "windows" if trained.colours == 1 and precision == "int8" else "runs",
         "halo": HALO,
-        "input_channels": channels,
+        "input_channels": INPUT_CHANNELS[trained.colours] if precision == "int8" else trained.colours,
         "sha256": hashlib.sha256(content).hexdigest(),
         "parameters": parameter_count(trained.network),
         "macs": _macs(trained),
@@ -150,9 +152,10 @@ def check_exact(session: Session, trained: Trained) -> None:
     random = np.random.default_rng(7)
     order = run_order(trained.colours, trained.scale)
     for height, width in CHECKED_TILES:
-        tile = random.integers(0, 256, (height, width, INPUT_CHANNELS), dtype=np.uint8)
-        answer = session.run(tile[None])[0][..., : len(order)]
-        expected = run_network(trained.layers, tile[..., : trained.colours])[..., order]
+        tile = random.integers(0, 256, (height, width, trained.colours), dtype=np.uint8)
+        given = padded_to_four(tile) if trained.colours == 3 else windows(tile[..., 0])
+        answer = session.run(given[None])[0][..., : len(order)]
+        expected = run_network(trained.layers, tile)[..., order]
         if not np.array_equal(answer, expected):
             raise NotExact(f"{session.spec.name}: onnxruntime differs from the integers at {width}x{height}")
 
@@ -179,7 +182,7 @@ def write_manifest(specs: list[ModelSpec], models: Path) -> None:
         lines += [f"{key} = {getattr(spec, key)}" for key in ("parameters", "macs")]
         lines += [
             f'{key} = "{getattr(spec, key)}"'
-            for key in ("colour", "precision", "sha256", "recipe", "revision", "licence")
+            for key in ("colour", "precision", "layout", "sha256", "recipe", "revision", "licence")
         ]
         if spec.golden:
             lines.append(f'golden = "{spec.golden}"')

@@ -118,6 +118,8 @@ def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     network = _start_network(recipe, runs, crops)
     if recipe.anchored:
         hold(network, recipe.colours)
+    if recipe.form == "int8" and recipe.colours == 1:
+        network.skip.requires_grad_(False)  # type: ignore[union-attr]  # copies of the picture
     return network
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xlsr_cli.engine import tiling
 from xlsr_cli.engine.models import ModelSpec, bundled_models
+from xlsr_cli.engine.tile import windows as tile_windows
 from xlsr_cli.engine.tiling import Region
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.options import Size
@@ -111,6 +112,18 @@ def test_placing_runs_is_depth_to_space(
     placed = region.scaled(scale).of(picture).reshape(expected.shape)
     np.testing.assert_array_equal(placed, expected)
     assert np.count_nonzero(picture) == np.count_nonzero(expected)
+
+
+@given(height=st.integers(3, 40), width=st.integers(3, 40), seed=st.integers(0, 9))
+def test_windows_are_the_neighbours_of_each_pixel(height: int, width: int, seed: int) -> None:
+    larger = np.random.default_rng(seed).integers(0, 256, (height, width + 5), dtype=np.uint8)
+    tile = larger[:, 2 : 2 + width]  # a view, as tiles inside of a picture are
+    answer = tile_windows(tile)
+    assert answer.shape == (height - 2, width - 2, 12) and answer.flags.c_contiguous
+    for row in range(3):
+        for column in range(3):
+            expected = tile[row : height - 2 + row, column : width - 2 + column]
+            np.testing.assert_array_equal(answer[..., 4 * row + column], expected)
 
 
 @pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)

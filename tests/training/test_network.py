@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from training.anchor import anchor, hold, is_anchored  # noqa: E402
+from training.anchor import NEIGHBOURS, anchor, hold, is_anchored, skip_to_neighbours  # noqa: E402
 from training.data import Crops, Pair  # noqa: E402
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order  # noqa: E402
 from training.integer import run_layer, run_network  # noqa: E402
@@ -20,8 +21,11 @@ from training.optimizer import build_optimizers  # noqa: E402
 from training.quantize import WEIGHT_MAX, QuantizedXLSR, integer_layers, normalise  # noqa: E402
 from training.recipe import Recipe  # noqa: E402
 from training.refit import _rounded, refit_tail  # noqa: E402
+from training.train import build_network  # noqa: E402
+from xlsr_cli.engine.color import padded_to_four  # noqa: E402
 from xlsr_cli.engine.models import ModelSpec  # noqa: E402
 from xlsr_cli.engine.session import Session  # noqa: E402
+from xlsr_cli.engine.tile import windows  # noqa: E402
 
 
 def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -89,9 +93,10 @@ def test_onnxruntime_equals_the_integers_bit_for_bit(quantized: QuantizedXLSR, t
     order = run_order(quantized.colours, quantized.scale)
     random = np.random.default_rng(3)
     for height, width in [(11, 11), (11, 40), (29, 12), (33, 47), (64, 64)]:
-        tile = random.integers(0, 256, (height, width, INPUT_CHANNELS), dtype=np.uint8)
-        answer = session.run(tile[None])[0][..., : len(order)]
-        expected = run_network(layers, tile[..., : quantized.colours])[..., order]
+        tile = random.integers(0, 256, (height, width, quantized.colours), dtype=np.uint8)
+        given = padded_to_four(tile) if quantized.colours == 3 else windows(tile[..., 0])
+        answer = session.run(given[None])[0][..., : len(order)]
+        expected = run_network(layers, tile)[..., order]
         np.testing.assert_array_equal(answer, expected)
 
 
@@ -144,6 +149,43 @@ def test_anchoring_keeps_what_the_network_does_where_it_can() -> None:
         assert torch.allclose(anchor(folded, [picture])(picture), folded(picture), atol=1e-4)
 
 
+def test_skip_filters_of_luma_can_be_the_pixels_themselves() -> None:
+    folded = anchor(randomised(FoldedXLSR(2, 1, clipped=False), seed=9), [torch.rand(2, 1, 24, 24)])
+    network = copy.deepcopy(folded)
+    skip_to_neighbours(network)
+    assert is_anchored(network)
+    picture = torch.rand(1, 1, 24, 24)
+    with torch.no_grad():
+        assert torch.allclose(network(picture), folded(picture), atol=1e-4)
+    tile = np.random.default_rng(1).integers(0, 256, (9, 14, 1), dtype=np.uint8)
+    skip = run_layer(integer_layers(normalise(folded, [torch.rand(4, 1, 40, 40)]))["skip"], tile)
+    shifted = [tile[tap // 3 : 7 + tap // 3, tap % 3 : 12 + tap % 3, 0] for tap in NEIGHBOURS]
+    np.testing.assert_array_equal(skip[..., :9], np.stack(shifted, axis=2))
+    assert not skip[..., 9:].any()
+
+
+def test_tuning_leaves_the_copies_of_luma_alone(tmp_path: Path) -> None:
+    folded = anchor(randomised(FoldedXLSR(2, 1), seed=10), [torch.rand(2, 1, 24, 24)])
+    recipe = replace(_recipe(1), anchored=True)
+    (tmp_path / "start").mkdir()
+    checkpoint = {"recipe": asdict(recipe), "average": folded.state_dict(), "best": None}
+    torch.save(checkpoint, tmp_path / "start" / "checkpoint.pt")
+    smooth = np.arange(96 * 96, dtype=np.int64).reshape(96, 96, 1) // 40
+    pair = Pair(high=smooth.astype(np.uint8), low=smooth[::2, ::2].astype(np.uint8))
+    crops = Crops([pair], scale=2, crop=36, batch=4, intensities=[1.0], seed=3)
+    tuned = replace(recipe, form="int8", optimizer="adam", start="start")
+    network = build_network(tuned, tmp_path, crops)
+    assert isinstance(network, QuantizedXLSR)
+    before = copy.deepcopy(network.skip.state_dict())
+    fuse = network.fuse.weight.detach().clone()
+    for optimizer in build_optimizers(network, tuned):
+        optimizer.zero_grad()
+        network(crops.next()[0]).square().mean().backward()
+        optimizer.step()
+    assert all(torch.equal(before[name], value) for name, value in network.skip.state_dict().items())
+    assert not torch.equal(fuse, network.fuse.weight)
+
+
 def test_anchors_are_exact_in_eight_bits() -> None:
     folded = anchor(randomised(FoldedXLSR(3), seed=8), [torch.rand(2, 3, 24, 24)])
     layers = integer_layers(normalise(folded, [torch.rand(4, 3, 40, 40)]))
@@ -191,5 +233,5 @@ def _recipe(colours: int) -> Recipe:
 def _spec(path: Path, network: FoldedXLSR | QuantizedXLSR, precision: str) -> ModelSpec:
     return ModelSpec(
         name=path.stem, path=path, scale=network.scale, precision=precision, halo=HALO, sha256="",
-        colour="rgb" if network.colours == 3 else "luma", input_channels=INPUT_CHANNELS,
+        colour="rgb" if network.colours == 3 else "luma", input_channels=INPUT_CHANNELS[network.colours],
     )  # fmt: skip

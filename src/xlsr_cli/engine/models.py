@@ -19,8 +19,10 @@ else:
 Colour = Literal["rgb", "luma"]
 ModelPrecision = Literal["int8", "fp32"]
 #: ``runs``: NHWC, valid convolutions, channels ordered so that depth-to-space copies runs (the bundled
-#: models). ``planes``: float NCHW RGB in 0 … 1, output of the input's size times the scale.
-Layout = Literal["runs", "planes"]
+#: models). ``windows``: the same, but each pixel comes as the 3×3 around it
+#: (:func:`xlsr_cli.engine.tile.windows`). ``planes``: float NCHW RGB in 0 … 1, output of the input's size
+#: times the scale.
+Layout = Literal["runs", "windows", "planes"]
 
 SCALES = (2, 3, 4)
 

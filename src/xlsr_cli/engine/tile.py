@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,21 @@ def blank_tile(spec: ModelSpec, side: int) -> Pixels:
     if spec.layout == "planes":
         return np.zeros((1, 3, side, side), dtype=np.float32)
     dtype = np.uint8 if spec.precision == "int8" else np.float32
-    return np.zeros((1, side, side, spec.input_channels), dtype=dtype)
+    inner = side - 2 if spec.layout == "windows" else side
+    return np.zeros((1, inner, inner, spec.input_channels), dtype=dtype)
+
+
+def windows(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The 3×3 around each pixel of ``tile``, uint8 (H, W), as its channels: (H - 2, W - 2, 12).
+
+    Channel 4·i + j is row i, column j of the 3×3 for j < 3; what j = 3 holds has no meaning. So a row of the
+    window is one word of four bytes, and the window three words.
+    """
+    width = tile.shape[1] - 2
+    columns = [tile[:, column : column + width] for column in range(3)]
+    words = cv2.merge([*columns, columns[0]]).view(np.int32)[..., 0]
+    rows = [words[row : row + tile.shape[0] - 2] for row in range(3)]
+    return np.asarray(cv2.merge(rows).view(np.uint8))
 
 
 def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
@@ -56,7 +71,8 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
     """A bundled model on a tile with halo; the answer in the tile's dtype, (h, w, K)."""
     spec = session.spec
     if spec.precision == "int8":
-        return np.asarray(session.run(color.padded_to_four(tile)[None])[0])
+        given = windows(tile) if spec.layout == "windows" else color.padded_to_four(tile)
+        return np.asarray(session.run(given[None])[0])
     top = np.float32(np.iinfo(tile.dtype).max)
     floats = tile.astype(np.float32) / top
     answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]
