@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from xlsr_cli.media.image import (
     check_limits,
     decode,
     encode,
+    encode_into,
     extension_for,
     format_for,
     probe,
@@ -193,6 +195,26 @@ def _made_pixels(channels: int, *, deep: bool) -> NDArray[Any]:
     return np.asarray(pixels[..., 0] if channels == 1 else pixels)
 
 
+@dataclass(kw_only=True)
+class _Work:
+    """One picture on its way, notices and seconds so far; ``picture`` is None once it is encoded.
+
+    Nothing else refers to the picture, nor this to the bytes that it came from: what a step is done with must
+    not take memory in the next one.
+    """
+
+    picture: Picture | None
+    name: str
+    output: Path | None
+    format: PictureFormat
+    source_size: Size
+    target: Size
+    models: tuple[str, ...] = ()
+    notices: list[Notice]
+    seconds: dict[str, float]
+    bytes_in: int
+
+
 def upscale_bytes(
     data: bytes,
     name: str,
@@ -206,45 +228,11 @@ def upscale_bytes(
 
     Raises what :func:`plan_picture` raises, and :class:`NotKeptError` under ``--strict``.
     """
-    header = probe(data, name)
-    _check_pixels(header.size, name, options.max_pixels)
-    format = output_format(options, output, header)
-    check_limits(format, options.target.size_for(header.size))
-    ignored = _quality_notices(format, options)
-    started = time.perf_counter()
-    picture, notices = decode(data, name, max_pixels=options.max_pixels)
-    if options.strip:
-        notices = [notice for notice in notices if notice.code not in STRIPPED]
-    enforce(notices, strict=options.strict, name=name)
-    decoded = time.perf_counter()
-    source_size, channels, depth = picture.size, _channels(picture), picture.depth
-    target = options.target.size_for(source_size)
-    picture = replace(picture, pixels=upscaler(picture.pixels, size=target, progress=progress))
-    upscaled = time.perf_counter()
-    encoded, more = encode(
-        picture, format, quality=options.quality, lossless=options.lossless, strip=options.strip
-    )
-    del picture
-    notices = [*notices, *more, *ignored]
-    enforce(notices, strict=options.strict, name=name)
-    _verify(encoded, name, target)
-    finished = time.perf_counter()
-    return encoded, PictureResult(
-        source=name,
-        output="-" if output is None else str(output),
-        source_size=source_size,
-        size=target,
-        format=format,
-        models=upscaler.model_names(source_size, channels=channels, depth=depth, size=target),
-        seconds={
-            "decode": decoded - started,
-            "inference": upscaled - decoded,
-            "encode": finished - upscaled,
-        },
-        notices=tuple(notices),
-        bytes_in=len(data),
-        bytes_out=len(encoded),
-    )
+    work = _decoded(data, name, output, options)
+    _enlarge(work, upscaler, progress)
+    file = io.BytesIO()
+    result = _encode(work, file, options, upscaler.threads)
+    return file.getvalue(), result
 
 
 def upscale_file(
@@ -262,8 +250,9 @@ def upscale_file(
     """
     refuse_same_file(source, output)
     check_output(output, overwrite=options.overwrite)
-    data = read_source(source)
-    return upscale_to_file(data, str(source), output, options, upscaler=upscaler, progress=progress)
+    work = _decoded(read_source(source), str(source), output, options)
+    _enlarge(work, upscaler, progress)
+    return _write(work, output, options, upscaler.threads)
 
 
 def upscale_to_file(
@@ -276,10 +265,91 @@ def upscale_to_file(
     progress: Progress = QUIET,
 ) -> PictureResult:
     """The same for a picture whose bytes are known; ``name`` is for messages."""
-    encoded, result = upscale_bytes(data, name, output, options, upscaler=upscaler, progress=progress)
+    work = _decoded(data, name, output, options)
+    _enlarge(work, upscaler, progress)
+    return _write(work, output, options, upscaler.threads)
+
+
+def _decoded(data: bytes, name: str, output: Path | None, options: PictureOptions) -> _Work:
+    """Everything that can be refused before the network runs has been refused then."""
+    header = probe(data, name)
+    _check_pixels(header.size, name, options.max_pixels)
+    format = output_format(options, output, header)
+    check_limits(format, options.target.size_for(header.size))
+    ignored = _quality_notices(format, options)
+    started = time.perf_counter()
+    picture, notices = decode(data, name, max_pixels=options.max_pixels)
+    if options.strip:
+        notices = [notice for notice in notices if notice.code not in STRIPPED]
+    enforce(notices, strict=options.strict, name=name)
+    return _Work(
+        picture=picture,
+        name=name,
+        output=output,
+        format=format,
+        source_size=picture.size,
+        target=options.target.size_for(picture.size),
+        notices=[*notices, *ignored],
+        seconds={"decode": time.perf_counter() - started},
+        bytes_in=len(data),
+    )
+
+
+def _enlarge(work: _Work, upscaler: Upscaler, progress: Progress) -> None:
+    """Put the enlarged picture into the place of the one that was read."""
+    picture = work.picture
+    assert picture is not None
+    started = time.perf_counter()
+    work.models = upscaler.model_names(
+        work.source_size, channels=_channels(picture), depth=picture.depth, size=work.target
+    )
+    work.picture = replace(picture, pixels=upscaler(picture.pixels, size=work.target, progress=progress))
+    work.seconds["inference"] = time.perf_counter() - started
+
+
+def _write(work: _Work, output: Path, options: PictureOptions, threads: int) -> PictureResult:
+    """Encode straight into the file that takes the output's place, or, for a pipe, into memory before."""
     with atomic_output(output, overwrite=options.overwrite) as file:
-        file.write(encoded)
-    return result
+        if file.readable():
+            return _encode(work, file, options, threads)
+        whole = io.BytesIO()
+        result = _encode(work, whole, options, threads)
+        file.write(whole.getbuffer())
+        return result
+
+
+def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) -> PictureResult:
+    """Encode into ``file`` (empty, seekable, readable), look whether it is right, and sum up."""
+    picture = work.picture
+    assert picture is not None
+    started = time.perf_counter()
+    work.notices += encode_into(
+        file,
+        picture,
+        work.format,
+        quality=options.quality,
+        lossless=options.lossless,
+        strip=options.strip,
+        threads=threads,
+    )
+    work.picture = picture = None
+    enforce(work.notices, strict=options.strict, name=work.name)
+    file.seek(0)
+    encoded = file.read()
+    _verify(encoded, work.name, work.target)
+    work.seconds["encode"] = time.perf_counter() - started
+    return PictureResult(
+        source=work.name,
+        output="-" if work.output is None else str(work.output),
+        source_size=work.source_size,
+        size=work.target,
+        format=work.format,
+        models=work.models,
+        seconds=work.seconds,
+        notices=tuple(work.notices),
+        bytes_in=work.bytes_in,
+        bytes_out=len(encoded),
+    )
 
 
 def refuse_same_file(source: Path, output: Path) -> None:

@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -110,7 +109,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 def part_name(name: str) -> str:
     """A fresh name of a temporary file for the output ``name``: hidden, random, at most 255 bytes."""
-    return f".{_shortened(name)}.xlsr-{secrets.token_hex(4)}.part"
+    return f".{_shortened(name)}.xlsr-{os.urandom(4).hex()}.part"
 
 
 def remove_parts(folder: Path, outputs: Iterable[str] | None = None) -> list[Path]:
@@ -146,6 +145,7 @@ class _Watched(io.FileIO):
 
     def __init__(self, descriptor: int, *, shown: Path) -> None:
         super().__init__(descriptor, "r+b")
+        self.name = str(shown)  # else the descriptor, and libraries want a name
         self._shown = shown
 
     def write(self, data: object, /) -> int:

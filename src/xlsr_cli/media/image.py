@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media.metadata import Metadata
@@ -107,28 +108,51 @@ def encode(
     quality: int | None = None,
     lossless: bool = False,
     strip: bool = False,
+    threads: int = 1,
 ) -> tuple[bytes, list[Notice]]:
+    """The bytes of the file that :func:`encode_into` writes, and its notices."""
+    file = io.BytesIO()
+    notices = encode_into(
+        file, picture, format, quality=quality, lossless=lossless, strip=strip, threads=threads
+    )
+    return file.getvalue(), notices
+
+
+def encode_into(
+    file: BinaryIO,
+    picture: Picture,
+    format: PictureFormat,
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+    strip: bool = False,
+    threads: int = 1,
+) -> list[Notice]:
     """Encode ``picture``; the notices tell what ``format`` has no room for (``docs/fidelity.md``).
 
-    ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for WebP, AVIF and JPEG 2000,
-    and is the default where the source was of the same format and lossless. ``strip`` leaves out all
-    metadata but what decides how the colours look. Raises :class:`OutputError` when it cannot be encoded.
+    ``file`` is empty, seekable and readable; a PNG or TIFF goes there piece by piece and is never whole in
+    memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for WebP, AVIF and
+    JPEG 2000, and is the default where the source was of the same format and lossless. ``strip`` leaves
+    out all metadata but what decides how the colours look. ``threads`` may work on it, which changes no
+    byte. Raises :class:`OutputError` when it cannot be encoded.
     """
     check_limits(format, picture.size)
     metadata = picture.metadata.stripped() if strip else picture.metadata.for_size(picture.size)
     same = picture.lossless and picture.format == format and quality is None
-    data, notices = write_pixels(
+    notices = write_pixels(
+        file,
         picture.pixels,
         metadata,
         format,
         bits=picture.bits or picture.depth,
         quality=quality,
         lossless=lossless or same,
+        threads=threads,
     )
     if picture.format not in LIMITS:
         message = f"{picture.format.upper()} is read and not written: the result is {ROOM[format].shown}"
         notices.append(Notice(code="format-changed", message=message, loss=False))
-    return data, notices
+    return notices
 
 
 #: The longest side that a format, or the library that writes it, can hold, in pixels.

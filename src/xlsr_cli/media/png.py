@@ -9,16 +9,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.metadata import ASPECT, DAMAGED_PROFILE, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.notices import Notice
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 #: Gray, colour, palette, gray + alpha, colour + alpha: IHDR's colour types.
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
@@ -29,6 +25,8 @@ _DEPTHS = {
     _GRAY_ALPHA: (8, 16),
     _RGB_ALPHA: (8, 16),
 }
+#: By channels of a decoded picture.
+COLOUR_TYPES = {1: _GRAY, 2: _GRAY_ALPHA, 3: _RGB, 4: _RGB_ALPHA}
 
 _XMP = b"XML:com.adobe.xmp"
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
@@ -103,9 +101,9 @@ def for_decoding(data: bytes) -> bytes | None:
     room for it, up to 4 GiB, to find that out.
     """
     kept = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
-    parts: list[bytes | memoryview] = [_SIGNATURE]
+    parts: list[bytes | memoryview] = [SIGNATURE]
     view = memoryview(data)
-    at = len(_SIGNATURE)
+    at = len(SIGNATURE)
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         name = data[at + 4 : at + 8]
@@ -121,6 +119,13 @@ def for_decoding(data: bytes) -> bytes | None:
 
 def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
     """``encoded``, as OpenCV or Pillow wrote it, with ``metadata`` in the chunks that PNG has for it."""
+    start = len(SIGNATURE) + 12 + 13
+    view = memoryview(encoded)
+    return b"".join([view[:start], *metadata_chunks(metadata), view[start:]])
+
+
+def metadata_chunks(metadata: Metadata) -> list[bytes]:
+    """The chunks that hold ``metadata``, in an order in which they may stand between IHDR and the pixels."""
     parts: list[bytes] = []
     if metadata.cicp is not None:
         primaries, transfer, _, full_range = metadata.cicp
@@ -137,25 +142,7 @@ def with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
         parts.append(make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
         parts.append(make_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
-    parts += [make_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
-    start = len(_SIGNATURE) + 12 + 13
-    view = memoryview(encoded)
-    return b"".join([view[:start], *parts, view[start:]])
-
-
-def encode_gray_alpha(pixels: NDArray[Any]) -> bytes:
-    """A PNG of (H, W, 2) gray + alpha, uint8 or uint16: OpenCV has no such thing, Pillow none in 16 bits."""
-    import numpy as np
-
-    height, width = pixels.shape[:2]
-    samples = pixels.astype(">u2") if pixels.dtype.itemsize == 2 else pixels
-    rows = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # filter 2: less the row above
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, _GRAY_ALPHA, 0, 0, 0)
-    body = zlib.compress(filtered.tobytes(), 6)
-    return _SIGNATURE + make_chunk(b"IHDR", header) + make_chunk(b"IDAT", body) + make_chunk(b"IEND", b"")
+    return parts + [make_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
 
 
 def make_chunk(name: bytes, content: bytes) -> bytes:
@@ -166,7 +153,7 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
 def chunks_of(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Name and content of every whole chunk, up to :data:`_MOST_WITH_PIXELS`."""
     view = memoryview(data)
-    at = len(_SIGNATURE)
+    at = len(SIGNATURE)
     for _ in range(_MOST_WITH_PIXELS):
         if at + 12 > len(data):
             return

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import io
 import logging
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from xlsr_cli.media.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
+from xlsr_cli.media.in_order import in_order
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.tiff_strips import samples_by_libtiff
 from xlsr_cli.notices import Notice
@@ -297,8 +301,12 @@ def colors_of_palette(data: bytes) -> NDArray[Any] | None:
     return np.ascontiguousarray(colors.T)
 
 
-def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]]:
-    """A TIFF of ``pixels`` (H, W), (H, W, 2), BGR or BGRA, losslessly compressed, with ``metadata``."""
+def write_tiff(file: BinaryIO, pixels: Pixels, metadata: Metadata, *, threads: int) -> list[Notice]:
+    """Write ``pixels`` (H, W), (H, W, 2), BGR or BGRA, losslessly compressed, with ``metadata``.
+
+    ``file`` is empty, seekable and readable. The bytes do not depend on ``threads``. The notices tell what
+    there was no place for.
+    """
     import tifffile
 
     size = Size(width=pixels.shape[1], height=pixels.shape[0])
@@ -310,11 +318,11 @@ def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]
         extra.append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
     if metadata.iptc is not None:
         extra.append((_IPTC, 7, len(metadata.iptc), metadata.iptc, True))
-    target = io.BytesIO()
     rows = _rows_per_strip(pixels)
-    with tifffile.TiffWriter(target, byteorder=order, bigtiff=_needs_bigtiff(pixels)) as writer:
+    strips = in_order(partial(_strip, pixels, rows, order), range(0, pixels.shape[0], rows), threads)
+    with tifffile.TiffWriter(file, byteorder=order, bigtiff=_needs_bigtiff(pixels)) as writer:
         writer.write(
-            _strips(pixels, rows, order),
+            strips,
             shape=pixels.shape,
             dtype=pixels.dtype,
             photometric="rgb" if channels >= 3 else "minisblack",
@@ -331,11 +339,12 @@ def encode_tiff(pixels: Pixels, metadata: Metadata) -> tuple[bytes, list[Notice]
             extratags=extra,
         )
     if block is None:
-        return target.getvalue(), []
+        return []
     if _needs_bigtiff(pixels):
         message = f"a TIFF of {size} pixels is too large to hold EXIF"
-        return target.getvalue(), [Notice(code="exif-dropped", message=message)]
-    return _with_exif(target, block), []
+        return [Notice(code="exif-dropped", message=message)]
+    _add_exif(file, block)
+    return []
 
 
 def _linked(block: ExifBlock) -> list[int]:
@@ -343,31 +352,43 @@ def _linked(block: ExifBlock) -> list[int]:
     return [tag for tag in (EXIF_IFD, GPS_IFD) if block.fields(tag)]
 
 
-def _with_exif(target: io.BytesIO, block: ExifBlock) -> bytes:
+def _add_exif(file: BinaryIO, block: ExifBlock) -> None:
     """Append EXIF's directories, and a first directory that has all of the old one and leads to them.
 
     tifffile writes no such pointers; the old directory stays behind, unused, in a few hundred bytes.
     """
     order = block.order
-    with target.getbuffer() as view:
+    with _content(file) as view:
         fields = ExifBlock(view).fields()
     written = {field.tag for field in fields}
     fields += [f for f in block.fields() if f.tag in _DESCRIPTIVE - _OWN and f.tag not in written]
     for tag in _linked(block):
-        at = _at_even_end(target)
-        target.write(packed_with_linked(block, tag, order, at))
+        at = _at_even_end(file)
+        file.write(packed_with_linked(block, tag, order, at))
         fields.append(pointer(tag, at, order))
-    at = _at_even_end(target)
-    target.write(packed(fields, order, at))
-    target.seek(4)
-    target.write(struct.pack(order + "I", at))
-    return target.getvalue()
+    at = _at_even_end(file)
+    file.write(packed(fields, order, at))
+    file.seek(4)
+    file.write(struct.pack(order + "I", at))
+    file.seek(0, io.SEEK_END)
 
 
-def _at_even_end(target: io.BytesIO) -> int:
+@contextmanager
+def _content(file: BinaryIO) -> Iterator[memoryview]:
+    """All that ``file`` holds, of which no more gets into memory than is looked at."""
+    if isinstance(file, io.BytesIO):
+        with file.getbuffer() as view:
+            yield view
+        return
+    file.flush()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+        yield view
+
+
+def _at_even_end(file: BinaryIO) -> int:
     """Go to the end, which directories want to be an even offset, and return it."""
-    at = target.seek(0, io.SEEK_END)
-    return at + target.write(b"\0") if at % 2 else at
+    at = file.seek(0, io.SEEK_END)
+    return at + file.write(b"\0") if at % 2 else at
 
 
 def _exif(data: bytes) -> bytes | None:
@@ -389,18 +410,16 @@ def _exif(data: bytes) -> bytes | None:
     return head + packed(fields + pointers, order, 8) + behind
 
 
-def _strips(pixels: Pixels, rows: int, order: Literal["<", ">"]) -> Iterator[bytes]:
-    """Compressed strips in RGB order, each sample less the one to its left: strip by strip, so that no
-    second picture is needed for turning the channels round."""
+def _strip(pixels: Pixels, rows: int, order: Literal["<", ">"], top: int) -> bytes:
+    """The ``rows`` from ``top`` on as a compressed strip: RGB order, each sample less the one to its left."""
     import numpy as np
 
     channels = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 and pixels.shape[2] >= 3 else slice(None)
-    for top in range(0, pixels.shape[0], rows):
-        strip = pixels[top : top + rows]
-        strip = strip[:, :, channels] if pixels.ndim == 3 else strip
-        differences = np.array(strip)
-        differences[:, 1:] -= strip[:, :-1]
-        yield zlib.compress(differences.astype(differences.dtype.newbyteorder(order)).tobytes(), 3)
+    strip = pixels[top : top + rows]
+    strip = strip[:, :, channels] if pixels.ndim == 3 else strip
+    differences = np.array(strip)
+    differences[:, 1:] -= strip[:, :-1]
+    return zlib.compress(differences.astype(differences.dtype.newbyteorder(order)).tobytes(), 3)
 
 
 def _rows_per_strip(pixels: Pixels) -> int:
