@@ -65,7 +65,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     with _mapped(path):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with _closing(cast(BinaryIO, io.BufferedRandom(_Watched(descriptor, shown=path)))) as file:
+        with _closing(io.BufferedRandom(_Watched(descriptor, shown=path))) as file:
             yield file
             with _mapped(path):
                 file.flush()
@@ -158,13 +158,13 @@ class _Watched(io.FileIO):
 
 
 @contextmanager
-def _closing(file: BinaryIO) -> Iterator[BinaryIO]:
-    """Close ``file``; after an exception its unwritten bytes do not matter, nor that they fail again."""
+def _closing(file: io.BufferedRandom | io.BufferedWriter) -> Iterator[BinaryIO]:
+    """Close ``file``; after an exception without trying to write what it still holds."""
     try:
-        yield file
+        yield cast(BinaryIO, file)
     except BaseException:
-        with contextlib.suppress(OSError, OutputError):
-            file.close()
+        with contextlib.suppress(OSError):
+            file.raw.close()
         raise
     file.close()
 
@@ -174,7 +174,7 @@ def _device(target: Path, *, shown: Path) -> Iterator[BinaryIO]:
     with _mapped(shown):
         descriptor = os.open(target, os.O_WRONLY | getattr(os, "O_BINARY", 0))
     raw = _WatchedDevice(descriptor, shown=shown)
-    with _closing(cast(BinaryIO, io.BufferedWriter(raw))) as file:
+    with _closing(io.BufferedWriter(raw)) as file:
         yield file
         file.flush()
 
