@@ -81,6 +81,58 @@ class TestStarting:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
 
+    def test_a_png_loads_no_module_that_it_does_not_need(self, picture: Path) -> None:
+        unneeded = [
+            *(
+                "PIL.Image",
+                "asyncio",
+                "decimal",
+                "email",
+                "fractions",
+                "importlib.metadata",
+                "multiprocessing",
+            ),
+            *("pydoc", "rich", "secrets", "xlsr_cli.media.animation", "xlsr_cli.media.netpbm"),
+            *("xlsr_cli.media.tiff", "xlsr_cli.quality.page"),
+        ]
+        script = (
+            "import sys\nfrom xlsr_cli.cli.app import main\n"
+            f"assert main(['upscale', {str(picture)!r}]) == 0\n"
+            f"print(sorted(set({unneeded!r}) & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    def test_loading_suspends_the_collector_and_lets_it_go_on_whatever_happens(self) -> None:
+        script = (
+            "import gc\nfrom xlsr_cli.cli.loading import loading\n"
+            "try:\n"
+            "    with loading():\n"
+            "        with loading():\n"
+            "            pass\n"
+            "        print(gc.isenabled())\n"
+            "        raise ImportError\n"
+            "except ImportError:\n"
+            "    print(gc.isenabled(), gc.get_freeze_count() > 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["False", "True", "True"]
+
+    @pytest.mark.parametrize(("chosen", "used"), [(None, "1"), ("3", "3")])
+    def test_openblas_starts_no_threads_unless_told_to(self, chosen: str | None, used: str) -> None:
+        script = (
+            "import os, sys\nfrom xlsr_cli.__main__ import run\n"
+            "sys.argv[1:] = ['--version']\n"
+            "try:\n    run()\nfinally:\n    print(os.environ['OPENBLAS_NUM_THREADS'])"
+        )
+        values = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+        if chosen is not None:
+            values["OPENBLAS_NUM_THREADS"] = chosen
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=values
+        )
+        assert done.stdout.splitlines()[-1] == used
+
     @NOT_WINDOWS
     @pytest.mark.parametrize(
         ("shell", "said"), [("bash", b"complete "), ("zsh", b"compdef"), ("fish", b"complete ")]

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from xlsr_cli import __version__
 from xlsr_cli.cli.console import console
+from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import ExitCode, XlsrError
 
 #: Command, the module that holds its ``app``, and the line in ``xlsr --help``.
@@ -40,7 +41,9 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        with loading():
+            module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
 

@@ -11,6 +11,7 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import common_flags, picture_flags, video_flags
+from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.options import PictureOptions, VideoOptions
 
@@ -56,7 +57,9 @@ def upscale(
 
     Everything that the file holds beside pixels is kept, or a warning names what is not.
     """
-    from xlsr_cli.engine.upscaler import Upscaler
+    with loading():
+        import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs
+        from xlsr_cli.engine.upscaler import Upscaler
 
     if json and not dry_run and (output or source) == STANDARD_STREAM:
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")

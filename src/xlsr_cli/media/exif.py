@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 from xlsr_cli.options import Size
@@ -90,7 +89,7 @@ class ExifBlock:
         if not x or not y or unit not in (2, 3):
             return None
         factor = 2.54 if unit == 3 else 1.0
-        return float(x) * factor, float(y) * factor
+        return x * factor, y * factor
 
     def fields(self, *path: int) -> list[Field]:
         """The fields of the first directory, or of the one that the tags in ``path`` lead to."""
@@ -124,8 +123,7 @@ class ExifBlock:
             at = self._unpack("I", found[tag].at + 8) if tag in found and found[tag].type == 5 else None
             if at is None or at + 8 > len(self._data):
                 return None
-            fraction = Fraction(value).limit_denominator(10_000)
-            struct.pack_into(self.order + "II", self._data, at, fraction.numerator, fraction.denominator)
+            struct.pack_into(self.order + "II", self._data, at, *_ratio(value))
         if _RESOLUTION_UNIT in found:
             self._set_number(found[_RESOLUTION_UNIT], 2)
         return bytes(self._data)
@@ -170,12 +168,12 @@ class ExifBlock:
         code = {1: "B", _SHORT: "H", _LONG: "I"}.get(entry.type)
         return None if code is None else self._unpack(code, entry.at + 8)
 
-    def _rational(self, entry: _Entry) -> Fraction | None:
+    def _rational(self, entry: _Entry) -> float | None:
         at = self._unpack("I", entry.at + 8) if entry.type == 5 else None
         if at is None:
             return None
         above, below = self._unpack("I", at), self._unpack("I", at + 4)
-        return Fraction(above, below) if above and below else None
+        return above / below if above and below else None
 
     def _set_number(self, entry: _Entry, value: int) -> None:
         """Write ``value`` into the entry, as a LONG where it does not fit into a SHORT: both are inline."""
@@ -248,6 +246,12 @@ def exif_with_dpi(dpi: tuple[float, float]) -> bytes:
         block += struct.pack("<HHII", tag, kind, count, value)
     block += struct.pack("<I", 0)
     for resolution in dpi:
-        fraction = Fraction(resolution).limit_denominator(10_000)
-        block += struct.pack("<II", fraction.numerator, fraction.denominator)
+        block += struct.pack("<II", *_ratio(resolution))
     return block
+
+
+def _ratio(value: float) -> tuple[int, int]:
+    """``value`` as a RATIONAL, numerator and denominator."""
+    from fractions import Fraction  # loads decimal arithmetic, for the few files that need it
+
+    return Fraction(value).limit_denominator(10_000).as_integer_ratio()

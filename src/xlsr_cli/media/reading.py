@@ -9,7 +9,6 @@ from xlsr_cli.errors import InputError
 from xlsr_cli.media import bmp, jpeg, pillow, png
 from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.netpbm import read_pnm_header, read_samples
 from xlsr_cli.media.samples import (
     full_range,
     turned,
@@ -101,6 +100,8 @@ def _png(source: Source, notices: list[Notice]) -> Pixels:
 
 def _netpbm(source: Source, notices: list[Notice]) -> Pixels:
     """OpenCV leaves out the scaling of binary samples, Pillow reads no colour of 16 bits, neither a PAM."""
+    from xlsr_cli.media.netpbm import read_pnm_header, read_samples
+
     header = read_pnm_header(source.data)
     assert header is not None  # the source was made from it
     samples = read_samples(source.data, header)

@@ -11,7 +11,6 @@ from xlsr_cli.media.boxes import Jp2Facts, avif_facts, has_too_many, jp2_facts
 from xlsr_cli.media.gif import gif_xmp, reaches_pixels
 from xlsr_cli.media.metadata import ASPECT, DAMAGED_PROFILE, Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.netpbm import count_pages, holds_cmyk, read_pnm_header
 from xlsr_cli.media.png import read_png
 from xlsr_cli.media.sniff import HEAD_BYTES, picture_format
 from xlsr_cli.notices import Notice
@@ -119,6 +118,8 @@ def _png(data: bytes, name: str) -> Source:
 
 
 def _pnm(data: bytes, name: str) -> Source:
+    from xlsr_cli.media.netpbm import count_pages, holds_cmyk, read_pnm_header
+
     header = read_pnm_header(data)
     if header is None and holds_cmyk(data):
         raise InputError(f"{name} is a PAM of CMYK, which is not supported; convert it to PNG first")
