@@ -28,7 +28,7 @@ from xlsr_cli.errors import (
 if TYPE_CHECKING:
     from xlsr_cli.api import upscale
     from xlsr_cli.engine.plan import Plan
-    from xlsr_cli.engine.reuse import Reuse
+    from xlsr_cli.engine.reuse import FrameReuse, Reuse
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.picture import PictureResult
     from xlsr_cli.notices import Notice
@@ -41,6 +41,7 @@ __all__ = [
     "BelowThresholdError",
     "EngineOptions",
     "ExitCode",
+    "FrameReuse",
     "InputError",
     "ItemsFailedError",
     "ModelError",
@@ -70,6 +71,7 @@ _LAZY = {
     "PictureResult": "xlsr_cli.jobs.picture",
     "Plan": "xlsr_cli.engine.plan",
     "Progress": "xlsr_cli.progress",
+    "FrameReuse": "xlsr_cli.engine.reuse",
     "Reuse": "xlsr_cli.engine.reuse",
     "Size": "xlsr_cli.options",
     "Target": "xlsr_cli.options",

@@ -43,14 +43,14 @@ def _when_decoded(reached: Reached) -> None:
 
 
 def _when_enlarged(reached: Reached) -> None:
-    enlarge: Any = frames.FrameUpscaler.__call__
+    enlarge: Any = frames.FrameUpscaler._enlarge
 
-    def replacement(upscaler: Any, picture: Any) -> Any:
-        answer = enlarge(upscaler, picture)
+    def replacement(upscaler: Any, picture: Any, memory: Any) -> Any:
+        answer = enlarge(upscaler, picture, memory)
         reached(picture.pts)
         return answer
 
-    frames.FrameUpscaler.__call__ = replacement  # type: ignore[method-assign]
+    frames.FrameUpscaler._enlarge = replacement  # type: ignore[method-assign]
 
 
 def _when_written(reached: Reached) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, TileOutOfMemory
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ModelError, ResourceError, UsageError
@@ -324,6 +325,50 @@ def test_reusing_tiles_changes_nothing(top: int, left: int, height: int, width: 
 
 
 _FRESH = Upscaler(2, threads=1)
+
+
+def test_frames_that_overlap_reuse_each_others_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second frame is looked at before the first is computed, and waits for its answer."""
+    first = picture(100, 120)
+    second = first.copy()
+    second[:20, :20] ^= 0x5A
+    expected = [_FRESH(first), _FRESH(second)]
+    reuse, upscaler, second_looks = Reuse(), Upscaler(2, threads=1), threading.Event()
+    run, looked = Session.run, FrameReuse.changed_regions
+
+    def looking(memory: FrameReuse, key: object, pixels: NDArray[Any], halo: int) -> Any:
+        if np.array_equal(pixels, second):
+            second_looks.set()
+        return looked(memory, key, pixels, halo)
+
+    def running(session: Session, tile: NDArray[Any]) -> NDArray[Any]:
+        assert second_looks.wait(60)
+        return run(session, tile)
+
+    monkeypatch.setattr(FrameReuse, "changed_regions", looking)
+    monkeypatch.setattr(Session, "run", running)
+    with ThreadPoolExecutor(2) as pool:
+        shares = [reuse.begin(), reuse.begin()]
+        answers = [
+            pool.submit(upscaler, pixels, reuse=share)
+            for pixels, share in zip((first, second), shares, strict=True)
+        ]
+        for answer, wanted, share in zip(answers, expected, shares, strict=True):
+            np.testing.assert_array_equal(answer.result(60), wanted)
+            share.close()
+    assert (reuse.tiles, reuse.reused) == (18, 8)
+
+
+def test_a_frame_does_not_wait_for_one_that_failed() -> None:
+    reuse = Reuse()
+    before, behind = reuse.begin(), reuse.begin()
+    pixels = picture(64, 64, 1)
+    assert before.changed_regions("pass", pixels, 5) is None
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(behind.changed_regions, "pass", pixels, 5)
+        before.close()
+        assert waiting.result(60) is None
+    assert reuse.reused == 0
 
 
 def test_what_did_not_change_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from xlsr_cli.engine.plan import (
     peak_memory,
     tile_pixels,
 )
-from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
 from xlsr_cli.engine.tiling import Region
@@ -106,14 +106,14 @@ class Upscaler:
         *,
         size: Size | None = None,
         progress: Progress = QUIET,
-        reuse: Reuse | None = None,
+        reuse: Reuse | FrameReuse | None = None,
     ) -> Pixels:
         """``pixels`` enlarged, same dtype and channels.
 
         uint8 or uint16; (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR, (H, W, 4)
         BGRA, alpha straight. ``size`` overrides the target of the constructor. ``progress`` hears input
         megapixels. ``reuse`` carries unchanged tiles from the frame before; the array that is returned
-        may then be read-only.
+        may then be read-only. Where frames overlap, give each what ``reuse.begin()`` returned for it.
 
         Raises :class:`UsageError` for an array of another shape or dtype or an impossible size,
         :class:`ModelError` and :class:`ResourceError` for what their names say.
@@ -121,14 +121,18 @@ class Upscaler:
         _check_array(pixels)
         source = Size(width=pixels.shape[1], height=pixels.shape[0])
         target = self._target_size(source, size)
+        memory = reuse.begin() if isinstance(reuse, Reuse) else reuse
         try:
-            upscaled = self._upscale(np.ascontiguousarray(pixels), source, target, progress, reuse)
+            upscaled = self._upscale(np.ascontiguousarray(pixels), source, target, progress, memory)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             raise ResourceError(
                 f"not enough memory for a picture of {target}; close other programs or ask for a smaller size"
             ) from error
+        finally:
+            if memory is not None and memory is not reuse:
+                memory.close()
         return upscaled.reshape(*upscaled.shape[:2], *pixels.shape[2:])
 
     def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
@@ -168,6 +172,18 @@ class Upscaler:
         ]
         return tuple(dict.fromkeys(names))
 
+    @property
+    def works_in_tiles(self) -> bool:
+        """Whether pictures are cut into tiles; of a model whose halo is not known they are not."""
+        return not isinstance(self._model, Path) or self.options.halo is not None
+
+    def interrupt(self) -> None:
+        """Let calls on other threads fail soon, where a network computes a whole picture at once."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.stop()
+
     def close(self) -> None:
         """Stop the worker threads and forget the models. The object may be used again."""
         with self._lock:
@@ -179,7 +195,7 @@ class Upscaler:
     # What runs: colour, luma, alpha
 
     def _upscale(
-        self, pixels: Pixels, source: Size, target: Size, progress: Progress, reuse: Reuse | None
+        self, pixels: Pixels, source: Size, target: Size, progress: Progress, reuse: FrameReuse | None
     ) -> Pixels:
         colour, alpha = color.split_alpha(pixels)
         if alpha is not None:
@@ -212,7 +228,7 @@ class Upscaler:
         return math.ceil(reach)
 
     def _upscale_colour(
-        self, colour: Pixels, target: Size, progress: Progress, reuse: Reuse | None
+        self, colour: Pixels, target: Size, progress: Progress, reuse: FrameReuse | None
     ) -> Pixels:
         if colour.ndim == 2:
             return self._upscale_plane(colour, target, "luma", progress, reuse)
@@ -229,7 +245,9 @@ class Upscaler:
         self._each(merge, resized.bands())
         return answer
 
-    def _upscale_alpha(self, alpha: Pixels, target: Size, progress: Progress, reuse: Reuse | None) -> Pixels:
+    def _upscale_alpha(
+        self, alpha: Pixels, target: Size, progress: Progress, reuse: FrameReuse | None
+    ) -> Pixels:
         lowest = alpha.min()
         if lowest == alpha.max():
             return np.full((target.height, target.width), lowest, dtype=alpha.dtype)
@@ -242,7 +260,7 @@ class Upscaler:
         target: Size,
         colour: Colour,
         progress: Progress,
-        reuse: Reuse | None,
+        reuse: FrameReuse | None,
         role: str = "picture",
     ) -> Pixels:
         """Through as many models as it takes, then shrunk to ``target``."""
@@ -266,9 +284,11 @@ class Upscaler:
         return answer
 
     def _run_pass(
-        self, session: Session, pixels: Pixels, key: object, progress: Progress, reuse: Reuse | None
+        self, session: Session, pixels: Pixels, key: object, progress: Progress, reuse: FrameReuse | None
     ) -> Pixels:
         halo = session.spec.halo
+        if halo is None:  # any pixel may depend on any other
+            reuse = None
         known = None if reuse is None or halo is None else reuse.changed_regions(key, pixels, halo)
         if known is None:
             height, width = pixels.shape[:2]
@@ -279,7 +299,7 @@ class Upscaler:
             answer, regions = known
         self._run_tiles(session, pixels, answer, regions, progress)
         if reuse is not None:
-            reuse.remember(key, pixels, answer)
+            reuse.remember(key, answer)
         return answer
 
     # Tiles and bands over workers

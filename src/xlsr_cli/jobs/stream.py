@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -73,8 +73,9 @@ def upscale_y4m(
     )
     done = 0
 
-    def enlarge(frame: Y4MFrame) -> Y4MFrame:
-        return Y4MFrame(picture=upscale(frame.picture), line=frame.line)
+    def enlarge(frame: Y4MFrame) -> Callable[[], Y4MFrame]:
+        enlarged = upscale.begin(frame.picture)
+        return lambda: Y4MFrame(picture=enlarged(), line=frame.line)
 
     def write(frames: Iterator[Y4MFrame]) -> None:
         nonlocal done
@@ -87,7 +88,15 @@ def upscale_y4m(
     progress.start(video.frames, "frames")
     try:
         chosen = itertools.islice(read_frames(stream, header, source), video.frames)
-        run_stages(_until_damage(chosen, damage := _Damage()), enlarge, write, depth=_QUEUE_DEPTH)
+        frames = _until_damage(chosen, damage := _Damage())
+        run_stages(
+            frames,
+            enlarge,
+            write,
+            depth=_QUEUE_DEPTH,
+            at_once=upscale.at_once,
+            interrupt=upscale.interrupt,
+        )
     finally:
         progress.finish()
     if damage.error is not None:

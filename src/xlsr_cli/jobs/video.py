@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -127,6 +127,11 @@ def _encode_all(
         threads=max(1, plan.mux.settings.threads // 2),
     )
     done = segments.frames
+
+    def enlarge(frame: Frame) -> Callable[[], tuple[Picture, Frame]]:
+        enlarged = upscale.begin(frame.picture)
+        return lambda: (enlarged(), frame)
+
     progress.start(plan.expected, "frames")
     try:
         progress.advance(done)
@@ -134,9 +139,11 @@ def _encode_all(
         # filter remembers from frame to frame can be missing.
         run_stages(
             islice(reader, done, None),
-            lambda frame: (upscale(frame.picture), frame),
+            enlarge,
             lambda results: _write_segments(results, plan, segments, progress),
             depth=_QUEUE_DEPTH,
+            at_once=upscale.at_once,
+            interrupt=upscale.interrupt,
         )
     finally:
         progress.finish()

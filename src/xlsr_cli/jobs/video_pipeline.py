@@ -1,7 +1,8 @@
-"""Decoding, upscaling and encoding at the same time, each on a thread of its own.
+"""Decoding, upscaling and encoding at the same time, on threads of their own.
 
 Bounded queues lie between them: the slowest stage sets the pace, and memory does not depend on the
-length of the video. PyAV and onnxruntime let go of Python's lock while they work.
+length of the video. PyAV and onnxruntime let go of Python's lock while they work. Several items may be
+in the middle stage at once: what one of them does on a single core leaves the others to the next one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -57,27 +59,56 @@ class _Channel(Generic[Item]):
 
 def run_stages(
     source: Iterable[Item],
-    work: Callable[[Item], Result],
+    begin: Callable[[Item], Callable[[], Result]],
     sink: Callable[[Iterator[Result]], None],
     *,
     depth: int,
+    at_once: int,
+    interrupt: Callable[[], None],
 ) -> None:
-    """``source`` on one thread, ``work`` on this one, ``sink`` on another; ``depth`` items may lie between.
+    """``source`` on one thread, the work in the middle on ``at_once`` others, ``sink`` on another.
 
-    The first exception of any stage stops all and is raised here, Ctrl-C included.
+    ``begin`` is called for every item in turn, and returns the work to be done with it, which is started in
+    this order. ``sink`` gets the results in order; ``depth`` items may wait before it and behind ``source``.
+    The first exception of any stage stops all and is raised here, Ctrl-C included, after which
+    ``interrupt`` is called to cut short what the workers are doing.
     """
     stop = threading.Event()
     failures: list[BaseException] = []
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
     ahead: _Channel[Item] = _Channel(depth, stop)
-    behind: _Channel[Result] = _Channel(depth, stop)
+    behind: _Channel[Future[Result]] = _Channel(depth, stop)
+    workers = ThreadPoolExecutor(at_once, thread_name_prefix="xlsr-frame")
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        stop.set()
+        ended.put(None)
 
     def read() -> None:
         for item in source:
             ahead.put(item)
         ahead.end()
 
+    def work() -> None:
+        for item in ahead:
+            behind.put(workers.submit(begin(item)))
+        behind.end()
+
     def write() -> None:
-        sink(iter(behind))
+        sink(results())
+        ended.put(None)
+
+    def results() -> Iterator[Result]:
+        for future in behind:
+            try:
+                result = future.result()
+            except CancelledError:
+                raise _Stopped from None
+            except BaseException as error:
+                fail(error)
+                raise _Stopped from None
+            yield result
 
     def guarded(stage: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
@@ -86,29 +117,25 @@ def run_stages(
             except _Stopped:
                 pass
             except BaseException as error:
-                failures.append(error)
-                stop.set()
+                fail(error)
 
         return run
 
-    threads = [
-        threading.Thread(target=guarded(read), name="xlsr-decode"),
-        threading.Thread(target=guarded(write), name="xlsr-encode"),
-    ]
+    stages = {"xlsr-decode": read, "xlsr-enlarge": work, "xlsr-encode": write}
+    threads = [threading.Thread(target=guarded(stage), name=name) for name, stage in stages.items()]
     for thread in threads:
         thread.start()
     try:
-        for item in ahead:
-            behind.put(work(item))
-        behind.end()
-        threads[1].join()
-    except _Stopped:
-        pass
+        # Ctrl-C is raised in this thread, wherever it is: it must not be where it holds a lock of the others.
+        ended.get()
     except BaseException as error:
-        failures.append(error)
+        fail(error)
+        interrupt()
     finally:
         stop.set()
-        for thread in threads:
+        for thread in threads[:2]:
             thread.join()
+        workers.shutdown(cancel_futures=True)
+        threads[2].join()
     if failures:
         raise failures[0]

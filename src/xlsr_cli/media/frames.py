@@ -7,6 +7,8 @@ ever applied.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,7 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from xlsr_cli.engine.resample import resize
-from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.pixels import Layout, Siting, expand, layout_of, planes_of, reduce
@@ -33,17 +35,16 @@ _CAREFUL = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.ACCURATE_RND
 )
-#: Where two frames in a row had less than this share of their tiles in common with the one before, looking
-#: for more is put off for so many frames: in a film it would cost time and find nothing.
-_WORTH_LOOKING = 0.1
-_REST = 6
+#: While one frame waits for its last tile, or for what only one core can do, another keeps the workers busy.
+_AT_ONCE = 2
 #: Matrix coefficients of H.273 as swscale numbers them; where the file is silent, BT.601.
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_DEFAULT = 5
 
 
 class FrameUpscaler:
-    """Enlarges the frames of one video, one after another, from one thread.
+    """Enlarges the frames of one video: :meth:`begin` takes them in their order, and what it returns may be
+    called on several threads.
 
     ``source`` is the size as stored, ``size`` the result's: upright where ``rotation`` is given. ``rgb``
     sends all channels through the network: frames are then converted to R′G′B′ and back by swscale.
@@ -84,16 +85,36 @@ class FrameUpscaler:
             0.25 if across and siting != "center" else 0.0,
             0.25 if down and siting == "topleft" else 0.0,
         )
-        self._reformat_in, self._reformat_out = VideoReformatter(), VideoReformatter()
-        self._reformat_blank = VideoReformatter()
-        self._fruitless = self._rest = 0
-        self._last_chroma: dict[int, tuple[Pixels, Pixels]] = {}
+        self._reformat_in, self._reformat_out, self._reformat_blank = _Reformat(), _Reformat(), _Reformat()
 
-    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """A new frame of ``size`` in ``pix_fmt``, with the colour tags and without a time.
+    @property
+    def at_once(self) -> int:
+        """How many frames are worth being enlarged at the same time."""
+        return _AT_ONCE if self._upscaler.threads > 1 and self._upscaler.works_in_tiles else 1
 
-        Raises :class:`InputError` when ``frame`` has another size than the video began with.
+    def interrupt(self) -> None:
+        """As :meth:`Upscaler.interrupt`; from any thread."""
+        self._upscaler.interrupt()
+
+    def begin(self, frame: av.VideoFrame) -> Callable[[], av.VideoFrame]:
+        """What is to be done with ``frame``, the next one: a call that returns it enlarged.
+
+        The calls may overlap, but must start in the order of the frames. Each returns a new frame of ``size``
+        in ``pix_fmt``, with the colour tags and without a time, and raises :class:`InputError` when ``frame``
+        has another size than the video began with.
         """
+        memory = None if self.reuse is None else self.reuse.begin()
+
+        def enlarge() -> av.VideoFrame:
+            try:
+                return self._enlarge(frame, memory)
+            finally:
+                if memory is not None:
+                    memory.close()
+
+        return enlarge
+
+    def _enlarge(self, frame: av.VideoFrame, memory: FrameReuse | None) -> av.VideoFrame:
         if (frame.width, frame.height) != (self._source.width, self._source.height):
             raise InputError(
                 f"the video changes its size from {self._source} to {frame.width}x{frame.height} on the way; "
@@ -105,9 +126,9 @@ class FrameUpscaler:
         result = self._blank(frame)
         targets = planes_of(result, self._result)
         if self._result.family == "rgb":
-            self._upscale_rgb(planes, targets)
+            self._upscale_rgb(planes, targets, memory)
         else:
-            self._upscale_planes(planes, targets)
+            self._upscale_planes(planes, targets, memory)
         return self._tagged(self._packed(result))
 
     def _blank(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -116,57 +137,43 @@ class FrameUpscaler:
         if not carries_captions(frame):
             return av.VideoFrame(size.width, size.height, name)
         # The only way to copy a frame's side data is to have swscale make one from it.
-        return self._reformat_blank.reformat(
+        return self._reformat_blank(
             frame, width=size.width, height=size.height, format=name, interpolation=Interpolation.POINT
         )
 
-    def _upscale_planes(self, planes: list[Pixels], targets: list[Pixels]) -> None:
+    def _upscale_planes(self, planes: list[Pixels], targets: list[Pixels], memory: FrameReuse | None) -> None:
         """Y′, Cb, Cr and alpha, or gray alone."""
         depth = self._result.depth
-        luma = self._enlarged(expand(planes[0], depth))
+        luma = self._upscaler(expand(planes[0], depth), size=self._size, reuse=memory)
         targets[0][...] = reduce(luma, depth)
         if self._result.family == "yuv":
             for index in (1, 2):
-                targets[index][...] = self._chroma(index, planes[index])
+                targets[index][...] = self._chroma(index, planes[index], memory)
         if self._result.alpha:
             alpha = resize(np.ascontiguousarray(planes[-1]), self._size)
             np.minimum(alpha, self._result.top, out=targets[-1])
 
-    def _upscale_rgb(self, planes: list[Pixels], targets: list[Pixels]) -> None:
+    def _upscale_rgb(self, planes: list[Pixels], targets: list[Pixels], memory: FrameReuse | None) -> None:
         """G, B, R and alpha."""
         depth = self._result.depth
         order = (1, 0, 2, 3) if self._result.alpha else (1, 0, 2)
         pixels = np.dstack([expand(planes[index], depth) for index in order])
-        answer = reduce(self._enlarged(pixels), depth)
+        answer = reduce(self._upscaler(pixels, size=self._size, reuse=memory), depth)
         for channel, index in enumerate(order):
             targets[index][...] = answer[..., channel]
 
-    def _enlarged(self, pixels: Pixels) -> Pixels:
-        """Through the network; unchanged tiles are not computed again where that promises something."""
-        if self.reuse is None or self._rest:
-            self._rest = max(0, self._rest - 1)
-            return self._upscaler(pixels, size=self._size)
-        tiles, reused = self.reuse.tiles, self.reuse.reused
-        answer = self._upscaler(pixels, size=self._size, reuse=self.reuse)
-        found = self.reuse.reused - reused >= _WORTH_LOOKING * (self.reuse.tiles - tiles)
-        self._fruitless = 0 if found else self._fruitless + 1
-        if self._fruitless == 2:
-            self._fruitless, self._rest = 0, _REST
-        return answer
-
     # Chroma
 
-    def _chroma(self, index: int, plane: Pixels) -> Pixels:
+    def _chroma(self, index: int, plane: Pixels, memory: FrameReuse | None) -> Pixels:
         """One chroma plane at its new size; the one of the frame before where nothing changed."""
-        if self.reuse is None:
-            return self._enlarged_chroma(np.ascontiguousarray(plane))
-        if index in self._last_chroma:
-            before, answer = self._last_chroma[index]
-            if np.array_equal(before, plane):
-                return answer
-        plane = plane.copy()
-        answer = self._enlarged_chroma(plane)
-        self._last_chroma[index] = (plane, answer)
+        plane = np.ascontiguousarray(plane)
+        if memory is None:
+            return self._enlarged_chroma(plane)
+        key = ("chroma", index)
+        answer = memory.same(key, plane)
+        if answer is None:
+            answer = self._enlarged_chroma(plane)
+        memory.remember(key, answer)
         return answer
 
     def _enlarged_chroma(self, plane: Pixels) -> Pixels:
@@ -189,8 +196,8 @@ class FrameUpscaler:
         if frame.format.name.replace("yuvj", "yuv") == name:
             return frame
         if not self._convert:
-            return self._reformat_in.reformat(frame, format=name, interpolation=_CAREFUL)
-        return self._reformat_in.reformat(
+            return self._reformat_in(frame, format=name, interpolation=_CAREFUL)
+        return self._reformat_in(
             frame,
             format=name,
             interpolation=_CAREFUL,
@@ -204,7 +211,7 @@ class FrameUpscaler:
         if frame.format.name == self._pix_fmt:
             return frame
         limited = self._tags.range or RANGE_LIMITED
-        return self._reformat_out.reformat(
+        return self._reformat_out(
             frame,
             format=self._pix_fmt,
             interpolation=_CAREFUL,
@@ -222,6 +229,19 @@ class FrameUpscaler:
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
         frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
         return frame
+
+
+class _Reformat:
+    """swscale, which keeps what it has worked out for the next frame: one frame at a time."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._lock = threading.Lock()
+
+    def __call__(self, frame: av.VideoFrame, **wanted: Any) -> av.VideoFrame:
+        """``frame`` as :meth:`av.VideoFrame.reformat` makes it."""
+        with self._lock:
+            return self._reformatter.reformat(frame, **wanted)
 
 
 def _turned(plane: Pixels, rotation: Rotation) -> Pixels:
