@@ -15,6 +15,8 @@ from xlsr_cli.options import Size
 
 #: Tiles are at least this wide where the picture is: the halo's share falls with the tile's side.
 _MIN_SIDE = 32
+#: Runs of up to so many words are copied word by word, longer ones run by run.
+_FEW_WORDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +145,16 @@ def place_runs(runs: NDArray[Any], picture: NDArray[Any], region: Region, scale:
     height, width, channels = runs.shape
     colours = picture.shape[2] if picture.ndim == 3 else 1
     run = scale * colours * runs.itemsize
-    block = np.dtype((np.void, run))
+    word = _word(run)
     pixel, row = channels * runs.itemsize, picture.strides[0]
-    source = np.ndarray((height, scale, width), block, runs, 0, (width * pixel, run, pixel))
     first = region.top * scale * row + region.left * run
-    target = np.ndarray((height, scale, width), block, picture, first, (scale * row, row, run))
-    target[...] = source
+    for place in range(0, run, word.itemsize):
+        source = np.ndarray((height, scale, width), word, runs, place, (width * pixel, run, pixel))
+        target = np.ndarray((height, scale, width), word, picture, first + place, (scale * row, row, run))
+        target[...] = source
+
+
+def _word(run: int) -> np.dtype[Any]:
+    """In what to copy a run of so many bytes: numpy is fast at words."""
+    size = math.gcd(run, 8)
+    return np.dtype(f"u{size}") if run // size <= _FEW_WORDS else np.dtype((np.void, run))
