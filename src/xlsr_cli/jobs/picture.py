@@ -34,10 +34,15 @@ from xlsr_cli.progress import QUIET, Progress
 
 #: What the process takes with all libraries loaded and nothing done, in bytes, measured.
 PROCESS_MEMORY = 110 << 20
-#: What encoders take beside the picture, the encoded bytes included, in bytes for each of the picture's.
+#: What encoders take beside the picture, in bytes for each of the picture's, measured with photographs.
+#: OpenCV holds the encoded bytes twice. libwebp keeps tokens, more where there is more detail, 2.4 to 5 in photographs;
+#: OpenCV has no option that forbids it.
 _ENCODER_MEMORY: dict[PictureFormat, float] = {
-    "png": 1.0, "jpeg": 0.4, "webp": 2.0, "avif": 6.0, "tiff": 0.5, "jp2": 7.0, "bmp": 1.3, "pnm": 1.3,
+    "png": 0.1, "jpeg": 0.4, "webp": 4.5, "avif": 6.5, "tiff": 0.1, "jp2": 7.0, "bmp": 2.05, "pnm": 2.05,
 }  # fmt: skip
+_LOSSLESS_WEBP_MEMORY = 12.0
+#: What an encoded picture takes that goes to a stream and is whole in memory, in the same measure.
+_STREAMED_MEMORY = 0.6
 #: Side of the picture with which codecs are timed.
 _MADE_SIDE = 256
 
@@ -147,13 +152,17 @@ def plan_picture(
     _quality_notices(format, options)
     steps = upscaler.plan(header.size, channels=header.channels, depth=header.depth, size=target)
     result = target.pixels * header.channels * (2 if header.depth > 8 else 1)
-    encoding = steps.kept_memory + int(_ENCODER_MEMORY[format] * result)
+    lossless = options.lossless or (header.lossless and header.format == format and options.quality is None)
+    encoder = _LOSSLESS_WEBP_MEMORY if lossless and format == "webp" else _ENCODER_MEMORY[format]
+    encoding = steps.kept_memory + int(encoder * result)
+    if output is None:
+        encoding += len(data) + int(_STREAMED_MEMORY * result)
     return PicturePlan(
         header=header,
         format=format,
         steps=steps,
-        seconds=steps.seconds + _codec_seconds(header, target, format, options),
-        peak_memory=PROCESS_MEMORY + len(data) + max(steps.peak_memory, encoding),
+        seconds=steps.seconds + _codec_seconds(header, target, format, options.quality, lossless),
+        peak_memory=PROCESS_MEMORY + max(len(data) + steps.peak_memory, encoding),
     )
 
 
@@ -170,12 +179,14 @@ def _quality_notices(format: PictureFormat, options: PictureOptions) -> list[Not
     return [Notice(code="quality-ignored", message=message, loss=False)]
 
 
-def _codec_seconds(header: Header, target: Size, format: PictureFormat, options: PictureOptions) -> float:
+def _codec_seconds(
+    header: Header, target: Size, format: PictureFormat, quality: int | None, lossless: bool
+) -> float:
     """How long decoding and encoding will take, from a small made picture that is encoded and decoded."""
     pixels = _made_pixels(header.channels, deep=header.depth > 8)
     picture = Picture(pixels=pixels, metadata=Metadata(), format=header.format)
     started = time.perf_counter()
-    encode(picture, format, quality=options.quality, lossless=options.lossless)
+    encode(picture, format, quality=quality, lossless=lossless)
     encoded = time.perf_counter()
     data, _ = encode(picture, writable_format(header.format))
     began = time.perf_counter()

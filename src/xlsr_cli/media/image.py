@@ -27,7 +27,7 @@ class Header:
     ``size``: as displayed, orientation applied. ``channels``: of the decoded picture: 1 gray, 2 gray and
     alpha, 3 colour, 4 colour and alpha. ``depth``: 8 or 16 bits of the decoded picture. ``pages``: how
     many pictures the file holds. ``orientation``: EXIF's 1 to 8, still to be applied. ``animated``: the
-    pages are frames of an animation.
+    pages are frames of an animation. ``lossless``: coded so in a format that can also be lossy.
     """
 
     format: str
@@ -37,6 +37,7 @@ class Header:
     pages: int = 1
     orientation: int = 1
     animated: bool = False
+    lossless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,6 +82,7 @@ def probe(data: bytes, name: str) -> Header:
         pages=source.pages,
         orientation=source.orientation,
         animated=source.animated,
+        lossless=source.lossless,
     )
 
 
