@@ -93,9 +93,7 @@ class _Desk:
         from xlsr_cli.jobs.item import Computed, compute
 
         self._send(Begun())
-        result = compute(
-            item, setup.options, setup.options_key, upscaler, lambda key: self._send(Begun(key))
-        )
+        result = compute(item, setup.options, setup.options_key, upscaler, lambda key: self._send(Begun(key)))
         self._finish_writing()
         if isinstance(result, Computed):
             self._write(result)
