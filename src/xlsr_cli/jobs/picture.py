@@ -35,8 +35,8 @@ from xlsr_cli.progress import QUIET, Progress
 #: What the process takes with all libraries loaded and nothing done, in bytes, measured.
 PROCESS_MEMORY = 110 << 20
 #: What encoders take beside the picture, in bytes for each of the picture's, measured with photographs.
-#: OpenCV holds the encoded bytes twice. libwebp keeps tokens, more where there is more detail, 2.4 to 5 in photographs;
-#: OpenCV has no option that forbids it.
+#: OpenCV holds the encoded bytes twice. libwebp keeps tokens, more where there is more detail (2.4 to 5 for
+#: photographs), and OpenCV has no option that forbids it.
 _ENCODER_MEMORY: dict[PictureFormat, float] = {
     "png": 0.1, "jpeg": 0.4, "webp": 4.5, "avif": 6.5, "tiff": 0.1, "jp2": 7.0, "bmp": 2.05, "pnm": 2.05,
 }  # fmt: skip
