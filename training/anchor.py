@@ -15,6 +15,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR
 
@@ -91,12 +92,55 @@ def skip_to_neighbours(network: FoldedXLSR) -> None:
         fuse.weight[:, FEATURES + place, 0, 0] = product[:, tap].float()
 
 
-def hold(network: nn.Module, colours: int) -> None:
-    """Let no training step move the anchors of ``network``: their gradients are zero from now on."""
-    for layer in (network.skip, network.fuse):
-        assert isinstance(layer, nn.Conv2d)
-        for parameter in layer.parameters():
-            parameter.register_hook(lambda gradient: _without_first(gradient, colours))
+@torch.no_grad()
+def double_anchor(network: FoldedXLSR, pictures: list[Tensor]) -> None:
+    """Turn the feature of an anchored luma ``network`` that carries least into a second copy of the picture.
+
+    The tail's weight for the picture is about 0.8, all others are a quarter of that or less; and the largest
+    weight decides how finely all of them are rounded to 7 bits. With two copies it is halved. The tail makes
+    up for the lost feature as well as the others can tell it. ``pictures`` as in :func:`anchor`.
+    """
+    fuse, tail = network.fuse, network.tail
+    assert network.colours == 1 and fuse.bias is not None and tail.bias is not None
+    least, solved = _without_least(network, pictures)
+    tail.weight.copy_(solved[:-1].T.reshape(tail.weight.shape))
+    tail.bias.copy_(solved[-1])
+    for layer in (fuse.weight, fuse.bias):
+        layer[least] = layer[1]
+        layer[1] = layer[0]
+    tail.weight[:, least] = tail.weight[:, 1]
+    tail.weight[:, 0] /= 2
+    tail.weight[:, 1] = tail.weight[:, 0]
+
+
+def _without_least(network: FoldedXLSR, pictures: list[Tensor]) -> tuple[int, Tensor]:
+    """The feature without which the tail still answers best, the first left aside, and the tail that does.
+
+    The tail is float64 (289, outputs), the bias last: least squares on what the whole tail answers, which the
+    inverse of the features' second moments gives for each feature in turn.
+    """
+    assert network.tail.bias is not None
+    tail = torch.cat([network.tail.weight.flatten(1), network.tail.bias[:, None]], dim=1).double().T
+    moments = torch.zeros(len(tail), len(tail), dtype=torch.float64)
+    for picture in pictures:
+        patches = functional.unfold(network.features(picture), 3).transpose(1, 2).flatten(0, 1)
+        patches = torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
+        moments += (patches.T @ patches).double()
+    inverse = torch.linalg.inv(moments + 1e-6 * moments.diagonal().mean() * torch.eye(len(moments)))
+    best, least, solved = torch.inf, 0, tail
+    for feature in range(1, FEATURES):
+        taps = slice(feature * 9, feature * 9 + 9)
+        shift = torch.linalg.solve(inverse[taps, taps], tail[taps])
+        cost = float((tail[taps] * shift).sum())
+        if cost < best:
+            best, least, solved = cost, feature, tail - inverse[:, taps] @ shift
+    return least, solved
+
+
+def hold(layer: nn.Module, rows: int) -> None:
+    """Let no training step move the first ``rows`` filters of ``layer``: they get no gradient."""
+    for parameter in layer.parameters():
+        parameter.register_hook(lambda gradient: _without_first(gradient, rows))
 
 
 def is_anchored(folded: FoldedXLSR) -> bool:

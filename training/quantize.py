@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.anchor import NEIGHBOURS, factor_skip, is_anchored, skip_to_neighbours
+from training.anchor import NEIGHBOURS, double_anchor, factor_skip, is_anchored, skip_to_neighbours
 from training.network import BLOCKS, FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
@@ -102,8 +102,9 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
 
     ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see.
     """
-    folded = _with_exact_skip(folded) if folded.colours == 1 else _with_orthogonal_skip(folded)
-    ranges = _activation_ranges(folded, list(pictures))
+    seen = list(pictures)
+    folded = _with_exact_copies(folded, seen) if folded.colours == 1 else _with_orthogonal_skip(folded)
+    ranges = _activation_ranges(folded, seen)
     network = QuantizedXLSR(folded.scale, folded.colours)
     network.load_state_dict(folded.state_dict(), strict=False)
     before = torch.ones(folded.colours)
@@ -131,10 +132,12 @@ def _round_tail(network: QuantizedXLSR) -> None:
     network.tail.bias.copy_((network.tail.bias / unit).round() * unit)
 
 
-def _with_exact_skip(folded: FoldedXLSR) -> FoldedXLSR:
-    """The same function, the skip branch of luma copying the pixels around, which 8 bits hold exactly."""
+def _with_exact_copies(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
+    """Luma with copies of the pixels for a skip branch, and a second anchor where there is one."""
     folded = copy.deepcopy(folded)
     skip_to_neighbours(folded)
+    if is_anchored(folded):
+        double_anchor(folded, pictures)
     return folded
 
 
@@ -196,12 +199,13 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         skip_high=quantile("skip", RANGE_QUANTILE),
         fuse=largest("fuse"),
     )
-    copies = len(NEIGHBOURS) if folded.colours == 1 else folded.colours
-    if folded.colours == 1 or is_anchored(folded):
+    luma, anchored = folded.colours == 1, is_anchored(folded)
+    if luma or anchored:
+        copies = len(NEIGHBOURS) if luma else folded.colours
         ranges.skip_low[:copies] = 0.0
         ranges.skip_high[:copies] = 1.0
-    if is_anchored(folded):
-        ranges.fuse[: folded.colours] = 1.0
+    if anchored:
+        ranges.fuse[: 2 if luma else folded.colours] = 1.0
     return ranges
 
 

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from training.anchor import NEIGHBOURS, anchor, hold, is_anchored, skip_to_neighbours  # noqa: E402
+from training.anchor import NEIGHBOURS, anchor, double_anchor, hold, is_anchored, skip_to_neighbours  # noqa: E402
 from training.data import Crops, Pair  # noqa: E402
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order  # noqa: E402
 from training.integer import run_layer, run_network  # noqa: E402
@@ -131,7 +131,8 @@ def test_anchors_are_the_picture_and_stay_it(colours: int) -> None:
     pictures = [torch.rand(2, colours, 24, 24)]
     network = anchor(folded, pictures)
     assert is_anchored(network)
-    hold(network, colours)
+    hold(network.skip, colours)
+    hold(network.fuse, colours)
     for optimizer in build_optimizers(network, _recipe(colours)):
         network.zero_grad()
         network(pictures[0]).square().mean().backward()
@@ -164,6 +165,21 @@ def test_skip_filters_of_luma_can_be_the_pixels_themselves() -> None:
     assert not skip[..., 9:].any()
 
 
+def test_a_second_anchor_costs_only_the_feature_that_others_can_tell() -> None:
+    pictures = [torch.rand(4, 1, 30, 30)]
+    folded = anchor(randomised(FoldedXLSR(2, 1, clipped=False), seed=11), pictures)
+    with torch.no_grad():
+        folded.fuse.weight[9], folded.fuse.bias[9] = folded.fuse.weight[20], folded.fuse.bias[20]
+    doubled = copy.deepcopy(folded)
+    double_anchor(doubled, pictures)
+    assert is_anchored(doubled)
+    with torch.no_grad():
+        features = doubled.features(pictures[0])
+        assert torch.equal(features[:, 1], pictures[0][:, 0, 4:-4, 4:-4])
+        assert torch.equal(doubled.tail.weight[:, 0], doubled.tail.weight[:, 1])
+        assert torch.allclose(doubled(pictures[0]), folded(pictures[0]), atol=1e-3)
+
+
 def test_tuning_leaves_the_copies_of_luma_alone(tmp_path: Path) -> None:
     folded = anchor(randomised(FoldedXLSR(2, 1), seed=10), [torch.rand(2, 1, 24, 24)])
     recipe = replace(_recipe(1), anchored=True)
@@ -178,11 +194,13 @@ def test_tuning_leaves_the_copies_of_luma_alone(tmp_path: Path) -> None:
     assert isinstance(network, QuantizedXLSR)
     before = copy.deepcopy(network.skip.state_dict())
     fuse = network.fuse.weight.detach().clone()
+    assert torch.equal(fuse[0], fuse[1])
     for optimizer in build_optimizers(network, tuned):
         optimizer.zero_grad()
         network(crops.next()[0]).square().mean().backward()
         optimizer.step()
     assert all(torch.equal(before[name], value) for name, value in network.skip.state_dict().items())
+    assert torch.equal(fuse[:2], network.fuse.weight[:2])
     assert not torch.equal(fuse, network.fuse.weight)
 
 
