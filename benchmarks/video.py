@@ -151,7 +151,8 @@ def films(folder: Path, options: argparse.Namespace) -> str:
     write_clip(source, film())
     frames = _SECONDS * _RATE
     cores = this_machine().cores.usable
-    ours = best([*_XLSR, str(source), str(target), "-s", "3", *_ENCODING, "--overwrite", "--quiet"])
+    threads = ["--threads", str(options.threads)]
+    ours = best([*_XLSR, str(source), str(target), "-s", "3", *_ENCODING, *threads, "--overwrite", "--quiet"])
     assert pictures_of(target)[0] == frames
     assert sound_of(target) == sound_of(source)
     rows = [["`xlsr upscale -s 3`", f"{frames / ours.seconds:.1f}", f"{ours.cpu / ours.seconds / cores:.0%}"]]
@@ -191,14 +192,15 @@ def _rate(upscale: Callable[[np.ndarray], np.ndarray]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def recordings(folder: Path) -> str:
+def recordings(folder: Path, threads: int) -> str:
     """A twentieth of the screen changes: with and without exact reuse."""
     source = folder / "screen.mkv"
     write_clip(source, screen(), encoder="ffv1")
     found = {}
     for name, flags in (("reuse", []), ("plain", ["--no-reuse"])):
         target = folder / f"{name}.mkv"
-        words = [*_XLSR, str(source), str(target), "-s", "2", *_ENCODING, "--overwrite", "--json", *flags]
+        words = [*_XLSR, str(source), str(target), "-s", "2", *_ENCODING, "--threads", str(threads)]
+        words += ["--overwrite", "--json", *flags]
         began = time.perf_counter()
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         found[name] = (time.perf_counter() - began, json.loads(done.stdout))
@@ -242,8 +244,8 @@ def main(options: argparse.Namespace) -> None:
     """Measure, print, and write where it is asked for."""
     machine = this_machine()
     with tempfile.TemporaryDirectory() as name:
-        text = [machine_line(machine.cores.usable), "", films(Path(name), options)]
-        text += ["", recordings(Path(name)), "", memory(Path(name))]
+        text = [machine_line(options.threads), "", films(Path(name), options)]
+        text += ["", recordings(Path(name), options.threads), "", memory(Path(name))]
         with LoadWatch() as watch:
             time.sleep(1.0)
     idle = Timing(seconds=1.0, spread=0.0, samples=5)
