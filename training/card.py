@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import HOLD_OUT_EVERY
+from training.evaluate import score_planes
+from training.ship import model_upscale
 from xlsr_cli.engine.models import ModelSpec, read_manifest
+from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 from xlsr_cli.quality.metrics import luma_psnr
@@ -80,6 +83,22 @@ def psnr_table(specs: tuple[ModelSpec, ...]) -> str:
     return "\n".join(lines)
 
 
+def planes_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
+    """PSNR in dB of the int8 models on the Y′ planes of each set in ``folder``."""
+    sets = sorted(
+        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: (len(path.name), path)
+    )
+    lines = ["| Y′ planes | " + " | ".join(f"{path.name} rgb | {path.name} luma" for path in sets) + " |"]
+    lines.append("|---|" + "---|---|" * len(sets))
+    models = {(spec.scale, spec.colour): spec for spec in specs if spec.precision == "int8"}
+    for scale in (2, 3, 4):
+        pair = [models[scale, "rgb"], models[scale, "luma"]]
+        runs = [(model_upscale(Session.bundled(spec)), spec.colours) for spec in pair]
+        cells = [f"{score_planes(run, path, scale, colours):.2f}" for path in sets for run, colours in runs]
+        lines.append(f"| ×{scale} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def sources_table(manifest: Path) -> str:
     """Every source of training pictures with its licence, revision and how much was taken."""
     with manifest.open(encoding="utf-8", newline="") as stream:
@@ -135,7 +154,9 @@ def main() -> None:
     arguments = parser.parse_args()
     card = arguments.models / "MODEL_CARD.md"
     text = card.read_text(encoding="utf-8")
-    text = replace_between(text, "psnr", psnr_table(read_manifest(arguments.models)))
+    specs = read_manifest(arguments.models)
+    text = replace_between(text, "psnr", psnr_table(specs))
+    text = replace_between(text, "planes", planes_table(arguments.eval, specs))
     text = replace_between(text, "sources", sources_table(arguments.manifest))
     text = replace_between(text, "jpeg", jpeg_table(arguments.eval))
     card.write_text(text, encoding="utf-8")

@@ -61,6 +61,21 @@ def score_picture(upscale: Upscale, path: Path, scale: int, colours: int) -> flo
     return luma_psnr(reference, upscale(low), scale)
 
 
+def score_planes(upscale: Upscale, folder: Path, scale: int, colours: int) -> float:
+    """As :func:`score_folder`, on the Y′ planes alone: each is shrunk, enlarged and scored as a gray picture.
+
+    So a luma model and a colour model see the same, and the colours can tell the latter nothing.
+    """
+    scores = []
+    for path in sorted(folder.glob("*.png")):
+        bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        plane = full_range_luma(np.asarray(bgr, dtype=np.uint8))[..., 0]
+        plane = plane[: plane.shape[0] // scale * scale, : plane.shape[1] // scale * scale]
+        high = _upscale_gray(upscale, shrink(plane, scale), colours)
+        scores.append(_plane_psnr(plane, high, scale) + _STUDIO_DB)
+    return float(np.mean(scores))
+
+
 def score_pairs(upscale: Upscale, pairs: list[Pair], scale: int) -> float:
     """Mean PSNR in dB over (low, high) pairs in memory, on luma."""
     scores = []

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.anchor import NEIGHBOURS
 from training.evaluate import Upscale, score_folder
 from training.export import INPUT_CHANNELS, export_fp32, export_int8, run_order
 from training.integer import run_network
-from training.network import FEATURES, HALO, FoldedXLSR, parameter_count
+from training.network import FEATURES, HALO, SKIP_FEATURES, FoldedXLSR, parameter_count
 from training.quantize import Layer, QuantizedXLSR, integer_layers
 from training.recipe import Recipe
 from training.train import load_checkpoint, restore_network
@@ -114,12 +115,12 @@ def _describe(
         "scale": trained.scale,
         "colour": trained.colour,
         "precision": precision,
-        "layout": "windows" if trained.colours == 1 and precision == "int8" else "runs",
+        "layout": "windows" if _reads_windows(trained, precision) else "runs",
         "halo": HALO,
         "input_channels": INPUT_CHANNELS[trained.colours] if precision == "int8" else trained.colours,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "parameters": parameter_count(trained.network),
-        "macs": _macs(trained),
+        "parameters": _parameters(trained, precision),
+        "macs": _macs(trained, precision),
         "recipe": recipe,
         "revision": revision,
         "licence": LICENCE,
@@ -140,11 +141,28 @@ def _describe(
     return ModelSpec(**values)  # type: ignore[arg-type]
 
 
-def _macs(trained: Trained) -> int:
+def _parameters(trained: Trained, precision: ModelPrecision) -> int:
+    """Trainable numbers of the graph, biases included."""
+    left_out = SKIP_FEATURES if _reads_windows(trained, precision) else 0
+    return parameter_count(trained.network) - left_out - _weights_left_out(trained, precision)
+
+
+def _macs(trained: Trained, precision: ModelPrecision) -> int:
     """Multiply-accumulates per input pixel of the folded network: each weight is used once a pixel."""
     banks = [parameter.numel() for parameter in trained.network.parameters() if parameter.ndim == 4]
     assert banks[0] == FEATURES * trained.colours * 9
-    return sum(banks)
+    return sum(banks) - _weights_left_out(trained, precision)
+
+
+def _weights_left_out(trained: Trained, precision: ModelPrecision) -> int:
+    """Those of the skip convolution, and of the fuse layer for more filters than there are pixels."""
+    if not _reads_windows(trained, precision):
+        return 0
+    return trained.network.skip.weight.numel() + FEATURES * (SKIP_FEATURES - len(NEIGHBOURS))
+
+
+def _reads_windows(trained: Trained, precision: ModelPrecision) -> bool:
+    return trained.colours == 1 and precision == "int8"
 
 
 def check_exact(session: Session, trained: Trained) -> None:
