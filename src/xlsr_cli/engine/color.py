@@ -99,9 +99,8 @@ def bound_alpha(upscaled: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
 
 
 def padded_to_four(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W) or (H, W, 3) as contiguous (H, W, 4), which the models take; the rest is ignored."""
-    code = cv2.COLOR_GRAY2BGRA if tile.ndim == 2 else cv2.COLOR_BGR2BGRA
-    return np.asarray(cv2.cvtColor(tile, code), dtype=np.uint8)
+    """uint8 (H, W, 3) as contiguous (H, W, 4), which the models take; the fourth channel is ignored."""
+    return np.asarray(cv2.cvtColor(tile, cv2.COLOR_BGR2BGRA), dtype=np.uint8)
 
 
 def gray_of(bgr: NDArray[Any]) -> NDArray[Any]:
