@@ -21,6 +21,7 @@ from xlsr_cli.jobs.video import VideoResult, upscale_video
 from xlsr_cli.media.codecs import CODECS, CONTAINERS, Encoder, Settings, encoder_options
 from xlsr_cli.media.cut_off import missing_bytes
 from xlsr_cli.media.programs import count_programs
+from xlsr_cli.media.video import inspect
 from xlsr_cli.media.video_tags import ColorTags, Hdr
 from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoCodec, VideoOptions
 
@@ -215,6 +216,23 @@ def test_uneven_times_pass_through(tmp_path: Path, upscaler: Upscaler, suffix: s
     result = run(source, tmp_path / f"out{suffix}", upscaler)
     assert clips.times(result.output) == pytest.approx(clips.times(source), abs=0.001)
     assert result.duration == pytest.approx(91 / 60, abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_reordered_frames_are_shown_as_long_as_they_were(
+    tmp_path: Path, upscaler: Upscaler, suffix: str
+) -> None:
+    # The frame before the last comes last in the file, far from the one before it there.
+    options = {"bf": "3", "b-adapt": "0", "sc_threshold": "0"}
+    ticks = [0, 3, 4, 9, 10, 11, 30, 31, 33, 60, 61, 90]
+    source = clips.make(tmp_path / "in.mp4", times=ticks, time_base=Fraction(1, 60), options=options)
+    with av.open(str(source)) as container:
+        stamps = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert stamps[-1] != max(stamps)
+    assert float(inspect(source).end) == pytest.approx(91 / 60, abs=0.1)
+    result = run(source, tmp_path / f"out{suffix}", upscaler)
+    assert result.duration == pytest.approx(91 / 60, abs=0.1)
+    assert clips.times(result.output) == pytest.approx(clips.times(source), abs=0.001)
 
 
 def test_an_avi_holds_one_frame_rate(tmp_path: Path, upscaler: Upscaler) -> None:

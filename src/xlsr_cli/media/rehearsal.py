@@ -24,7 +24,7 @@ from xlsr_cli.media.remux import (
     title_of,
     without,
 )
-from xlsr_cli.media.video import Stream, VideoFile, is_cover, open_video, packets_of
+from xlsr_cli.media.video import Stream, VideoFile, end_of, is_cover, open_video, packets_of, stated_end
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
@@ -232,14 +232,15 @@ def verify(
     with av.open(file, mode="r", metadata_errors="surrogateescape") as result:
         kept = sorted({source.index, *plan.copied})
         place = kept.index(source.index)
-        base = result.streams[place].time_base or Fraction(1)
+        stream = result.streams[place]
+        base, stated = stream.time_base or Fraction(1), stated_end(result, stream)
         counts = dict.fromkeys(range(len(kept)), 0)
         times, end = [], Fraction(0)
         for packet in packets_of(result):
             counts[packet.stream_index] = counts.get(packet.stream_index, 0) + 1
             if packet.stream_index == place and packet.pts is not None:
                 times.append(packet.pts * base)
-                end = max(end, (packet.pts + (packet.duration or 0)) * base)
+                end = max(end, end_of(packet.pts * base, (packet.duration or 0) * base, stated))
     if counts[place] != len(wanted):
         raise OutputError(
             f"{name}: {len(wanted)} frames were written and {counts[place]} came back; try an .mkv file"

@@ -133,7 +133,7 @@ def inspect(path: Path) -> VideoFile:
         streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
         # Nothing of a stream may be touched once its container is closed.
         index, format_name = stream.index, container.format.name
-        missing = _missing_end(container, scan)
+        missing, stated = _missing_end(container, scan), stated_end(container, stream)
         transparent = stream.metadata.get("alpha_mode") == "1"
     frame, context_tags, field_order, aspect, rate, base = _first_frame(path)
     rotation, notices = rotation_of(frame)
@@ -166,7 +166,7 @@ def inspect(path: Path) -> VideoFile:
         packets=scan.packets,
         constant=_constant(times, base),
         first=min(times, default=Fraction(0)),
-        end=max(times, default=Fraction(0)) + (scan.last_duration or 1 / rate),
+        end=end_of(max(times, default=Fraction(0)), scan.last_duration or 1 / rate, stated),
         notices=tuple(notices),
         heads=scan.heads,
     )
@@ -203,6 +203,25 @@ def content_hash(path: Path) -> str:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
+    """When the track of an MP4 or MOV says that it ends, in seconds; None in other containers.
+
+    There a packet's duration is the distance to the next one in the order of decoding, which is not how long
+    the frame is shown where frames are reordered.
+    """
+    if "mp4" not in container.format.name.split(",") or stream.duration is None or stream.time_base is None:
+        return None
+    return ((stream.start_time or 0) + stream.duration) * stream.time_base
+
+
+def end_of(last: Fraction, shown: Fraction, stated: Fraction | None) -> Fraction:
+    """When the last frame ends, in seconds: it is at ``last``, and its packet says that it is ``shown`` so.
+
+    ``stated`` is what :func:`stated_end` found; it cannot make the frame longer, nor less than nothing.
+    """
+    return last + shown if stated is None or stated <= last else min(last + shown, stated)
 
 
 # The look at all packets

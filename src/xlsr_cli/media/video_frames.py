@@ -79,6 +79,7 @@ class FrameReader:
     def _timed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
         step = max(1, round(1 / (self.file.rate * self.file.time_base)))
         previous: int | None = None
+        end = round(self.file.end / self.file.time_base)
         # AVI knows times of decoding alone, and what FFmpeg makes of them for display is a guess.
         guessed = self.file.format == "avi"
         for picture in pictures:
@@ -90,7 +91,7 @@ class FrameReader:
                 self.repaired += 1
                 pts = 0 if previous is None else previous + (step if pts is None else 1)
             previous = pts
-            yield Frame(picture=picture, pts=pts, duration=picture.duration or step)
+            yield Frame(picture=picture, pts=pts, duration=min(picture.duration or step, max(1, end - pts)))
 
     def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         base, given = self.file.time_base, 0
