@@ -12,8 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from xlsr_cli.engine import color, tiling
+from xlsr_cli.engine import tiling
 from xlsr_cli.engine.models import ModelSpec
+from xlsr_cli.engine.tile import model_input
 from xlsr_cli.engine.tiling import Region
 
 Pixels = NDArray[Any]
@@ -72,9 +73,9 @@ def openvino_runs(spec: ModelSpec, path: Path, threads: int) -> Upscale:
     def upscale(bgr: Pixels) -> Pixels:
         height, width = bgr.shape[:2]
         region = Region(top=0, bottom=height, left=0, right=width)
-        tile = color.padded_to_four(tiling.cut(bgr, region, spec.halo or 0))
+        given = model_input(tiling.cut(bgr, region, spec.halo or 0), spec)
         answer = np.empty((height * spec.scale, width * spec.scale, 3), dtype=np.uint8)
-        tiling.place_runs(np.ascontiguousarray(run(tile[None])[0]), answer, region, spec.scale)
+        tiling.place_runs(np.ascontiguousarray(run(given)[0]), answer, region, spec.scale)
         return answer
 
     return upscale

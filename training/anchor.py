@@ -15,9 +15,8 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR
+from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR, store_tail, tail_inputs, tail_matrix
 
 #: The taps of a 3×3 filter in the order in which luma's skip filters copy them: the centre first.
 NEIGHBOURS = (4, 0, 1, 2, 3, 5, 6, 7, 8)
@@ -101,10 +100,9 @@ def double_anchor(network: FoldedXLSR, pictures: list[Tensor]) -> None:
     up for the lost feature as well as the others can tell it. ``pictures`` as in :func:`anchor`.
     """
     fuse, tail = network.fuse, network.tail
-    assert network.colours == 1 and fuse.bias is not None and tail.bias is not None
+    assert network.colours == 1 and fuse.bias is not None
     least, solved = _without_least(network, pictures)
-    tail.weight.copy_(solved[:-1].T.reshape(tail.weight.shape))
-    tail.bias.copy_(solved[-1])
+    store_tail(tail, solved)
     for layer in (fuse.weight, fuse.bias):
         layer[least] = layer[1]
         layer[1] = layer[0]
@@ -119,12 +117,10 @@ def _without_least(network: FoldedXLSR, pictures: list[Tensor]) -> tuple[int, Te
     The tail is float64 (289, outputs), the bias last: least squares on what the whole tail answers, which the
     inverse of the features' second moments gives for each feature in turn.
     """
-    assert network.tail.bias is not None
-    tail = torch.cat([network.tail.weight.flatten(1), network.tail.bias[:, None]], dim=1).double().T
+    tail = tail_matrix(network.tail)
     moments = torch.zeros(len(tail), len(tail), dtype=torch.float64)
     for picture in pictures:
-        patches = functional.unfold(network.features(picture), 3).transpose(1, 2).flatten(0, 1)
-        patches = torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
+        patches = tail_inputs(network.features(picture))
         moments += (patches.T @ patches).double()
     inverse = torch.linalg.inv(moments + 1e-6 * moments.diagonal().mean() * torch.eye(len(moments)))
     best, least, solved = torch.inf, 0, tail
@@ -135,6 +131,11 @@ def _without_least(network: FoldedXLSR, pictures: list[Tensor]) -> tuple[int, Te
         if cost < best:
             best, least, solved = cost, feature, tail - inverse[:, taps] @ shift
     return least, solved
+
+
+def exact_copies(colours: int) -> tuple[int, int]:
+    """How many of the first skip filters, and of the first features, copy the picture in the int8 form."""
+    return (len(NEIGHBOURS), 2) if colours == 1 else (colours, colours)
 
 
 def hold(layer: nn.Module, rows: int) -> None:

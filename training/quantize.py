@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.anchor import NEIGHBOURS, double_anchor, factor_skip, is_anchored, skip_to_neighbours
+from training.anchor import double_anchor, exact_copies, factor_skip, is_anchored, skip_to_neighbours
 from training.network import BLOCKS, FEATURES, FoldedXLSR
 
 #: Largest weight: seven bits and a sign. Two products of 8-bit activations and 7-bit weights fit the
@@ -199,13 +199,13 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         skip_high=quantile("skip", RANGE_QUANTILE),
         fuse=largest("fuse"),
     )
-    luma, anchored = folded.colours == 1, is_anchored(folded)
-    if luma or anchored:
-        copies = len(NEIGHBOURS) if luma else folded.colours
-        ranges.skip_low[:copies] = 0.0
-        ranges.skip_high[:copies] = 1.0
+    skip_copies, fuse_copies = exact_copies(folded.colours)
+    anchored = is_anchored(folded)
+    if folded.colours == 1 or anchored:
+        ranges.skip_low[:skip_copies] = 0.0
+        ranges.skip_high[:skip_copies] = 1.0
     if anchored:
-        ranges.fuse[: 2 if luma else folded.colours] = 1.0
+        ranges.fuse[:fuse_copies] = 1.0
     return ranges
 
 

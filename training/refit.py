@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.data import Crops
-from training.network import FoldedXLSR
+from training.network import FoldedXLSR, store_tail, tail_inputs, tail_matrix
 from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR
 
 #: Batches of crops that the normal equations are summed over: a million pixels.
@@ -29,8 +29,7 @@ _STEPS = 24
 @torch.no_grad()
 def refit_tail(network: FoldedXLSR | QuantizedXLSR, crops: Crops, batches: int = BATCHES) -> None:
     """Replace the tail of ``network`` by the one with the least squared error over ``batches`` of crops."""
-    assert network.tail.bias is not None
-    trained = torch.cat([network.tail.weight.flatten(1), network.tail.bias[:, None]], dim=1).double().T
+    trained = tail_matrix(network.tail)
     gram, moments = _normal_equations(network, trained, crops, batches)
     ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     solved = torch.linalg.solve(gram + ridge, moments + ridge @ trained)
@@ -39,8 +38,7 @@ def refit_tail(network: FoldedXLSR | QuantizedXLSR, crops: Crops, batches: int =
         # what lies between the two solutions did best on the held-out pictures.
         solved, step = _rounded((solved + trained) / 2, gram)
         network.tail_step.copy_(step)
-    network.tail.weight.copy_(solved[:-1].T.reshape(network.tail.weight.shape))
-    network.tail.bias.copy_(solved[-1])
+    store_tail(network.tail, solved)
 
 
 def _normal_equations(
@@ -54,8 +52,7 @@ def _normal_equations(
     moments = trained.new_zeros(trained.shape)
     for _ in range(batches):
         low, high = crops.next()
-        patches = functional.unfold(network.features(low), 3).transpose(1, 2).flatten(0, 1)
-        patches = torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
+        patches = tail_inputs(network.features(low))
         target = functional.pixel_unshuffle(high, network.scale).permute(0, 2, 3, 1).flatten(0, 2)
         answer = patches @ trained.float()
         met = ((answer > 1) & (target == 1)) | ((answer < 0) & (target == 0))

@@ -18,11 +18,10 @@ from training.network import FEATURES, HALO, SKIP_FEATURES, FoldedXLSR, paramete
 from training.quantize import Layer, QuantizedXLSR, integer_layers
 from training.recipe import Recipe
 from training.train import load_checkpoint, restore_network
-from xlsr_cli.engine.color import padded_to_four
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
 from xlsr_cli.engine.session import Session
-from xlsr_cli.engine.tile import windows
+from xlsr_cli.engine.tile import model_input
 from xlsr_cli.engine.upscaler import Upscaler
 
 LICENCE = "Apache-2.0"
@@ -171,8 +170,8 @@ def check_exact(session: Session, trained: Trained) -> None:
     order = run_order(trained.colours, trained.scale)
     for height, width in CHECKED_TILES:
         tile = random.integers(0, 256, (height, width, trained.colours), dtype=np.uint8)
-        given = padded_to_four(tile) if trained.colours == 3 else windows(tile[..., 0])
-        answer = session.run(given[None])[0][..., : len(order)]
+        given = model_input(tile if trained.colours == 3 else tile[..., 0], session.spec)
+        answer = session.run(given)[0][..., : len(order)]
         expected = run_network(trained.layers, tile)[..., order]
         if not np.array_equal(answer, expected):
             raise NotExact(f"{session.spec.name}: onnxruntime differs from the integers at {width}x{height}")

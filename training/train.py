@@ -20,7 +20,7 @@ from typing import Any, TextIO, TypedDict
 import torch
 from torch import Tensor, nn
 
-from training.anchor import NEIGHBOURS, anchor, hold, is_anchored
+from training.anchor import anchor, exact_copies, hold, is_anchored
 from training.data import Crops, NoPictures, Pair, hold_out, load_pairs
 from training.evaluate import score_pairs, torch_upscale
 from training.network import XLSR, FoldedXLSR, fold, parameter_count
@@ -117,9 +117,10 @@ def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     """
     network = _start_network(recipe, runs, crops)
     if recipe.anchored:
-        tuned_luma = recipe.form == "int8" and recipe.colours == 1
-        hold(network.skip, len(NEIGHBOURS) if tuned_luma else recipe.colours)  # type: ignore[arg-type]
-        hold(network.fuse, 2 if tuned_luma else recipe.colours)  # type: ignore[arg-type]
+        anchors = (recipe.colours, recipe.colours)
+        copies = exact_copies(recipe.colours) if recipe.form == "int8" else anchors
+        for layer, rows in zip((network.skip, network.fuse), copies, strict=True):
+            hold(layer, rows)  # type: ignore[arg-type]
     return network
 
 

@@ -42,6 +42,11 @@ def windows(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.merge(rows).view(np.uint8))
 
 
+def model_input(tile: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
+    """A tile with halo, uint8 (H, W) or (H, W, 3) BGR, as the int8 model ``spec`` takes it: (1, H, W, C)."""
+    return (windows(tile) if spec.layout == "windows" else color.padded_to_four(tile))[None]
+
+
 def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
     """Compute ``region`` of the answer; where memory does not suffice, in four smaller tiles.
 
@@ -71,8 +76,7 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
     """A bundled model on a tile with halo; the answer in the tile's dtype, (h, w, K)."""
     spec = session.spec
     if spec.precision == "int8":
-        given = windows(tile) if spec.layout == "windows" else color.padded_to_four(tile)
-        return np.asarray(session.run(given[None])[0])
+        return np.asarray(session.run(model_input(tile, spec))[0])
     top = np.float32(np.iinfo(tile.dtype).max)
     floats = tile.astype(np.float32) / top
     answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]

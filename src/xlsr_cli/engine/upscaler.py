@@ -286,10 +286,11 @@ class Upscaler:
     def _run_pass(
         self, session: Session, pixels: Pixels, key: object, progress: Progress, reuse: FrameReuse | None
     ) -> Pixels:
-        halo = session.spec.halo
+        halo, known = session.spec.halo, None
         if halo is None:  # any pixel may depend on any other
             reuse = None
-        known = None if reuse is None or halo is None else reuse.changed_regions(key, pixels, halo)
+        elif reuse is not None:
+            known = reuse.changed_regions(key, pixels, halo)
         if known is None:
             height, width = pixels.shape[:2]
             scale = session.spec.scale
