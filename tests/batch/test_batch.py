@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -285,6 +286,14 @@ class TestPlan:
         said = capsys.readouterr().out
         assert "2 pictures, 1 refused" in said
         assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("flags", "count"), [((), 3), (("--include", "*.jpg"), 1), (("--exclude", "a.*"), 2)]
+    )
+    def test_globs_choose(self, folder: Path, flags: tuple[str, ...], count: int, capsys: Capture) -> None:
+        fill(folder, "a.png", "b.png", "c.jpg")
+        batch(folder, "--dry-run", *flags)
+        assert re.search(rf"\b{count} pictures?\b", capsys.readouterr().out)
 
     def test_a_disk_that_is_too_small(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
@@ -752,6 +761,24 @@ class TestFaults:
         assert process.wait(20) == 130
         assert said.splitlines()[-1] == "error: interrupted"
         assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "a.png"]
+
+    @NOT_WINDOWS
+    def test_watching_goes_on_until_it_is_interrupted(self, folder: Path) -> None:
+        fill(folder, "a.png")
+        out = folder.with_name("out")
+        words = [*COMMAND, str(folder), "--out", str(out), "--jobs", "1", "--watch"]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        for name in ("a.png", "later.png"):
+            if not (folder / name).exists():
+                fill(folder, name)
+            end = time.monotonic() + 60
+            while not (out / name).exists() and time.monotonic() < end:
+                time.sleep(0.05)
+            assert (out / name).exists()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.read().splitlines()[-1] == "error: interrupted"
+        assert process.wait(20) == 130
 
     @NOT_WINDOWS
     @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
