@@ -70,7 +70,7 @@ def main() -> None:
     modes: tuple[ColorMode, ...] = ("rgb", "ycbcr")
     print("| scale | input | bicubic | rgb | ycbcr |\n|---|---|---|---|---|")
     for scale in (2, 3, 4):
-        ways = [bicubic(scale), *(Upscaler(scale, color=mode) for mode in modes)]
+        ways: list[Upscale] = [bicubic(scale), *(Upscaler(scale, color=mode) for mode in modes)]
         for quality, sampling in INPUTS:
             name = "clean" if quality is None else f"JPEG {quality}, {sampling}"
             cells = " | ".join(scores(way, pictures, scale, quality, sampling) for way in ways)

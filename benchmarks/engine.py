@@ -56,7 +56,7 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[str, Noise]:
     planes = runtimes.planes_of(made_picture(SOURCE))
     run_straight = runtimes.onnxruntime_planes(straight, threads)
     spec = bundled_model(SCALE, "rgb", "int8")
-    upscalers = {
+    upscalers: dict[str, Callable[..., object]] = {
         OURS: Upscaler(SCALE, threads=threads),
         OURS_ALONE: Upscaler(SCALE, threads=1),
         FOLDED: Upscaler(SCALE, threads=threads, precision="fp32"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,7 @@ def side_by_side(runs: dict[str, Callable[[], object]], *, threads: int, repeats
     return Measured(timings=timings, noise=noise)
 
 
-def on_picture(upscalers: dict[str, Callable[..., object]]) -> dict[str, Callable[[], object]]:
+def on_picture(upscalers: Mapping[str, Callable[..., object]]) -> dict[str, Callable[[], object]]:
     """Each of ``upscalers`` applied to the picture of :data:`SOURCE`."""
     picture = made_picture(SOURCE)
     return {name: partial(upscale, picture) for name, upscale in upscalers.items()}

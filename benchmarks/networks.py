@@ -68,7 +68,7 @@ def write_onnx(weights: Weights, scale: int, path: Path) -> None:
     onnx.save(model, path)
 
 
-class _Calibration(CalibrationDataReader):
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """A few crops of the picture that is measured."""
 
     def __init__(self, picture: NDArray[np.float32]) -> None:
@@ -144,7 +144,7 @@ def write_qdq(integer: Path, path: Path) -> None:
         name = node.name
         constants[f"{name}.bias_scale"] = constants[weight_scale] * constants[x_scale]
         constants[f"{name}.bias_zero"] = np.zeros(constants[bias].shape, np.int32)
-        parts = (
+        parts: tuple[tuple[list[str], str, dict[str, Any]], ...] = (
             ([x, x_scale, x_zero], f"{name}.x", {}),
             ([weight, weight_scale, weight_zero], f"{name}.w", {"axis": 0}),
             ([bias, f"{name}.bias_scale", f"{name}.bias_zero"], f"{name}.b", {"axis": 0}),
@@ -179,7 +179,7 @@ def write_peak(path: Path, channels: int = 256) -> int:
         for n in range(3)
     ]
     nodes += [helper.make_node("Transpose", ["layer3"], ["answer"], perm=[0, 2, 3, 1])]
-    shape = [1, "height", "width", channels]
+    shape: list[str | int | None] = [1, "height", "width", channels]
     graph = helper.make_graph(
         nodes,
         "peak",

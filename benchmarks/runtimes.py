@@ -33,7 +33,7 @@ def through_planes(run: Planes) -> Upscale:
 
     def upscale(bgr: Pixels) -> Pixels:
         answer = run(planes_of(bgr))[0]
-        return np.rint(answer * np.float32(255)).astype(np.uint8).transpose(1, 2, 0)
+        return np.asarray(np.rint(answer * np.float32(255)), dtype=np.uint8).transpose(1, 2, 0)
 
     return upscale
 

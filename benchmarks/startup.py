@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -39,9 +40,7 @@ def main(options: argparse.Namespace) -> None:
         }
         measured = side_by_side(
             {
-                label: lambda words=words: subprocess.run(
-                    words, check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT
-                )
+                label: partial(subprocess.run, words, check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT)
                 for label, words in runs.items()
             },
             threads=options.threads,

@@ -87,6 +87,7 @@ def write_clip(
     with av.open(str(path), "w") as container:
         first = next(frames)
         video = container.add_stream(encoder, rate=rate)
+        assert isinstance(video, av.VideoStream)
         video.height, video.width = first.shape[:2]
         video.pix_fmt = "yuv420p"
         video.options = {"crf": "20", "preset": "veryfast"} if encoder == "libx264" else {}

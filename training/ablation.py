@@ -3,6 +3,9 @@
 ``python -m training.ablation --pictures DIR --eval DIR`` trains four small runs of XLSR's own form at ×3
 with the paper's optimizer (Adam) and writes a dated record: PSNR in float and after plain 8-bit
 quantization, with and without the Clipped ReLU, with grouped (4) and with depthwise (32) convolutions.
+
+How the answer becomes bytes decides what the clip is worth, so it is measured both ways: by saturation, as
+onnxruntime and our own graphs do it, and by a bare conversion that keeps the low eight bits, as a cast does.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data import Crops, load_pairs
-from training.evaluate import score_folder, torch_upscale
-from training.network import BLOCKS, XLSR, parameter_count
+from training.evaluate import Pixels, Upscale, score_folder, torch_upscale
+from training.network import BLOCKS, HALO, XLSR, parameter_count
 from training.quantize import LEVELS
 from training.recipe import Recipe
 from training.record import RECORDS, recipe_text
@@ -38,12 +42,13 @@ VARIANTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One variant's numbers: PSNR in dB by set."""
+    """One variant's numbers: PSNR in dB by set; in 8 bits with bytes that saturate, and that wrap around."""
 
     name: str
     parameters: int
     float_psnr: dict[str, float]
     int8_psnr: dict[str, float]
+    wrapped_psnr: dict[str, float]
 
 
 class PlainInt8(nn.Module):
@@ -51,7 +56,7 @@ class PlainInt8(nn.Module):
 
     Weights: signed 8 bits, one scale per tensor. Activations: unsigned 8 bits between the smallest and
     the largest value that calibration saw, the output included. A Clipped ReLU bounds the output's range
-    to 0 … 1; without it the range must hold every over- and undershoot.
+    to 0 … 1; without it the range must hold every over- and undershoot, and :meth:`forward` gives them back.
     """
 
     def __init__(self, network: XLSR, calibration: list[Tensor]) -> None:
@@ -75,7 +80,7 @@ class PlainInt8(nn.Module):
         skip = self._layer("skip", network.skip, picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
         features = self._layer("fuse", network.fuse, torch.cat([features, skip], dim=1), relu=True)
         answer = self._layer("tail", network.tail, features, clip=network.clipped)
-        return functional.pixel_shuffle(answer, network.scale).clamp(0.0, 1.0)
+        return functional.pixel_shuffle(answer, network.scale)
 
     def _layer(
         self, name: str, conv: nn.Module, features: Tensor, *, relu: bool = False, clip: bool = False
@@ -93,6 +98,20 @@ class PlainInt8(nn.Module):
         return ((out - low) / unit).round().clamp(0, LEVELS) * unit + low
 
 
+def plain_upscale(plain: PlainInt8, wraps: bool) -> Upscale:
+    """Run ``plain`` on a whole picture; what lies outside of a byte saturates, or wraps around."""
+
+    @torch.no_grad()
+    def upscale(low: Pixels) -> Pixels:
+        padded = np.pad(low, ((HALO, HALO), (HALO, HALO), (0, 0)), mode="reflect")
+        batch = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div(255.0)
+        levels = plain(batch)[0].permute(1, 2, 0).mul(255.0).round()
+        inside = levels.remainder(256.0) if wraps else levels.clamp(0.0, 255.0)
+        return np.asarray(inside.to(torch.uint8).numpy())
+
+    return upscale
+
+
 def measure(recipe: Recipe, pictures: Path, evaluation: Path, runs: Path) -> Row:
     """Train one variant and score it in float and in plain 8 bits."""
     network = train(recipe, pictures, runs, torch.device("cpu"))
@@ -102,14 +121,15 @@ def measure(recipe: Recipe, pictures: Path, evaluation: Path, runs: Path) -> Row
     plain = PlainInt8(network, [crops.next()[0] for _ in range(16)])
     folders = sorted(folder for folder in evaluation.iterdir() if folder.is_dir())
 
-    def scored(variant: nn.Module) -> dict[str, float]:
-        return {folder.name: score_folder(torch_upscale(variant), folder, 3, 3) for folder in folders}
+    def scored(upscale: Upscale) -> dict[str, float]:
+        return {folder.name: score_folder(upscale, folder, 3, 3) for folder in folders}
 
     return Row(
         name=recipe.name.removeprefix("ablation_"),
         parameters=parameter_count(network),
-        float_psnr=scored(network),
-        int8_psnr=scored(plain),
+        float_psnr=scored(torch_upscale(network)),
+        int8_psnr=scored(plain_upscale(plain, wraps=False)),
+        wrapped_psnr=scored(plain_upscale(plain, wraps=True)),
     )
 
 
@@ -118,14 +138,19 @@ def table(rows: list[Row]) -> str:
     sets = sorted(rows[0].float_psnr)
     lines = [
         "| variant | parameters | "
-        + " | ".join(f"{name} float | {name} int8 | loss" for name in sets)
+        + " | ".join(f"{name} float | int8 | loss | int8, wrapping | loss" for name in sets)
         + " |",
-        "|---|---|" + "---|---|---|" * len(sets),
+        "|---|---|" + "---|---|---|---|---|" * len(sets),
     ]
     for row in rows:
         cells = [
-            f"{row.float_psnr[name]:.2f} | {row.int8_psnr[name]:.2f} | "
-            f"{row.float_psnr[name] - row.int8_psnr[name]:.2f}"
+            " | ".join(
+                [f"{row.float_psnr[name]:.2f}"]
+                + [
+                    f"{psnr[name]:.2f} | {row.float_psnr[name] - psnr[name]:.2f}"
+                    for psnr in (row.int8_psnr, row.wrapped_psnr)
+                ]
+            )
             for name in sets
         ]
         lines.append(f"| {row.name.replace('_', ', ')} | {row.parameters:,} | " + " | ".join(cells) + " |")
@@ -146,7 +171,8 @@ _ABOUT = """\
 `python -m training.ablation`: XLSR as published at ×3, short runs, every variant with the same crops in the
 same order; PSNR in dB on luma. *int8* is plain post-training quantization, per tensor, ranges from the
 smallest to the largest value that calibration saw, the way converters do it and the paper's phones computed
-it: not how the shipped models are quantized."""
+it: not how the shipped models are quantized. Its answers become bytes by saturation, or, *wrapping*, by
+keeping the low eight bits, as a bare cast does."""
 
 
 def main() -> None:

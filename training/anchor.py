@@ -12,6 +12,7 @@ of XLSR's own weights, so the layers stay what they are.)
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +142,7 @@ def exact_copies(colours: int) -> tuple[int, int]:
 def hold(layer: nn.Module, rows: int) -> None:
     """Let no training step move the first ``rows`` filters of ``layer``: they get no gradient."""
     for parameter in layer.parameters():
-        parameter.register_hook(lambda gradient: _without_first(gradient, rows))
+        parameter.register_hook(partial(_without_first, rows=rows))  # type: ignore[no-untyped-call]
 
 
 def is_anchored(folded: FoldedXLSR) -> bool:

@@ -55,7 +55,7 @@ def jpeg_table(folder: Path) -> str:
         cells = []
         for scale in (2, 3, 4):
             for color in ("rgb", "ycbcr"):
-                upscaler = Upscaler(scale, color=color)  # type: ignore[arg-type]
+                upscaler = Upscaler(scale, color=color)
                 gains = [_gain(upscaler, picture, scale, quality) for picture in pictures]
                 cells.append(f"{np.mean(gains):+.2f}")
         name = "not compressed" if quality is None else f"JPEG quality {quality}"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.network import HALO
-from xlsr_cli.quality.bicubic import shrink
+from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 
 Pixels = NDArray[np.uint8]
 
@@ -27,10 +27,14 @@ class NoPictures(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A picture and its shrunk twin: uint8, (H·s, W·s, C) and (H, W, C), C = 3 (BGR) or 1 (luma)."""
+    """A picture and its shrunk twin: uint8, (H·s, W·s, C) and (H, W, C), C = 3 (BGR) or 1 (luma).
+
+    ``weight`` is how much its squared errors count (:mod:`training.loss`).
+    """
 
     high: Pixels
     low: Pixels
+    weight: float = 1.0
 
 
 def full_range_luma(bgr: Pixels) -> Pixels:
@@ -76,13 +80,24 @@ def hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     return [pair for index, pair in enumerate(pairs) if not held or index % HOLD_OUT_EVERY], held
 
 
+def shrunk_too(pairs: list[Pair], scale: int, factors: list[float]) -> list[Pair]:
+    """``pairs``, and each picture again at every size of ``factors``: what is shrunk is sharper."""
+    return pairs + [_shrunk(pair, scale, factor) for factor in factors for pair in pairs]
+
+
+def _shrunk(pair: Pair, scale: int, factor: float) -> Pair:
+    height, width = (round(side * factor) // scale * scale for side in pair.high.shape[:2])
+    high = to_uint8(imresize(pair.high, height, width))
+    return Pair(high=high, low=shrink(high, scale))
+
+
 class Crops:
     """An endless source of random crops with random flips and rotations.
 
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
     first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
-    and 8-bit networks tint them unless they are trained not to.
+    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``.
     """
 
     def __init__(
@@ -95,32 +110,39 @@ class Crops:
         intensities: list[float],
         seed: int,
         flat: int = 0,
+        flat_weight: float = 1.0,
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
         if not self.pairs:
             raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
-        self.scale, self.crop, self.batch, self.flat = scale, crop, batch, flat
+        self.scale, self.crop, self.batch = scale, crop, batch
+        self.flat, self.flat_weight = flat, flat_weight
         self.intensities = np.asarray(intensities, dtype=np.float32)
         self.random = np.random.default_rng(seed)
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """(low, high): float32 in 0 … 1, (N, C, crop, crop) and (N, C, (crop-10)·s, (crop-10)·s)."""
+    def next(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(low, high, weight), float32, pictures in 0 … 1.
+
+        Shapes: (N, C, crop, crop), (N, C, (crop-10)·s, (crop-10)·s) and (N,).
+        """
         cut = [self._plain() if place < self.flat else self._cut() for place in range(self.batch)]
         gain = self.random.choice(self.intensities, size=(self.batch, 1, 1, 1)).astype(np.float32) / 255.0
-        low, high = (np.stack(side) for side in zip(*cut, strict=True))
-        return _to_tensor(low, gain), _to_tensor(high, gain)
+        low, high, weight = zip(*cut, strict=True)
+        return _to_tensor(np.stack(low), gain), _to_tensor(np.stack(high), gain), torch.tensor(weight)
 
-    def _plain(self) -> tuple[Pixels, Pixels]:
+    def _plain(self) -> tuple[Pixels, Pixels, float]:
         """A plain colour or, as often, a ramp; each channel black, full or anything between."""
         channels = self.pairs[0].low.shape[2]
-        colour = np.clip(self.random.integers(-128, 384, channels), 0, 255).astype(np.float32)
-        slope = self.random.normal(0.0, 4.0, (2, channels)).astype(np.float32) * self.random.integers(2)
+        colour = np.asarray(np.clip(self.random.integers(-128, 384, channels), 0, 255), dtype=np.float32)
+        slope = self.random.normal(0.0, 4.0, (2, channels)).astype(np.float32)
+        slope *= np.float32(self.random.integers(2))
         if self.random.integers(2):
             colour[:], slope[:] = colour[0], slope[:, :1]
         inner = (self.crop - 2 * HALO) * self.scale
-        return _ramp(colour, slope, self.crop), _ramp(colour, slope / self.scale, inner)
+        low, high = _ramp(colour, slope, self.crop), _ramp(colour, slope / np.float32(self.scale), inner)
+        return low, high, self.flat_weight
 
-    def _cut(self) -> tuple[Pixels, Pixels]:
+    def _cut(self) -> tuple[Pixels, Pixels, float]:
         pair = self.pairs[self.random.integers(len(self.pairs))]
         top = int(self.random.integers(pair.low.shape[0] - self.crop + 1))
         left = int(self.random.integers(pair.low.shape[1] - self.crop + 1))
@@ -128,7 +150,7 @@ class Crops:
         inner, scale = self.crop - 2 * HALO, self.scale
         first_row, first_column = (top + HALO) * scale, (left + HALO) * scale
         high = pair.high[first_row : first_row + inner * scale, first_column : first_column + inner * scale]
-        return self._turn(low, high, int(self.random.integers(8)))
+        return *self._turn(low, high, int(self.random.integers(8))), pair.weight
 
     @staticmethod
     def _turn(low: Pixels, high: Pixels, symmetry: int) -> tuple[Pixels, Pixels]:

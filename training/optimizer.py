@@ -1,4 +1,4 @@
-"""Optimizers: Adam, and Muon for the convolution weights."""
+"""Optimizers: Adam, and Muon or SOAP for the convolution weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from training.recipe import Recipe
 #: Coefficients of the quintic Newton-Schulz iteration (Jordan et al. 2024, "Muon").
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
+
+#: The decay of all of SOAP's running means, and how often its eigenvectors are followed.
+_SOAP_DECAY = 0.95
+_SOAP_FOLLOW_EVERY = 10
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
@@ -56,13 +60,71 @@ class Muon(torch.optim.Optimizer):
         parameter.add_(update, alpha=-lr * size)
 
 
+class SOAP(torch.optim.Optimizer):
+    """Adam in the eigenvectors of Shampoo's preconditioner (Vyas et al. 2024, "SOAP", algorithm 3).
+
+    Each filter bank is the matrix (out, in·k·k). The eigenvectors of its gradient's second moments on either
+    side are followed by one step of power iteration and a QR decomposition every few steps.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._update(parameter, group["lr"])
+
+    def _update(self, parameter: Tensor, lr: float) -> None:
+        assert parameter.grad is not None
+        gradient = parameter.grad.flatten(1)
+        state = self.state[parameter]
+        if not state:
+            self._begin(state, gradient)
+            return
+        state["step"] += 1
+        left, right = state["left"], state["right"]
+        state["mean"].lerp_(gradient, 1.0 - _SOAP_DECAY)
+        state["square"].lerp_((left.T @ gradient @ right).square(), 1.0 - _SOAP_DECAY)
+        unbias = 1.0 - _SOAP_DECAY ** state["step"]
+        mean = left.T @ state["mean"] @ right / unbias
+        update = left @ (mean / ((state["square"] / unbias).sqrt() + 1e-8)) @ right.T
+        parameter.add_(update.reshape(parameter.shape), alpha=-lr)
+        state["rows"].lerp_(gradient @ gradient.T, 1.0 - _SOAP_DECAY)
+        state["columns"].lerp_(gradient.T @ gradient, 1.0 - _SOAP_DECAY)
+        if state["step"] % _SOAP_FOLLOW_EVERY == 0:
+            order, state["left"] = _followed(state["rows"], left)
+            state["square"] = state["square"][order]
+            order, state["right"] = _followed(state["columns"], right)
+            state["square"] = state["square"][:, order]
+
+    @staticmethod
+    def _begin(state: dict[str, Any], gradient: Tensor) -> None:
+        """The first gradient only tells where the eigenvectors are."""
+        rows, columns = gradient @ gradient.T, gradient.T @ gradient
+        state |= {"step": 0, "rows": rows, "columns": columns}
+        state |= {
+            "left": torch.linalg.eigh(rows).eigenvectors,
+            "right": torch.linalg.eigh(columns).eigenvectors,
+        }
+        state |= {"mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
+
+
+def _followed(moments: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """How to sort ``basis`` by its columns' share of ``moments``, and the basis after a step of iteration."""
+    order = (basis * (moments @ basis)).sum(dim=0).argsort(descending=True)
+    return order, torch.linalg.qr(moments @ basis[:, order]).Q
+
+
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Adam for everything, or Muon for the filter banks and Adam for the biases."""
+    """Adam for everything, or Muon or SOAP for the filter banks and Adam for the biases."""
     if recipe.optimizer == "adam":
         return [torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)]
     banks = [parameter for parameter in network.parameters() if parameter.ndim == 4]
     biases = [parameter for parameter in network.parameters() if parameter.ndim != 4]
-    return [Muon(banks, lr=recipe.learning_rate), torch.optim.Adam(biases, lr=recipe.learning_rate)]
+    matrices = Muon if recipe.optimizer == "muon" else SOAP
+    return [matrices(banks, lr=recipe.learning_rate), torch.optim.Adam(biases, lr=recipe.learning_rate)]
 
 
 def learning_rate_at(step: int, recipe: Recipe) -> float:

@@ -18,8 +18,11 @@ class Recipe:
     ``form`` is the network that is trained: ``xlsr`` as published, ``folded``, or ``int8`` (the folded
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
     ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
-    loss on Y′, on which pictures are scored and which eyes see best. ``flat`` crops of each batch are plain
-    colours and ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The
+    loss on Y′, on which pictures are scored and which eyes see best. ``loss`` is Charbonnier's, or squares as
+    PSNR counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second
+    time. With ``bfloat16`` products are computed in that format: faster, but the weights, which it rounds to
+    eight bits, settle where the rounded ones are best. ``flat`` crops of each batch are plain colours and
+    ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The
     held-out pictures are scored every ``score_every`` steps; with ``keep_best`` the weights that scored
     highest are the result, else the last. ``refit`` solves the last layer once training is over
     (:mod:`training.refit`). ``groups`` and ``clipped`` exist for the ablation record.
@@ -35,11 +38,14 @@ class Recipe:
     learning_rate: float = 2e-3
     final_learning_rate: float = 1e-6
     warmup: int = 200
-    optimizer: Literal["adam", "muon"] = "adam"
+    optimizer: Literal["adam", "muon", "soap"] = "adam"
+    bfloat16: bool = True
+    loss: Literal["charbonnier", "psnr"] = "charbonnier"
     ema: float = 0.999
     epsilon: float = 1e-3
     luma_weight: float = 1.0
     intensities: list[float] = field(default_factory=lambda: [1.0])
+    shrunk: list[float] = field(default_factory=list)
     flat: int = 0
     score_every: int = 5000
     keep_best: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import torch
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -28,12 +29,18 @@ def write_record(spec: ModelSpec, runs: Path, records: Path, date: str) -> Path:
     assert checkpoint is not None
     folder = records / f"{date}-{spec.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / CHECKPOINT, folder / CHECKPOINT)
+    torch.save(_light(checkpoint), folder / CHECKPOINT)
     shutil.copyfile(run / "log.jsonl", folder / "log.jsonl")
     (folder / "recipe.toml").write_text(recipe_text(Recipe(**checkpoint["recipe"])), encoding="utf-8")
     (folder / "metrics.toml").write_text(_metrics_text(spec, int(checkpoint["step"])), encoding="utf-8")
     plot_curve(run / "log.jsonl", folder / "curve.png", spec.name)
     return folder
+
+
+def _light(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Without the optimizers' running means, larger than the network and soon found again."""
+    optimizers = [optimizer | {"state": {}} for optimizer in checkpoint["optimizers"]]
+    return checkpoint | {"optimizers": optimizers}
 
 
 def restore_runs(records: Path, runs: Path) -> None:

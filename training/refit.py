@@ -1,7 +1,7 @@
 """Solve the last layer exactly: least squares, and for 8 bits least squares in integers.
 
-Training ends near a minimum of its own loss, which is no squared error; with the features given, the tail is
-a linear regression with 289 unknowns a channel, for which a million pixels are plenty. In integers it is the
+With the features given, the tail is a linear regression with 289 unknowns a channel, for which some million
+pixels are plenty. In integers it is the
 search for the lattice point closest to that solution. Rounding every weight to its nearest step is a poor
 answer (0.9 dB lost at ×2): the features are so much alike that errors add up. Rounding one weight after the
 other, each time with the errors made so far in the others' targets, is Babai's nearest plane (Babai 1986; as
@@ -18,8 +18,8 @@ from training.data import Crops
 from training.network import FoldedXLSR, store_tail, tail_inputs, tail_matrix
 from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR
 
-#: Batches of crops that the normal equations are summed over: a million pixels.
-BATCHES = 100
+#: Batches of crops that the normal equations are summed over: four million pixels.
+BATCHES = 400
 #: How strongly the solution is pulled to the trained weights, as a share of the features' mean square.
 _RIDGE = 1e-5
 #: Steps that are tried for each channel, from the smallest that holds its largest weight to 1.5 times that.
@@ -28,15 +28,16 @@ _STEPS = 24
 
 @torch.no_grad()
 def refit_tail(network: FoldedXLSR | QuantizedXLSR, crops: Crops, batches: int = BATCHES) -> None:
-    """Replace the tail of ``network`` by the one with the least squared error over ``batches`` of crops."""
+    """Replace the tail of ``network`` by the one with the least squared error over ``batches`` of crops.
+
+    Each crop counts as much as its weight says.
+    """
     trained = tail_matrix(network.tail)
     gram, moments = _normal_equations(network, trained, crops, batches)
     ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     solved = torch.linalg.solve(gram + ridge, moments + ridge @ trained)
     if isinstance(network, QuantizedXLSR):
-        # Squares over all crops are decided by the busiest of them, the loss of training by no crop alone;
-        # what lies between the two solutions did best on the held-out pictures.
-        solved, step = _rounded((solved + trained) / 2, gram)
+        solved, step = _rounded(solved, gram)
         network.tail_step.copy_(step)
     store_tail(network.tail, solved)
 
@@ -51,13 +52,14 @@ def _normal_equations(
     gram = trained.new_zeros(len(trained), len(trained))
     moments = trained.new_zeros(trained.shape)
     for _ in range(batches):
-        low, high = crops.next()
+        low, high, weight = crops.next()
         patches = tail_inputs(network.features(low))
         target = functional.pixel_unshuffle(high, network.scale).permute(0, 2, 3, 1).flatten(0, 2)
         answer = patches @ trained.float()
         met = ((answer > 1) & (target == 1)) | ((answer < 0) & (target == 0))
-        gram += (patches.T @ patches).double()
-        moments += (patches.T @ torch.where(met, answer, target)).double()
+        weighed = patches * weight.repeat_interleave(len(patches) // len(weight))[:, None]
+        gram += (weighed.T @ patches).double()
+        moments += (weighed.T @ torch.where(met, answer, target)).double()
     return gram, moments
 
 

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from training.anchor import anchor, exact_copies, hold, is_anchored
-from training.data import Crops, NoPictures, Pair, hold_out, load_pairs
+from training.data import Crops, NoPictures, Pair, hold_out, load_pairs, shrunk_too
 from training.evaluate import score_pairs, torch_upscale
+from training.loss import LUMA_BGR, PLAIN_WEIGHT, loss_of, weigh
 from training.network import XLSR, FoldedXLSR, fold, parameter_count
 from training.optimizer import build_optimizers, learning_rate_at
 from training.quantize import QuantizedXLSR, normalise
@@ -32,9 +33,6 @@ from training.refit import refit_tail
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
 CALIBRATION_BATCHES = 32
-
-#: BT.601 luma of full-range B, G, R.
-_LUMA_BGR = (0.114, 0.587, 0.299)
 
 
 class Best(TypedDict):
@@ -55,8 +53,12 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     if checkpoint is not None and _is_finished(recipe, checkpoint):
         return restore_network(recipe, checkpoint)
     training, held = hold_out(load_pairs(pictures, recipe.scale, recipe.colours))
+    training = shrunk_too(training, recipe.scale, recipe.shrunk)
+    network = build_network(recipe, runs, _crops(recipe, training)).to(device)
+    if recipe.loss == "psnr":
+        # Before the checkpoint is loaded, so that a resumed run weighs as it did.
+        training = weigh(network, training, recipe)
     crops = _crops(recipe, training)
-    network = build_network(recipe, runs, crops).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network)
     optimizers = build_optimizers(network, recipe)
@@ -168,7 +170,7 @@ def _tail_of(source: nn.Module, target: dict[str, Tensor]) -> dict[str, Tensor]:
     """At equal scale, a luma tail starts as the luma of the colour tail's three answers."""
     weight, bias = source.state_dict()["tail.weight"], source.state_dict()["tail.bias"]
     if weight.shape[0] == 3 * target["tail.weight"].shape[0]:
-        luma = weight.new_tensor(_LUMA_BGR)
+        luma = weight.new_tensor(LUMA_BGR)
         target["tail.weight"] = torch.einsum("cnihw,c->nihw", weight.unflatten(0, (3, -1)), luma)
         target["tail.bias"] = torch.einsum("cn,c->n", bias.unflatten(0, (3, -1)), luma)
     return target
@@ -178,29 +180,21 @@ def _step(
     recipe: Recipe,
     network: nn.Module,
     optimizers: list[torch.optim.Optimizer],
-    batch: tuple[Tensor, Tensor],
+    batch: tuple[Tensor, Tensor, Tensor],
     device: torch.device,
 ) -> float:
-    low, high = (side.to(device) for side in batch)
+    low, high, weight = (side.to(device) for side in batch)
     # Fake quantization needs the exact grid of 1/255, which bfloat16 cannot hold.
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.form != "int8"):
+    enabled = recipe.bfloat16 and recipe.form != "int8"
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
         answer = network(low)
-    loss = charbonnier(answer.float() - high, recipe)
+    loss = loss_of(answer.float() - high, weight, recipe)
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer in optimizers:
         optimizer.step()
     return float(loss.detach())
-
-
-def charbonnier(error: Tensor, recipe: Recipe) -> Tensor:
-    """Mean of sqrt(error² + ε²), plus ``luma_weight`` times the same of the error's Y′."""
-    loss = (error.square() + recipe.epsilon**2).sqrt().mean()
-    if recipe.colours == 3 and recipe.luma_weight > 0:
-        luma = torch.einsum("nchw,c->nhw", error, error.new_tensor(_LUMA_BGR))
-        loss = loss + recipe.luma_weight * (luma.square() + recipe.epsilon**2).sqrt().mean()
-    return loss
 
 
 @torch.no_grad()
@@ -240,6 +234,7 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         intensities=recipe.intensities,
         seed=recipe.seed,
         flat=recipe.flat,
+        flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
     )
 
 

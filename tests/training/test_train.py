@@ -12,9 +12,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training import train as loop  # noqa: E402
-from training.data import Crops, NoPictures, load_pairs  # noqa: E402
-from training.network import HALO  # noqa: E402
+from training.ablation import PlainInt8, plain_upscale  # noqa: E402
+from training.data import Crops, NoPictures, Pair, load_pairs, shrunk_too  # noqa: E402
+from training.loss import loss_of, weigh  # noqa: E402
+from training.network import HALO, XLSR, FoldedXLSR  # noqa: E402
 from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
+from training.refit import refit_tail  # noqa: E402
+from xlsr_cli.quality.bicubic import shrink  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -38,7 +42,7 @@ def recipe(**changes: object) -> Recipe:
 def test_crops_show_the_target_of_their_inner_pixels(pictures: Path) -> None:
     pairs = load_pairs(pictures, 2, 3)
     crops = Crops(pairs, scale=2, crop=20, batch=8, intensities=[1.0], seed=1)
-    low, high = crops.next()
+    low, high, _ = crops.next()
     assert low.shape == (8, 3, 20, 20)
     assert high.shape == (8, 3, 20, 20)  # (20 - 10) · 2
     inner = low[:, :, HALO:-HALO, HALO:-HALO]
@@ -49,7 +53,7 @@ def test_crops_show_the_target_of_their_inner_pixels(pictures: Path) -> None:
 def test_plain_colours_and_ramps_come_first_in_a_batch(pictures: Path) -> None:
     pairs = load_pairs(pictures, 2, 3)
     crops = Crops(pairs, scale=2, crop=20, batch=30, intensities=[1.0], seed=1, flat=20)
-    low, high = (side * 255 for side in crops.next())
+    low, high = (side * 255 for side in crops.next()[:2])
     inner = low[:, :, HALO:-HALO, HALO:-HALO]
     shrunk = torch.nn.functional.avg_pool2d(high, 2)
     # Where nothing is clipped, a ramp shrinks to the ramp: rounding is all that may differ.
@@ -65,20 +69,73 @@ def _second_difference(crop: torch.Tensor) -> torch.Tensor:
     return (crop[..., 2:] - 2 * crop[..., 1:-1] + crop[..., :-2]).abs()
 
 
-def test_a_short_run_learns(pictures: Path, tmp_path: Path) -> None:
-    network = loop.train(recipe(steps=300, optimizer="muon"), pictures, tmp_path, CPU)
-    assert (tmp_path / "test" / "checkpoint.pt").stat().st_size < 1_000_000
+def test_every_picture_is_shown_again_at_smaller_sizes(pictures: Path) -> None:
+    pairs = load_pairs(pictures, 2, 3)
+    more = shrunk_too(pairs, 2, [0.7, 0.5])
+    assert more[:4] == pairs
+    assert [pair.high.shape[:2] for pair in more[4:]] == [(66, 66)] * 4 + [(48, 48)] * 4
+    for pair in more:
+        np.testing.assert_array_equal(pair.low, shrink(pair.high, 2))
+
+
+def test_a_square_counts_as_much_as_psnr_makes_it_count() -> None:
+    network = FoldedXLSR(2)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    # The network answers black, so these two are off by 10 and by 40 levels everywhere.
+    pairs = [
+        Pair(high=np.full((48, 48, 3), level, np.uint8), low=np.full((24, 24, 3), level, np.uint8))
+        for level in (10, 40)
+    ]
+    weights = [pair.weight for pair in weigh(network, pairs, recipe())]
+    np.testing.assert_allclose(weights, [255**2 / 105, 255**2 / 1605], rtol=1e-5)
+    error = torch.stack([torch.full((3, 8, 8), level / 255) for level in (10, 40)])
+    loss = loss_of(error, torch.tensor(weights), recipe(loss="psnr"))
+    assert float(loss) == pytest.approx((100 / 105 + 1600 / 1605) / 2, rel=1e-5)
+
+
+def test_the_last_layer_is_solved_for_what_counts(pictures: Path) -> None:
+    good = load_pairs(pictures, 2, 3)
+    odd = [replace(pair, high=255 - pair.high) for pair in good]
+
+    def error_with(weight: float) -> float:
+        torch.manual_seed(3)
+        network = FoldedXLSR(2)
+        pairs = good + [replace(pair, weight=weight) for pair in odd]
+        refit_tail(network, Crops(pairs, scale=2, crop=20, batch=8, intensities=[1.0], seed=1), batches=30)
+        low, high, _ = Crops(good, scale=2, crop=20, batch=8, intensities=[1.0], seed=2).next()
+        return float((network(low) - high).square().mean().detach())
+
+    assert error_with(0.0) < 0.1 * error_with(1.0)
+
+
+def test_without_the_clip_a_bare_conversion_to_bytes_wraps() -> None:
+    for clipped in (True, False):
+        network = XLSR(3, clipped=clipped)
+        torch.nn.init.constant_(network.tail.weight, 1e-6)
+        torch.nn.init.constant_(network.tail.bias, 258 / 255)
+        plain = PlainInt8(network, [torch.zeros(1, 3, 16, 16)])
+        low = np.zeros((8, 8, 3), np.uint8)
+        assert (plain_upscale(plain, wraps=False)(low) == 255).all()
+        assert (plain_upscale(plain, wraps=True)(low) == (255 if clipped else 2)).all()
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "soap"])
+def test_a_short_run_learns(optimizer: str, pictures: Path, tmp_path: Path) -> None:
+    network = loop.train(recipe(steps=300, optimizer=optimizer), pictures, tmp_path, CPU)
     entries = (tmp_path / "test" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [loop.json.loads(line)["loss"] for line in entries]
     assert losses[-1] < 0.5 * losses[0]
     assert not network.training
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "adam"}, {"optimizer": "muon"}, {"optimizer": "soap", "loss": "psnr"}]
+)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    optimizer: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "whole", CPU)
+    whole = loop.train(recipe(**changes), pictures, tmp_path / "whole", CPU)
 
     class Killed(Exception):
         pass
@@ -92,9 +149,9 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "_save", killed_at_35)
     with pytest.raises(Killed):
-        loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "parts", CPU)
+        loop.train(recipe(**changes), pictures, tmp_path / "parts", CPU)
     monkeypatch.setattr(loop, "_save", save)
-    parts = loop.train(recipe(optimizer=optimizer), pictures, tmp_path / "parts", CPU)
+    parts = loop.train(recipe(**changes), pictures, tmp_path / "parts", CPU)
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -114,7 +171,7 @@ def test_each_stage_starts_from_the_one_before(pictures: Path, tmp_path: Path) -
     crops = Crops(load_pairs(pictures, 2, 3), scale=2, crop=20, batch=4, intensities=[1.0], seed=1)
     fresh = loop.build_network(replace(stages[1], name="again"), tmp_path, crops)
     published = loop.restore_network(stages[0], loop.load_checkpoint(tmp_path / "published"))
-    low, _ = crops.next()
+    low, _, _ = crops.next()
     with torch.no_grad():
         assert torch.allclose(fresh(low), published(low), atol=1e-5)
 
@@ -128,7 +185,7 @@ def test_the_last_layer_is_solved_once_training_is_over(form: str, pictures: Pat
     before = loop._empty_network(stage)
     before.load_state_dict(loop.load_checkpoint(tmp_path / "stage")["average"])
     crops = Crops(load_pairs(pictures, 2, 3), scale=2, crop=32, batch=32, intensities=[1.0], seed=9)
-    low, high = crops.next()
+    low, high, _ = crops.next()
     with torch.no_grad():
         errors = [float((network(low) - high).square().mean()) for network in (before, after)]
     assert errors[1] < errors[0]
