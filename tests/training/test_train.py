@@ -114,8 +114,8 @@ def test_without_the_clip_a_bare_conversion_to_bytes_wraps() -> None:
         network = XLSR(3, clipped=clipped)
         torch.nn.init.constant_(network.tail.weight, 1e-6)
         torch.nn.init.constant_(network.tail.bias, 258 / 255)
-        plain = PlainInt8(network, [torch.zeros(1, 3, 16, 16)])
-        low = np.zeros((8, 8, 3), np.uint8)
+        plain = PlainInt8(network, [torch.rand(1, 3, 24, 24)])
+        low = np.random.default_rng(1).integers(0, 256, (12, 12, 3), dtype=np.uint8)
         assert (plain_upscale(plain, wraps=False)(low) == 255).all()
         assert (plain_upscale(plain, wraps=True)(low) == (255 if clipped else 2)).all()
 
