@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR, store_tail, tail_inputs, tail_matrix
+from training.network import FEATURES, SKIP_FEATURES, FoldedXLSR, conv_matrix, conv_patches, store_matrix
 
 #: The taps of a 3×3 filter in the order in which luma's skip filters copy them: the centre first.
 NEIGHBOURS = (4, 0, 1, 2, 3, 5, 6, 7, 8)
@@ -103,7 +103,7 @@ def double_anchor(network: FoldedXLSR, pictures: list[Tensor]) -> None:
     fuse, tail = network.fuse, network.tail
     assert network.colours == 1 and fuse.bias is not None
     least, solved = _without_least(network, pictures)
-    store_tail(tail, solved)
+    store_matrix(tail, solved)
     for layer in (fuse.weight, fuse.bias):
         layer[least] = layer[1]
         layer[1] = layer[0]
@@ -118,10 +118,10 @@ def _without_least(network: FoldedXLSR, pictures: list[Tensor]) -> tuple[int, Te
     The tail is float64 (289, outputs), the bias last: least squares on what the whole tail answers, which the
     inverse of the features' second moments gives for each feature in turn.
     """
-    tail = tail_matrix(network.tail)
+    tail = conv_matrix(network.tail)
     moments = torch.zeros(len(tail), len(tail), dtype=torch.float64)
     for picture in pictures:
-        patches = tail_inputs(network.features(picture))
+        patches = conv_patches(network.tail, network.features(picture))
         moments += (patches.T @ patches).double()
     inverse = torch.linalg.inv(moments + 1e-6 * moments.diagonal().mean() * torch.eye(len(moments)))
     best, least, solved = torch.inf, 0, tail

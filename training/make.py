@@ -25,6 +25,7 @@ ORDER = (
     *("x3_rgb", "x2_rgb", "x4_rgb"),
     *("x3_rgb_anchored", "x2_rgb_anchored", "x4_rgb_anchored"),
     *("x3_luma_anchored", "x2_luma_anchored", "x4_luma_anchored"),
+    *(f"x{scale}_{colour}_float" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
     *(f"x{scale}_{colour}_int8" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
 )
 RECIPES = Path(__file__).parent / "recipes"

@@ -93,22 +93,22 @@ def _finish(features: Tensor, scale: int, clipped: bool) -> Tensor:
     return picture.clamp(0.0, 1.0) if clipped else picture
 
 
-def tail_matrix(tail: nn.Conv2d) -> Tensor:
-    """Weights and biases of a 3×3 convolution as float64 (in·9 + 1, out), the biases in the last row."""
-    assert tail.bias is not None
-    return torch.cat([tail.weight.flatten(1), tail.bias[:, None]], dim=1).double().T
+def conv_matrix(conv: nn.Conv2d) -> Tensor:
+    """Weights and biases of a convolution as float64 (in·k·k + 1, out), the biases in the last row."""
+    assert conv.bias is not None
+    return torch.cat([conv.weight.flatten(1), conv.bias[:, None]], dim=1).double().T
 
 
-def store_tail(tail: nn.Conv2d, matrix: Tensor) -> None:
-    """Put back what :func:`tail_matrix` gave."""
-    assert tail.bias is not None
-    tail.weight.copy_(matrix[:-1].T.reshape(tail.weight.shape))
-    tail.bias.copy_(matrix[-1])
+def store_matrix(conv: nn.Conv2d, matrix: Tensor) -> None:
+    """Put back what :func:`conv_matrix` gave."""
+    assert conv.bias is not None
+    conv.weight.copy_(matrix[:-1].T.reshape(conv.weight.shape))
+    conv.bias.copy_(matrix[-1])
 
 
-def tail_inputs(features: Tensor) -> Tensor:
-    """For each pixel that the tail answers, what :func:`tail_matrix` is multiplied by: (pixels, in·9 + 1)."""
-    patches = functional.unfold(features, 3).transpose(1, 2).flatten(0, 1)
+def conv_patches(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """What :func:`conv_matrix` is multiplied by for each pixel ``conv`` answers: (pixels, in·k·k + 1)."""
+    patches = functional.unfold(features, conv.kernel_size).transpose(1, 2).flatten(0, 1)
     return torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
 
 

@@ -90,6 +90,8 @@ class SOAP(torch.optim.Optimizer):
         unbias = 1.0 - _SOAP_DECAY ** state["step"]
         mean = left.T @ state["mean"] @ right / unbias
         update = left @ (mean / ((state["square"] / unbias).sqrt() + 1e-8)) @ right.T
+        # A filter that never had a gradient is held; noise in its direction would be scaled up to a step.
+        update[state["rows"].diagonal() == 0] = 0.0
         parameter.add_(update.reshape(parameter.shape), alpha=-lr)
         state["rows"].lerp_(gradient @ gradient.T, 1.0 - _SOAP_DECAY)
         state["columns"].lerp_(gradient.T @ gradient, 1.0 - _SOAP_DECAY)

@@ -43,24 +43,18 @@ class Layer:
     bias: NDArray[np.int32]
 
 
-def _round(value: Tensor) -> Tensor:
-    """Round half to even, with the gradient of the identity (straight-through estimator)."""
-    return value + (value.round() - value).detach()
-
-
-def _weight_scale(weight: Tensor) -> Tensor:
-    return weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6) / WEIGHT_MAX
+def smallest_step(weight: Tensor) -> Tensor:
+    """The smallest step (out,) with which 7 bits hold the largest weight of each filter (out, in, k, k)."""
+    return weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-6) / WEIGHT_MAX
 
 
 class QuantizedXLSR(nn.Module):
     """Fake-quantized :class:`FoldedXLSR`: what it computes in float is what the integers will give.
 
-    Input float on the grid of 1/255; output float on the same grid, in 0 … 1. The tail alone is trained in
-    float: it adds 288 products, and rounding each of its weights for itself costs more than all other layers
-    together. :mod:`training.refit` rounds them jointly, to multiples of ``tail_step`` (outputs,).
+    Input float on the grid of 1/255; output float on the same grid, in 0 … 1. Activations are rounded in
+    training, weights once it is over: :mod:`training.rounding` makes them multiples of each convolution's
+    buffer ``step`` (outputs,).
     """
-
-    tail_step: Tensor
 
     def __init__(self, scale: int, colours: int = 3) -> None:
         super().__init__()
@@ -68,32 +62,39 @@ class QuantizedXLSR(nn.Module):
         self.scale, self.colours = scale, colours
         self.head, self.skip, self.body = folded.head, folded.skip, folded.body
         self.fuse, self.tail = folded.fuse, folded.tail
-        self.register_buffer("tail_step", torch.ones(len(self.tail.weight)))
+        for conv in self.convolutions().values():
+            conv.register_buffer("step", torch.ones(len(conv.weight)))
+
+    def convolutions(self) -> dict[str, nn.Conv2d]:
+        """head, skip, body.0 … body.2, fuse, tail: each after those that it reads from."""
+        named = {name: module for name, module in self.named_modules() if isinstance(module, nn.Conv2d)}
+        assert list(named) == ["head", "skip", *(f"body.{index}" for index in range(BLOCKS)), "fuse", "tail"]
+        return named
 
     def forward(self, picture: Tensor) -> Tensor:
-        return functional.pixel_shuffle(_eight_bits(self.tail(self.features(picture))), self.scale)
+        features = self.inputs(picture)["tail"]
+        return functional.pixel_shuffle(_eight_bits(self.tail(features)), self.scale)
 
-    def features(self, picture: Tensor) -> Tensor:
-        """What the tail sees of ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), in steps of 1/255."""
-        features = self._layer(self.head, picture)
-        for conv in self.body:
-            features = self._layer(conv, features)
-        skip = self._layer(self.skip, picture)[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
-        return self._layer(self.fuse, torch.cat([features, skip], dim=1))
-
-    @staticmethod
-    def _layer(conv: nn.Module, features: Tensor) -> Tensor:
-        assert isinstance(conv, nn.Conv2d)
-        scale = _weight_scale(conv.weight)
-        weight = _round(conv.weight / scale) * scale
-        unit = scale.flatten() / LEVELS
-        bias = None if conv.bias is None else _round(conv.bias / unit) * unit
-        return _eight_bits(functional.conv2d(features, weight, bias))
+    def inputs(self, picture: Tensor) -> dict[str, Tensor]:
+        """What each convolution sees of ``picture`` (N, colours, H, W), in steps of 1/255."""
+        seen = {"head": picture, "skip": picture}
+        features = _eight_bits(self.head(picture))
+        for index, conv in enumerate(self.body):
+            seen[f"body.{index}"] = features
+            features = _eight_bits(conv(features))
+        skip = _eight_bits(self.skip(picture))[:, :, BLOCKS:-BLOCKS, BLOCKS:-BLOCKS]
+        seen["fuse"] = torch.cat([features, skip], dim=1)
+        seen["tail"] = _eight_bits(self.fuse(seen["fuse"]))
+        return seen
 
 
 def _eight_bits(out: Tensor) -> Tensor:
-    """Saturate and round: ReLU, Clipped ReLU and the conversion to uint8 in one."""
-    return _round(out.clamp(0.0, 1.0) * LEVELS) / LEVELS
+    """Saturate and round: ReLU, Clipped ReLU and the conversion to uint8 in one.
+
+    Rounding, half to even, has the gradient of the identity (straight-through estimator).
+    """
+    levels = out.clamp(0.0, 1.0) * LEVELS
+    return (levels + (levels.round() - levels).detach()) / LEVELS
 
 
 @torch.no_grad()
@@ -118,18 +119,9 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     network.fuse.bias += network.fuse.weight[:, FEATURES:, 0, 0] @ ranges.skip_low
     _rescale(network.fuse, torch.cat([before, span]), ranges.fuse)
     _rescale(network.tail, ranges.fuse, torch.ones(len(network.tail.weight)))
-    _round_tail(network)
+    for conv in network.convolutions().values():
+        conv.get_buffer("step").copy_(smallest_step(conv.weight))
     return network
-
-
-def _round_tail(network: QuantizedXLSR) -> None:
-    """Each weight to its nearest step: a beginning."""
-    assert network.tail.bias is not None
-    step = _weight_scale(network.tail.weight)
-    network.tail_step.copy_(step.flatten())
-    network.tail.weight.copy_((network.tail.weight / step).round() * step)
-    unit = network.tail_step / LEVELS
-    network.tail.bias.copy_((network.tail.bias / unit).round() * unit)
 
 
 def _with_exact_copies(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
@@ -218,18 +210,12 @@ def _rescale(conv: nn.Module, before: Tensor, after: Tensor) -> None:
 
 @torch.no_grad()
 def integer_layers(network: QuantizedXLSR) -> dict[str, Layer]:
-    """The integers of ``network``: head, skip, body.0 … body.2, fuse, tail."""
-    convs = {"head": network.head, "skip": network.skip}
-    convs |= {f"body.{index}": conv for index, conv in enumerate(network.body)}  # type: ignore[misc]
-    convs["fuse"] = network.fuse
-    layers = {
-        name: _integer_layer(conv, _weight_scale(conv.weight).flatten()) for name, conv in convs.items()
-    }
-    layers["tail"] = _integer_layer(network.tail, network.tail_step)
-    return layers
+    """The integers of ``network``, by the names of :meth:`QuantizedXLSR.convolutions`."""
+    return {name: _integer_layer(conv) for name, conv in network.convolutions().items()}
 
 
-def _integer_layer(conv: nn.Conv2d, step: Tensor) -> Layer:
+def _integer_layer(conv: nn.Conv2d) -> Layer:
+    step = conv.get_buffer("step")
     assert conv.bias is not None
     return Layer(
         weight=(conv.weight / step.reshape(-1, 1, 1, 1)).round().to(torch.int8).numpy(),

@@ -16,16 +16,17 @@ class Recipe:
     """One training run.
 
     ``form`` is the network that is trained: ``xlsr`` as published, ``folded``, or ``int8`` (the folded
-    network with fake quantization). ``start`` names the recipe whose checkpoint it continues from.
-    ``crop`` counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same
-    loss on Y′, on which pictures are scored and which eyes see best. ``loss`` is Charbonnier's, or squares as
-    PSNR counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second
-    time. With ``bfloat16`` products are computed in that format: faster, but the weights, which it rounds to
+    network with fake quantization). ``start`` names the recipe whose checkpoint it continues from. ``crop``
+    counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′,
+    on which pictures are scored and which eyes see best. ``loss`` is Charbonnier's, or squares as PSNR
+    counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second time.
+    With ``bfloat16`` products are computed in that format: faster, but the weights, which it rounds to
     eight bits, settle where the rounded ones are best. ``flat`` crops of each batch are plain colours and
-    ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The
-    held-out pictures are scored every ``score_every`` steps; with ``keep_best`` the weights that scored
-    highest are the result, else the last. ``refit`` solves the last layer once training is over
-    (:mod:`training.refit`). ``groups`` and ``clipped`` exist for the ablation record.
+    ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The held-out pictures
+    are scored every ``score_every`` steps; with ``keep_best`` the weights that scored highest are the
+    result, else the last. ``refit`` solves the last layer once training is over (:mod:`training.refit`);
+    the int8 form is always rounded then (:mod:`training.rounding`). ``groups`` and ``clipped`` exist for
+    the ablation record.
     """
 
     name: str
@@ -57,8 +58,8 @@ class Recipe:
     seed: int = 1
 
     @property
-    def solves_tail(self) -> bool:
-        """Whether the last layer is solved in the end; the int8 form needs it to have integers at all."""
+    def solves(self) -> bool:
+        """Whether something is solved once training is over: the last layer, or the weights' integers."""
         return self.refit or self.form == "int8"
 
 

@@ -29,6 +29,7 @@ from training.optimizer import build_optimizers, learning_rate_at
 from training.quantize import QuantizedXLSR, normalise
 from training.recipe import BadRecipe, Recipe, load_recipe
 from training.refit import refit_tail
+from training.rounding import round_weights
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
@@ -85,8 +86,8 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
             _save(run, recipe, step, network, average, optimizers, crops, best)
             saved = time.monotonic()
-    if recipe.solves_tail:
-        _refit(recipe, run, crops, held, log)
+    if recipe.solves:
+        _solve(recipe, run, crops, held, log)
     log.close()
     finished = load_checkpoint(run)
     assert finished is not None
@@ -94,16 +95,19 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
 
 
 def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
-    return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves_tail or "refitted" in checkpoint))
+    return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves or "refitted" in checkpoint))
 
 
-def _refit(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:
-    """Solve the last layer of the finished network and add the result to its checkpoint."""
+def _solve(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:
+    """Solve the last layer of the trained network, or its integers, and add the result to its checkpoint."""
     checkpoint = load_checkpoint(run)
     assert checkpoint is not None
     network = restore_network(recipe, checkpoint)
-    assert isinstance(network, FoldedXLSR | QuantizedXLSR)
-    refit_tail(network, crops)
+    if isinstance(network, QuantizedXLSR):
+        round_weights(network, crops)
+    else:
+        assert isinstance(network, FoldedXLSR)
+        refit_tail(network, crops)
     psnr = _held_out_psnr(network, held, recipe.scale)
     log.write(json.dumps({"step": recipe.steps, "refitted": True, "psnr": psnr}) + "\n")
     _store(run, checkpoint | {"recipe": asdict(recipe), "refitted": network.state_dict()})
