@@ -23,10 +23,9 @@ class Recipe:
     With ``bfloat16`` products are computed in that format: faster, but the weights, which it rounds to
     eight bits, settle where the rounded ones are best. ``flat`` crops of each batch are plain colours and
     ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The held-out pictures
-    are scored every ``score_every`` steps; with ``keep_best`` the weights that scored highest are the
-    result, else the last. ``refit`` solves the last layer once training is over (:mod:`training.refit`);
-    the int8 form is always rounded then (:mod:`training.rounding`). ``groups`` and ``clipped`` exist for
-    the ablation record.
+    are scored every ``score_every`` steps. ``refit`` solves the last layer once training is over
+    (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`). ``groups`` and
+    ``clipped`` exist for the ablation record.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Recipe:
     shrunk: list[float] = field(default_factory=list)
     flat: int = 0
     score_every: int = 5000
-    keep_best: bool = False
     anchored: bool = False
     refit: bool = False
     start: str | None = None

@@ -55,7 +55,7 @@ def restore_runs(records: Path, runs: Path) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The entries of a training log: ``step``, ``loss``, sometimes ``psnr``, at last perhaps ``refitted``."""
+    """The entries of a training log: ``step``, ``loss``, sometimes ``psnr``, at last perhaps ``solved``."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 

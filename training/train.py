@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO, TypedDict
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,6 @@ from training.rounding import round_weights
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
 CALIBRATION_BATCHES = 32
-
-
-class Best(TypedDict):
-    """The averaged weights that scored highest on the held-out pictures, in dB."""
-
-    psnr: float
-    average: dict[str, Tensor]
 
 
 def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> nn.Module:
@@ -64,7 +57,6 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     average = copy.deepcopy(network)
     optimizers = build_optimizers(network, recipe)
     step = _resume(checkpoint, network, average, optimizers, crops)
-    best: Best | None = None if checkpoint is None else checkpoint["best"]
     log = _open_log(run / "log.jsonl", step)
     saved, shown, loss_sum = time.monotonic(), (time.monotonic(), step), 0.0
     while step < recipe.steps:
@@ -78,13 +70,12 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
             entry: dict[str, Any] = {"step": step, "loss": loss_sum / LOG_EVERY}
             if step % recipe.score_every == 0 or step == recipe.steps:
                 entry["psnr"] = _held_out_psnr(average, held, recipe.scale)
-                best = _better(best, entry["psnr"], average, recipe)
             log.write(json.dumps(entry) + "\n")
             log.flush()
             _show(recipe, step, shown, entry)
             shown, loss_sum = (time.monotonic(), step), 0.0
         if time.monotonic() - saved > CHECKPOINT_SECONDS or step == recipe.steps:
-            _save(run, recipe, step, network, average, optimizers, crops, best)
+            _save(run, recipe, step, network, average, optimizers, crops)
             saved = time.monotonic()
     if recipe.solves:
         _solve(recipe, run, crops, held, log)
@@ -95,7 +86,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
 
 
 def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
-    return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves or "refitted" in checkpoint))
+    return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves or "solved" in checkpoint))
 
 
 def _solve(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:
@@ -109,8 +100,8 @@ def _solve(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextI
         assert isinstance(network, FoldedXLSR)
         refit_tail(network, crops)
     psnr = _held_out_psnr(network, held, recipe.scale)
-    log.write(json.dumps({"step": recipe.steps, "refitted": True, "psnr": psnr}) + "\n")
-    _store(run, checkpoint | {"recipe": asdict(recipe), "refitted": network.state_dict()})
+    log.write(json.dumps({"step": recipe.steps, "solved": True, "psnr": psnr}) + "\n")
+    _store(run, checkpoint | {"recipe": asdict(recipe), "solved": network.state_dict()})
 
 
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -208,13 +199,6 @@ def _update_average(average: nn.Module, network: nn.Module, decay: float) -> Non
     torch._foreach_lerp_(targets, sources, 1.0 - decay)
 
 
-def _better(best: Best | None, psnr: float | None, average: nn.Module, recipe: Recipe) -> Best | None:
-    """The best average so far, where the recipe wants it: rounding to integers makes single ones lucky."""
-    if not recipe.keep_best or psnr is None or (best is not None and best["psnr"] >= psnr):
-        return best
-    return {"psnr": psnr, "average": copy.deepcopy(average).cpu().state_dict()}
-
-
 def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | None:
     if not held:
         return None
@@ -224,7 +208,7 @@ def _held_out_psnr(average: nn.Module, held: list[Pair], scale: int) -> float | 
 def _open_log(path: Path, step: int) -> TextIO:
     """The log to append to, without the entries that a resumed run will write again."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if (entry := json.loads(line))["step"] <= step and "refitted" not in entry]
+    kept = [line for line in lines if (entry := json.loads(line))["step"] <= step and "solved" not in entry]
     path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     return path.open("a", encoding="utf-8")
 
@@ -250,7 +234,6 @@ def _save(
     average: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     crops: Crops,
-    best: Best | None,
 ) -> None:
     state = {
         "recipe": asdict(recipe),
@@ -259,7 +242,6 @@ def _save(
         "average": average.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "random": crops.random.bit_generator.state,
-        "best": best,
     }
     _store(run, state)
 
@@ -280,14 +262,9 @@ def load_checkpoint(run: Path) -> dict[str, Any] | None:
 
 
 def restore_network(recipe: Recipe, checkpoint: dict[str, Any]) -> nn.Module:
-    """The network of a checkpoint, on the CPU: its averaged weights, the best of them where kept.
-
-    Once its last layer was solved, it is that network.
-    """
+    """The network of a checkpoint, on the CPU: its averaged weights, or what was solved from them."""
     network = _empty_network(recipe)
-    best: Best | None = checkpoint.get("best")
-    averaged = checkpoint["average"] if best is None else best["average"]
-    network.load_state_dict(checkpoint.get("refitted", averaged))
+    network.load_state_dict(checkpoint.get("solved", checkpoint["average"]))
     return network.eval()
 
 

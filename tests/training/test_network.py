@@ -188,7 +188,7 @@ def test_tuning_leaves_the_copies_of_luma_alone(tmp_path: Path) -> None:
     folded = anchor(randomised(FoldedXLSR(2, 1), seed=10), [torch.rand(2, 1, 24, 24)])
     recipe = replace(_recipe(1), anchored=True)
     (tmp_path / "start").mkdir()
-    checkpoint = {"recipe": asdict(recipe), "average": folded.state_dict(), "best": None}
+    checkpoint = {"recipe": asdict(recipe), "average": folded.state_dict()}
     torch.save(checkpoint, tmp_path / "start" / "checkpoint.pt")
     smooth = np.arange(96 * 96, dtype=np.int64).reshape(96, 96, 1) // 40
     pair = Pair(high=smooth.astype(np.uint8), low=smooth[::2, ::2].astype(np.uint8))

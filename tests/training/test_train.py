@@ -194,7 +194,7 @@ def test_what_is_solved_once_training_is_over_is_solved_once(
     assert errors[1] < worse * errors[0]
     again = loop.train(stage, pictures, tmp_path, CPU)
     assert torch.equal(after.tail.weight, again.tail.weight)
-    assert (tmp_path / "stage" / "log.jsonl").read_text(encoding="utf-8").count("refitted") == 1
+    assert (tmp_path / "stage" / "log.jsonl").read_text(encoding="utf-8").count("solved") == 1
 
 
 def test_the_pauses_between_checkpoints_are_short() -> None:
