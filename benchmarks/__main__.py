@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 
-from benchmarks import batch, engine, memory, peers, startup, video
+from benchmarks import batch, engine, memory, older_cpu, peers, startup, video
 from benchmarks.harness import parser
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     options = command.parse_args()
     fresh = multiprocessing.get_context("spawn")
     failed = []
-    for benchmark in (engine, peers, startup, memory, batch, video):
+    for benchmark in (engine, older_cpu, peers, startup, memory, batch, video):
         process = fresh.Process(target=benchmark.main, args=(options,))
         process.start()
         process.join()
