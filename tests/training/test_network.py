@@ -101,16 +101,16 @@ def test_onnxruntime_equals_the_integers_bit_for_bit(quantized: QuantizedXLSR, t
 
 
 def test_the_integers_are_what_the_rounded_network_computes(quantized: QuantizedXLSR) -> None:
-    quantized = rounded(quantized)
+    # In float64: float32 sums round ties the other way now and then, and the next layer carries that on.
+    exact = rounded(quantized).double()
     random = np.random.default_rng(4)
     tile = random.integers(0, 256, (30, 26, quantized.colours), dtype=np.uint8)
     with torch.no_grad():
-        batch = torch.from_numpy(tile).permute(2, 0, 1)[None].float() / 255
-        fake = (quantized(batch)[0] * 255).round().permute(1, 2, 0).numpy().astype(int)
-    planes = torch.from_numpy(run_network(integer_layers(quantized), tile)).permute(2, 0, 1)[None]
+        batch = torch.from_numpy(tile).permute(2, 0, 1)[None].double() / 255
+        fake = (exact(batch)[0] * 255).round().permute(1, 2, 0).numpy().astype(int)
+    planes = torch.from_numpy(run_network(integer_layers(exact), tile)).permute(2, 0, 1)[None]
     real = torch.nn.functional.pixel_shuffle(planes, quantized.scale)[0].permute(1, 2, 0).numpy().astype(int)
-    # Float sums may round a tie the other way, and the next layer carries that on; nothing more.
-    assert np.abs(fake - real).mean() < 0.05
+    assert np.abs(fake - real).mean() < 0.005
 
 
 def test_the_float_graph_is_the_network(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_anchors_are_exact_in_eight_bits() -> None:
 
 def rounded(quantized: QuantizedXLSR) -> QuantizedXLSR:
     network = copy.deepcopy(quantized)
-    smooth = torch.rand(3, 12, 12)
+    smooth = torch.rand(3, 12, 12, generator=torch.Generator().manual_seed(2))
     picture = torch.nn.functional.interpolate(smooth[None], size=(96, 96), mode="bilinear")[0]
     high = (picture.permute(1, 2, 0).numpy()[..., : network.colours] * 255).astype(np.uint8)
     pair = Pair(high=high, low=high[:: network.scale, :: network.scale])
