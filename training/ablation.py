@@ -16,14 +16,13 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data import Crops, load_pairs
-from training.evaluate import Pixels, Upscale, score_folder, torch_upscale
-from training.network import BLOCKS, HALO, XLSR, parameter_count
+from training.evaluate import Upscale, score_folder, torch_upscale
+from training.network import BLOCKS, XLSR, parameter_count
 from training.quantize import LEVELS
 from training.recipe import Recipe
 from training.record import RECORDS, recipe_text
@@ -98,20 +97,6 @@ class PlainInt8(nn.Module):
         return ((out - low) / unit).round().clamp(0, LEVELS) * unit + low
 
 
-def plain_upscale(plain: PlainInt8, wraps: bool) -> Upscale:
-    """Run ``plain`` on a whole picture; what lies outside of a byte saturates, or wraps around."""
-
-    @torch.no_grad()
-    def upscale(low: Pixels) -> Pixels:
-        padded = np.pad(low, ((HALO, HALO), (HALO, HALO), (0, 0)), mode="reflect")
-        batch = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div(255.0)
-        levels = plain(batch)[0].permute(1, 2, 0).mul(255.0).round()
-        inside = levels.remainder(256.0) if wraps else levels.clamp(0.0, 255.0)
-        return np.asarray(inside.to(torch.uint8).numpy())
-
-    return upscale
-
-
 def measure(recipe: Recipe, pictures: Path, evaluation: Path, runs: Path) -> Row:
     """Train one variant and score it in float and in plain 8 bits."""
     network = train(recipe, pictures, runs, torch.device("cpu"))
@@ -128,8 +113,8 @@ def measure(recipe: Recipe, pictures: Path, evaluation: Path, runs: Path) -> Row
         name=recipe.name.removeprefix("ablation_"),
         parameters=parameter_count(network),
         float_psnr=scored(torch_upscale(network)),
-        int8_psnr=scored(plain_upscale(plain, wraps=False)),
-        wrapped_psnr=scored(plain_upscale(plain, wraps=True)),
+        int8_psnr=scored(torch_upscale(plain)),
+        wrapped_psnr=scored(torch_upscale(plain, wraps=True)),
     )
 
 

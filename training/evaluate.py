@@ -24,14 +24,18 @@ Upscale = Callable[[Pixels], Pixels]
 _STUDIO_DB = 20.0 * float(np.log10(255.0 / 219.0))
 
 
-def torch_upscale(network: nn.Module) -> Upscale:
-    """Run a float network on a whole picture, its border extended by reflection."""
+def torch_upscale(network: nn.Module, *, wraps: bool = False) -> Upscale:
+    """Run a float network on a whole picture, its border extended by reflection.
+
+    What lies outside of a byte saturates, or wraps around.
+    """
 
     @torch.no_grad()
     def upscale(low: Pixels) -> Pixels:
         padded = np.pad(low, ((HALO, HALO), (HALO, HALO), (0, 0)), mode="reflect")
         batch = torch.from_numpy(padded).permute(2, 0, 1)[None].float().div(255.0)
-        high = network(batch)[0].clamp(0.0, 1.0).mul(255.0).add(0.5).floor()
+        levels = network(batch)[0].mul(255.0).add(0.5).floor()
+        high = levels.remainder(256.0) if wraps else levels.clamp(0.0, 255.0)
         return np.asarray(high.permute(1, 2, 0).to(torch.uint8).numpy())
 
     return upscale

@@ -112,6 +112,11 @@ def conv_patches(conv: nn.Conv2d, features: Tensor) -> Tensor:
     return torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
 
 
+def weighed(patches: Tensor, weight: Tensor) -> Tensor:
+    """``patches`` (pixels, K) of a batch, each crop's times its ``weight`` (N,)."""
+    return patches * weight.repeat_interleave(len(patches) // len(weight))[:, None]
+
+
 def parameter_count(network: nn.Module) -> int:
     """Trainable numbers, biases included."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.data import Crops
-from training.network import FoldedXLSR, conv_matrix, conv_patches, store_matrix
+from training.network import FoldedXLSR, conv_matrix, conv_patches, store_matrix, weighed
 
 #: Batches of crops that the normal equations are summed over: four million pixels.
 BATCHES = 400
@@ -46,7 +46,7 @@ def _normal_equations(
         target = functional.pixel_unshuffle(high, network.scale).permute(0, 2, 3, 1).flatten(0, 2)
         answer = patches @ trained.float()
         met = ((answer > 1) & (target == 1)) | ((answer < 0) & (target == 0))
-        weighed = patches * weight.repeat_interleave(len(patches) // len(weight))[:, None]
-        gram += (weighed.T @ patches).double()
-        moments += (weighed.T @ torch.where(met, answer, target)).double()
+        heavy = weighed(patches, weight)
+        gram += (heavy.T @ patches).double()
+        moments += (heavy.T @ torch.where(met, answer, target)).double()
     return gram, moments

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data import Crops
-from training.network import conv_matrix, conv_patches, store_matrix
+from training.network import conv_matrix, conv_patches, store_matrix, weighed
 from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR, smallest_step
 
 #: Batches of crops that each layer's inputs are taken from: a million pixels.
@@ -44,8 +44,7 @@ def _gram(network: QuantizedXLSR, name: str, conv: nn.Conv2d, crops: Crops, batc
     for _ in range(batches):
         low, _, weight = crops.next()
         patches = conv_patches(conv, network.inputs(low)[name])
-        weighed = patches * weight.repeat_interleave(len(patches) // len(weight))[:, None]
-        gram += (weighed.T @ patches).double()
+        gram += (weighed(patches, weight).T @ patches).double()
     return gram
 
 

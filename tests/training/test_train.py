@@ -12,8 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training import train as loop  # noqa: E402
-from training.ablation import PlainInt8, plain_upscale  # noqa: E402
+from training.ablation import PlainInt8  # noqa: E402
 from training.data import Crops, NoPictures, Pair, load_pairs, shrunk_too  # noqa: E402
+from training.evaluate import torch_upscale  # noqa: E402
 from training.loss import loss_of, weigh  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR  # noqa: E402
 from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
@@ -116,8 +117,8 @@ def test_without_the_clip_a_bare_conversion_to_bytes_wraps() -> None:
         torch.nn.init.constant_(network.tail.bias, 258 / 255)
         plain = PlainInt8(network, [torch.rand(1, 3, 24, 24)])
         low = np.random.default_rng(1).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-        assert (plain_upscale(plain, wraps=False)(low) == 255).all()
-        assert (plain_upscale(plain, wraps=True)(low) == (255 if clipped else 2)).all()
+        assert (torch_upscale(plain)(low) == 255).all()
+        assert (torch_upscale(plain, wraps=True)(low) == (255 if clipped else 2)).all()
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "soap"])
