@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.pages.chromium import Tab, browser
+from tests.quality.chromium import Tab, browser
 from xlsr_cli.quality.page import PagePair, PagePicture, write_page
 
 _DRAW = """(() => { const began = performance.now(); draw();

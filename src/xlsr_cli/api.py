@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import PictureResult, default_output, read_source, upscale_file
-from xlsr_cli.media.image import probe
+from xlsr_cli.media.picture.image import probe
 from xlsr_cli.options import (
     DEFAULT_MAX_PIXELS,
     ColorMode,

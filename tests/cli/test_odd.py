@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.cli.pictures import photo
 from xlsr_cli.cli.app import main
-from xlsr_cli.media.image import probe
+from xlsr_cli.media.picture.image import probe
 
 DOCUMENTED = {3, 4}
 SECONDS = 30

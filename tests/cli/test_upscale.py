@@ -92,8 +92,8 @@ class TestStarting:
                 "importlib.metadata",
                 "multiprocessing",
             ),
-            *("pydoc", "rich", "secrets", "xlsr_cli.media.animation", "xlsr_cli.media.netpbm"),
-            *("xlsr_cli.media.tiff", "xlsr_cli.quality.page"),
+            *("pydoc", "rich", "secrets", "xlsr_cli.media.picture.animation"),
+            *("xlsr_cli.media.picture.netpbm", "xlsr_cli.media.picture.tiff", "xlsr_cli.quality.page"),
         ]
         script = (
             "import sys\nfrom xlsr_cli.cli.app import main\n"

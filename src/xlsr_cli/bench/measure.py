@@ -32,8 +32,8 @@ from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.machine import Machine, this_machine
-from xlsr_cli.media.image import Picture, decode, encode, writable_format
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.picture.image import Picture, decode, encode, writable_format
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, PictureFormat, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 

@@ -17,11 +17,11 @@ from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
-    from xlsr_cli.jobs.batch import BatchOptions
-    from xlsr_cli.jobs.executors import Executor
-    from xlsr_cli.jobs.item import ItemResult
-    from xlsr_cli.jobs.plan import BatchPlan, Shard
-    from xlsr_cli.jobs.report import Report
+    from xlsr_cli.jobs.batch.executors import Executor
+    from xlsr_cli.jobs.batch.item import ItemResult
+    from xlsr_cli.jobs.batch.plan import BatchPlan, Shard
+    from xlsr_cli.jobs.batch.report import Report
+    from xlsr_cli.jobs.batch.run import BatchOptions
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -79,7 +79,7 @@ def batch(
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
-    from xlsr_cli.jobs.executors import WorkOptions, open_executor
+    from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
 
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes pictures")
@@ -103,7 +103,7 @@ def batch(
     tell = _teller(target, json)
     with open_executor(work) as executor:
         # Only now what takes long to import: the workers do the same meanwhile.
-        from xlsr_cli.jobs.batch import make_plan, run_batch
+        from xlsr_cli.jobs.batch.run import make_plan, run_batch
 
         settings = _settings(recursive, include, exclude, shard, retry_failed)
         if watch:
@@ -123,8 +123,8 @@ def batch(
 def _settings(
     recursive: bool, include: list[str] | None, exclude: list[str] | None, shard: str, retry_failed: bool
 ) -> BatchOptions:
-    from xlsr_cli.jobs.batch import BatchOptions
-    from xlsr_cli.jobs.plan import Selection
+    from xlsr_cli.jobs.batch.plan import Selection
+    from xlsr_cli.jobs.batch.run import BatchOptions
 
     selection = Selection(
         recursive=recursive,
@@ -138,7 +138,7 @@ def _settings(
 def _dry_run(
     folder: Path, target: Path, options: PictureOptions, settings: BatchOptions, *, json: bool
 ) -> None:
-    from xlsr_cli.jobs.batch import make_plan
+    from xlsr_cli.jobs.batch.run import make_plan
 
     _announce(make_plan(folder, target, options, settings), json=json)
 
@@ -154,7 +154,7 @@ def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> P
 
 def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> None:
     """Refuse before the work what could not be written after it."""
-    from xlsr_cli.jobs.report import check_report
+    from xlsr_cli.jobs.batch.report import check_report
 
     if report is not None:
         check_report(report, overwrite=overwrite)
@@ -202,7 +202,7 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
 
 
 def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwrite: bool) -> None:
-    from xlsr_cli.jobs.report import write_report
+    from xlsr_cli.jobs.batch.report import write_report
 
     if report is not None:
         write_report(outcome, report, f"xlsr batch {folder}", overwrite=overwrite)
@@ -217,7 +217,7 @@ def _watch(
     report: Path | None,
     tell: Callable[[ItemResult], None],
 ) -> NoReturn:
-    from xlsr_cli.jobs.batch import watch as watch_folder
+    from xlsr_cli.jobs.batch.run import watch as watch_folder
 
     def tell_at_once(result: ItemResult) -> None:
         tell(result)
@@ -232,7 +232,7 @@ def _watch(
 
 
 def _parse_shard(text: str) -> Shard:
-    from xlsr_cli.jobs.plan import Shard
+    from xlsr_cli.jobs.batch.plan import Shard
 
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None:

@@ -146,7 +146,7 @@ class _Request:
     def _picture_output(self, path: Path) -> Path | None:
         """Where the result goes; None is stdout. Says so where its format is not the one of the name."""
         from xlsr_cli.jobs.picture import default_output, read_source
-        from xlsr_cli.media.image import probe, writable_format
+        from xlsr_cli.media.picture.image import probe, writable_format
 
         if self.output is not None:
             return None if self.output == STANDARD_STREAM else Path(self.output)
@@ -189,7 +189,7 @@ class _Request:
 
     def _run_video(self, path: Path) -> None:
         from xlsr_cli.jobs.picture import refuse_same_file
-        from xlsr_cli.jobs.video import upscale_video
+        from xlsr_cli.jobs.video.run import upscale_video
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
@@ -220,7 +220,7 @@ class _Request:
         if not self.source.startswith("camera:") and "%" not in self.source:
             return False
         from xlsr_cli.jobs.sequence import is_pattern, upscale_camera, upscale_sequence
-        from xlsr_cli.media.camera import camera_number
+        from xlsr_cli.media.video.camera import camera_number
 
         number = camera_number(self.source)
         if number is None and not is_pattern(self.source):
@@ -248,7 +248,7 @@ class _Request:
 
     def _run_y4m(self, stream: Any) -> None:
         from xlsr_cli.jobs.picture import refuse_same_file
-        from xlsr_cli.jobs.stream import upscale_y4m
+        from xlsr_cli.jobs.video.stream import upscale_y4m
         from xlsr_cli.media.atomic import atomic_output
 
         self._refuse_options_of_pictures("a stream")

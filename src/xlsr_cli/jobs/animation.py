@@ -11,14 +11,14 @@ from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.picture import read_source
-from xlsr_cli.media.animation import Animation, AnimationFormat, Pixels, open_animation, without
-from xlsr_cli.media.animation_writing import (
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.media.picture.animation import Animation, AnimationFormat, Pixels, open_animation, without
+from xlsr_cli.media.picture.animation_writing import (
     Film,
     check_animation_limits,
     delays_fit,
     write_animation,
 )
-from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress

@@ -15,7 +15,7 @@ from xlsr_cli.engine.plan import Plan
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.image import (
+from xlsr_cli.media.picture.image import (
     Header,
     Picture,
     check_limits,
@@ -27,7 +27,7 @@ from xlsr_cli.media.image import (
     probe,
     writable_format,
 )
-from xlsr_cli.media.metadata import STRIPPED, Metadata
+from xlsr_cli.media.picture.metadata import STRIPPED, Metadata
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureFormat, PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress

@@ -14,9 +14,9 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.camera import Camera, Pixels, Recorder, check_recording, open_camera
-from xlsr_cli.media.image import Picture, encode, format_for
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.picture.image import Picture, encode, format_for
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.video.camera import Camera, Pixels, Recorder, check_recording, open_camera
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress

@@ -11,10 +11,10 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from xlsr_cli.errors import XlsrError
-from xlsr_cli.media.codecs import CODECS
-from xlsr_cli.media.image import Picture, decode, encode
-from xlsr_cli.media.metadata import Metadata
 from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture.image import Picture, decode, encode
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.video.codecs import CODECS
 from xlsr_cli.options import PICTURE_FORMATS, PictureFormat, VideoCodec
 
 _SIDE = 64

@@ -74,7 +74,7 @@ _QUICKTIME = {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"m
 def kind_of(head: bytes) -> Kind:
     """What the file is that begins with ``head``: :data:`HEAD_BYTES` of it, or all.
 
-    ``picture``: anything that :func:`xlsr_cli.media.image.probe` has a word for, also to refuse it.
+    ``picture``: anything that :func:`xlsr_cli.media.picture.image.probe` has a word for, also to refuse it.
     ``animation``: GIF, APNG or WebP with more than one frame. ``y4m``: raw frames as ``ffmpeg -f
     yuv4mpegpipe`` writes them. ``video``: a container of moving pictures. ``unknown``: none of these.
     """

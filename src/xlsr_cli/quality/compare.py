@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.media.image import Picture, decode
-from xlsr_cli.media.metadata import Metadata
+from xlsr_cli.media.picture.image import Picture, decode
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
 from xlsr_cli.quality.bicubic import imresize, to_uint8

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.image import Picture, decode, encode, probe
+from xlsr_cli.media.picture.image import Picture, decode, encode, probe
 from xlsr_cli.options import DEFAULT_MAX_PIXELS
 
 #: Formats that every current browser shows; the others are shown as PNG.

@@ -1,0 +1,241 @@
+"""What is done, with what: a SQLite file in the output folder.
+
+Every state is written before what it describes can be seen, so that a run killed at any moment leaves a
+journal from which the next one continues: a claim marks an output as ours before it appears.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    from xlsr_cli.jobs.batch.plan import Shard
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS item (
+    name TEXT PRIMARY KEY,       -- path below the folder
+    status TEXT NOT NULL,        -- working, done, failed
+    key TEXT NOT NULL,           -- hashes of content and of options with models; empty: nothing is known
+    output TEXT NOT NULL,        -- path below the output folder
+    output_bytes INTEGER NOT NULL,
+    output_sha256 TEXT NOT NULL, -- of what was written there last
+    megapixels REAL NOT NULL,    -- of the input
+    seconds REAL NOT NULL,
+    reason TEXT NOT NULL,        -- why it failed
+    claim TEXT NOT NULL,         -- options of a run that may have replaced the output and not lived to say so
+    recorded REAL NOT NULL       -- seconds since 1970
+)
+"""
+#: Counts up when the table changes.
+_VERSION = 1
+_NAME = re.compile(r"^\.xlsr-batch(?:-(\d+)of(\d+))?\.sqlite3$")
+#: Seconds that a lock is waited for.
+_PATIENCE = 1.0
+#: The same for the lock of another shard, which is there as long as that runs.
+_PATIENCE_WITH_OTHERS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What the journal says of one file; the fields are the columns of its table."""
+
+    name: str
+    status: str
+    key: str = ""
+    output: str = ""
+    output_bytes: int = 0
+    output_sha256: str = ""
+    megapixels: float = 0.0
+    seconds: float = 0.0
+    reason: str = ""
+    claim: str = ""
+    recorded: float = 0.0
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Entry))
+_PLACES = ", ".join("?" for _ in fields(Entry))
+
+
+class Journal:
+    """The journal of one shard, locked for as long as it is open.
+
+    The lock is SQLite's own and dies with its process, on every system. Shards of one division work side
+    by side; runs that would do the same files exclude each other.
+    """
+
+    def __init__(self, out: Path, shard: Shard) -> None:
+        """Open or create the journal in ``out``.
+
+        Raises :class:`OutputError` when another run holds the folder, or it cannot be written.
+        """
+        self.path = out / _file_name(shard)
+        self.existed = self.path.exists()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write into {out}: {error.strerror or error}") from error
+        with _explained(self.path):
+            self._connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            try:
+                self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("BEGIN EXCLUSIVE")
+                _check_version(self._connection, self.path)
+                self._connection.execute(_SCHEMA)
+                self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                self._connection.execute("COMMIT")
+                # After its own lock is taken: of two runs that start at once, one sees the other.
+                self._known = _merged(
+                    [*_others(out, shard), {entry.name: entry for entry in _rows(self._connection)}]
+                )
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def known(self) -> dict[str, Entry]:
+        """What all journals of the folder said when this one was opened, by name, the latest word each."""
+        return self._known
+
+    def record(self, entries: Iterable[Entry]) -> None:
+        """Write what became of files, durably and all at once."""
+        now = time.time()
+        rows = [(*map(_stored, astuple(entry)[:-1]), now) for entry in entries]
+        if not rows:
+            return
+        with _explained(self.path):
+            try:
+                self._connection.execute("BEGIN")
+                self._connection.executemany(
+                    f"INSERT OR REPLACE INTO item ({_COLUMNS}) VALUES ({_PLACES})", rows
+                )
+                self._connection.execute("COMMIT")
+            except sqlite3.Error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def settle(self) -> None:
+        """The run has come to its end: nothing is claimed any more."""
+        with _explained(self.path):
+            self._connection.execute("UPDATE item SET claim = '' WHERE claim <> '' AND status <> 'working'")
+
+
+def read_journals(out: Path, shard: Shard) -> dict[str, Entry]:
+    """What the journals in ``out`` say, by name, the latest word each; {} when there are none.
+
+    Raises :class:`OutputError` when a run that excludes one of ``shard`` is going on.
+    """
+    return _merged(_others(out, shard, own=True))
+
+
+def _file_name(shard: Shard) -> str:
+    part = "" if shard.count == 1 else f"-{shard.index}of{shard.count}"
+    return f".xlsr-batch{part}.sqlite3"
+
+
+def is_journal(name: str) -> bool:
+    """Whether a file called ``name`` marks its folder as the output of a batch."""
+    return _NAME.match(name) is not None
+
+
+def _others(out: Path, shard: Shard, *, own: bool = False) -> Iterator[dict[str, Entry]]:
+    """The entries of each other journal in ``out``; ``own``: and of that of ``shard``."""
+    try:
+        names = sorted(path.name for path in out.iterdir() if is_journal(path.name))
+    except OSError:
+        return
+    for name in names:
+        if name == _file_name(shard) and not own:
+            continue
+        path = out / name
+        match = _NAME.match(name)
+        siblings = match is not None and match[2] == str(shard.count) and match[1] != str(shard.index)
+        with _explained(path):
+            # Not read-only: what a killed run left half-written is rolled back by whoever comes first.
+            address = f"{path.absolute().as_uri()}?mode=rw"
+            connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_WITH_OTHERS)
+            try:
+                _check_version(connection, path)
+                yield {entry.name: entry for entry in _rows(connection)}
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or not siblings:
+                    raise
+            finally:
+                connection.close()
+
+
+def _merged(journals: Iterable[dict[str, Entry]]) -> dict[str, Entry]:
+    merged: dict[str, Entry] = {}
+    for journal in journals:
+        for name, entry in journal.items():
+            if name not in merged or merged[name].recorded <= entry.recorded:
+                merged[name] = entry
+    return merged
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, _VERSION):
+        raise OutputError(
+            f"the journal {path} is from another version of xlsr; give another folder with --out"
+        )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite's errors as sentences about the journal at ``path``."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise OutputError(f"another run is working on {path.parent}; wait until it is done") from error
+        if "readonly" in str(error):
+            raise OutputError(f"cannot write the journal {path}: its folder is read-only") from error
+        raise OutputError(f"cannot write the journal {path}: {error}") from error
+    except sqlite3.Error as error:
+        raise OutputError(f"the journal {path} is damaged; delete it to begin anew") from error
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[Entry]:
+    names = [field.name for field in fields(Entry)]
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'item'").fetchone():
+        return
+    for row in connection.execute(f"SELECT {_COLUMNS} FROM item"):
+        yield Entry(**dict(zip(names, map(_loaded, row), strict=True)))
+
+
+def _stored(value: object) -> object:
+    """SQLite takes no text that is not Unicode; a file name that is none is stored as its bytes."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return value
+
+
+def _loaded(value: Any) -> Any:
+    return os.fsdecode(value) if isinstance(value, bytes) else value

@@ -1,0 +1,260 @@
+"""Worker processes on this machine: started, handed items, watched, replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import multiprocessing.connection
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
+
+from xlsr_cli.errors import ResourceError, XlsrError
+from xlsr_cli.jobs.batch.executors import LEAD_MEMORY, WORKER_MEMORY, Executor
+from xlsr_cli.jobs.batch.worker import Begun, Ready, Setup, work
+
+if TYPE_CHECKING:
+    from xlsr_cli.jobs.batch.item import Item, ItemResult
+    from xlsr_cli.jobs.batch.plan import Job
+    from xlsr_cli.options import PictureOptions
+
+#: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
+_DEPTH = 2
+#: So many workers start before it is known how many files there are.
+_EARLY = 4
+#: Only behind a picture of so few pixels is another one queued; behind a large one it would wait for long
+#: while other workers are idle.
+_QUICK = 4_000_000
+#: A worker that dies so often before it did anything will not get better.
+_MAX_FAILED_STARTS = 3
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    ready: bool = False
+    items: deque[Item] = field(default_factory=deque)  # in the order in which they end
+    begun: deque[float] = field(default_factory=deque)  # when the first of them were begun
+    keys: deque[str] = field(default_factory=deque)  # of those; empty while unknown
+
+
+class LocalExecutor(Executor):
+    """Worker processes on this machine, which start to load what they need at once."""
+
+    def __init__(
+        self, *, workers: int, cores: int, timeout: float | None = None, max_memory: int | None = None
+    ) -> None:
+        """Start the first of at most ``workers`` processes, which share ``cores``.
+
+        ``timeout``: seconds for one file. ``max_memory``: bytes for all processes together.
+        """
+        self._count = workers
+        self._cores = cores
+        self._timeout = math.inf if timeout is None else timeout
+        self._max_memory = math.inf if max_memory is None else max_memory - LEAD_MEMORY
+        self._context = multiprocessing.get_context("spawn")
+        self._setup: Setup | None = None
+        self._failed_starts = 0
+        self._workers = [self._start() for _ in range(min(workers, _EARLY))]
+
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+        """Have the model loaded by as many workers as have something to do, which share the cores.
+
+        Raises :class:`~xlsr_cli.errors.ModelError`, :class:`ResourceError` or :class:`UsageError` when it
+        cannot be loaded.
+        """
+        if not jobs:
+            return
+        count = self._useful(jobs)
+        engine = replace(options.engine, threads=max(1, self._cores // count))
+        self._setup = Setup(replace(options, engine=engine), options_key)
+        for worker in self._workers[count:]:
+            _end(worker)
+        self._workers = self._workers[:count]
+        for worker in self._workers:
+            _send(worker, self._setup)
+        self._workers += [self._start() for _ in range(count - len(self._workers))]
+        while not any(worker.ready for worker in self._workers):
+            for _ in self._collect(deque()):
+                raise AssertionError("nothing was handed out yet")
+
+    def _useful(self, jobs: Sequence[Job]) -> int:
+        """How many workers have something to do and leave room for the largest job beside them."""
+        count = min(self._count, len(jobs))
+        largest = max((job.memory for job in jobs if job.memory <= self._max_memory), default=0)
+        while count > 1 and largest + (count - 1) * WORKER_MEMORY > self._max_memory:
+            count -= 1
+        return count
+
+    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
+        waiting: deque[Item] = deque()
+        for item in items:
+            if item.job.memory <= self._max_memory:
+                waiting.append(item)
+            else:
+                yield _too_large(item)
+        while waiting or any(worker.items for worker in self._workers):
+            self._hand_out(waiting)
+            yield from self._collect(waiting)
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=work, args=(theirs,), name="xlsr-worker", daemon=True)
+        with _deaf_to_interrupts():
+            process.start()
+        theirs.close()
+        worker = _Worker(process=process, connection=ours)
+        if self._setup is not None:
+            _send(worker, self._setup)
+        return worker
+
+    def _hand_out(self, waiting: deque[Item]) -> None:
+        """Give workers the next items that memory allows."""
+        for depth in range(1, _DEPTH + 1):
+            for worker in self._workers:
+                if worker.ready and len(worker.items) < depth and waiting and _may_queue(worker):
+                    item = self._next(waiting)
+                    if item is not None:
+                        worker.items.append(item)
+                        _send(worker, item)
+
+    def _next(self, waiting: deque[Item]) -> Item | None:
+        """The first item for which there is room while all others are worked on; None when there is none."""
+        if self._max_memory == math.inf:
+            return waiting.popleft()
+        used = sum(item.job.memory - WORKER_MEMORY for each in self._workers for item in each.items)
+        room = self._max_memory - len(self._workers) * WORKER_MEMORY - used
+        for place, item in enumerate(waiting):
+            if item.job.memory - WORKER_MEMORY <= room:
+                del waiting[place]
+                return item
+        return None
+
+    def _collect(self, waiting: deque[Item]) -> Iterator[ItemResult]:
+        begun = [worker.begun[0] for worker in self._workers if worker.begun]
+        patience = min(begun, default=math.inf) + self._timeout - time.monotonic()
+        ready = multiprocessing.connection.wait(
+            [worker.connection for worker in self._workers],
+            None if patience == math.inf else max(0.0, patience),
+        )
+        for worker in list(self._workers):
+            if worker.connection in ready:
+                yield from self._receive(worker, waiting)
+            elif worker.begun and time.monotonic() >= worker.begun[0] + self._timeout:
+                yield from self._lost(worker, waiting, 0, f"took longer than --timeout {self._timeout:g} s")
+
+    def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[ItemResult]:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join(5)
+            code = worker.process.exitcode
+            how = _signal_name(-code) if code is not None and code < 0 else f"exit code {code}"
+            # The last one begun is being computed; one before it is being written, which harms nobody.
+            guilty = len(worker.begun) - 1
+            yield from self._lost(
+                worker, waiting, guilty, f"crashed the decoder or ran out of memory ({how})"
+            )
+            return
+        if isinstance(message, XlsrError):
+            raise message
+        if isinstance(message, Ready):
+            worker.ready = True
+        elif isinstance(message, Begun):
+            self._failed_starts = 0
+            if message.key:
+                worker.keys[-1] = message.key
+            else:
+                worker.begun.append(time.monotonic())
+                worker.keys.append("")
+        else:
+            worker.items.popleft()
+            worker.begun.popleft()
+            worker.keys.popleft()
+            yield message
+
+    def _lost(self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str) -> Iterator[ItemResult]:
+        """Replace a worker that died or hangs; the result for the item that it did so of, if for any.
+
+        ``guilty``: its place among the worker's items, -1 when none was begun. The others are done again.
+        """
+        from xlsr_cli.jobs.batch.item import failed
+
+        _end(worker)
+        items = list(worker.items)
+        waiting.extendleft(reversed([item for place, item in enumerate(items) if place != guilty]))
+        if guilty < 0:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise ResourceError(
+                    "worker processes cannot be started on this machine; give --max-memory or fewer --jobs"
+                )
+        self._workers[self._workers.index(worker)] = self._start()
+        if guilty >= 0:
+            lost = items[guilty]
+            yield failed(lost, f"{lost.job.source} {reason}", key=worker.keys[guilty])
+
+    def stop(self) -> None:
+        """End all processes; what they were doing is left undone."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            _end(worker)
+        self._workers = []
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+
+
+def _too_large(item: Item) -> ItemResult:
+    from xlsr_cli.jobs.batch.item import failed
+
+    reason = (
+        f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory leaves "
+        "for it; raise it"
+    )
+    return failed(item, reason, error=ResourceError(reason))
+
+
+def _may_queue(worker: _Worker) -> bool:
+    return all(0 < item.job.pixels <= _QUICK for item in worker.items)
+
+
+def _send(worker: _Worker, message: object) -> None:
+    with contextlib.suppress(OSError):  # a worker that died is noticed when its answer is awaited
+        worker.connection.send(message)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within does not hear Ctrl-C: this process decides what happens, and hears it after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # or it would be started within, and lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

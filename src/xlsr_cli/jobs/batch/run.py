@@ -1,0 +1,215 @@
+"""A folder of pictures: plan, journal, work, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xlsr_cli.errors import OutputError
+from xlsr_cli.jobs.batch.executors import Executor
+from xlsr_cli.jobs.batch.item import Item, ItemResult, fingerprint, is_settled, refused
+from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
+from xlsr_cli.jobs.batch.plan import (
+    BatchPlan,
+    Job,
+    Selection,
+    Shard,
+    check_folders,
+    plan_batch,
+    stable_state,
+)
+from xlsr_cli.jobs.batch.report import Report
+from xlsr_cli.media.atomic import remove_parts
+from xlsr_cli.options import PictureOptions
+from xlsr_cli.progress import QUIET, Progress
+
+#: Results are written to the journal at least so often, in seconds; what is lost in a crash is done again.
+_JOURNAL_SECONDS = 0.5
+#: A watched folder is looked at so often; a file is stable when two looks in a row see the same.
+WATCH_SECONDS = 2.0
+
+Tell = Callable[[ItemResult], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Which files are meant, and whether known failures are tried again."""
+
+    selection: Selection
+    retry_failed: bool = False
+
+
+def make_plan(folder: Path, out: Path, options: PictureOptions, batch: BatchOptions) -> BatchPlan:
+    """What :func:`run_batch` would do, knowing what earlier runs did; see :func:`plan_batch`.
+
+    Raises :class:`OutputError` when another run is working on the folder.
+    """
+    check_folders(folder, out)
+    return plan_batch(folder, out, batch.selection, options, read_journals(out, batch.selection.shard))
+
+
+def run_batch(
+    plan: BatchPlan,
+    options: PictureOptions,
+    batch: BatchOptions,
+    executor: Executor,
+    *,
+    tell: Tell = lambda result: None,
+    progress: Progress = QUIET,
+) -> Report:
+    """Do everything that ``plan`` lists and is not done yet; ``tell`` hears of each file as it ends.
+
+    Raises :class:`OutputError` when the disk is too small or becomes full, or another run holds the folder.
+    After any interruption, the same call goes on, and no half-written file is left.
+    """
+    _check_space(plan)
+    report, started = Report(out=plan.out), time.perf_counter()
+    for refusal in plan.refused:
+        result = refused(refusal)
+        report.add(result)
+        tell(result)
+    shard = batch.selection.shard
+    key = fingerprint(options)
+    executor.prepare(options, key, plan.jobs)
+    with Journal(plan.out, shard) as journal:
+        known = journal.known()
+        _sweep(plan, shard)
+        items = [Item(job=job, known=known.get(job.name), retry=batch.retry_failed) for job in _ordered(plan)]
+        items = _claimed(items, key, options.overwrite, journal)
+        try:
+            _work(items, key, executor, journal, report, tell, progress)
+        except BaseException:
+            executor.stop()
+            raise
+        finally:
+            _sweep(plan, shard)
+        journal.settle()
+    if shard.count > 1:
+        report.add_others(known.values())
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def watch(
+    folder: Path, out: Path, options: PictureOptions, batch: BatchOptions, executor: Executor, *, tell: Tell
+) -> Iterator[Report]:
+    """Take files that are new or changed once they no longer change, again and again.
+
+    Yields what all came to so far, after each time that something was done. Raises what :func:`run_batch`
+    raises.
+    """
+    check_folders(folder, out)
+    before: dict[str, tuple[int, int]] = {}
+    finished: dict[str, tuple[int, int]] = {}
+    report = Report(out=out)
+    while True:
+        now = stable_state(folder, out, batch.selection)
+        fresh = {name for name, state in now.items() if before.get(name) == state != finished.get(name)}
+        before = now
+        if fresh:
+            plan = _only(make_plan(folder, out, options, batch), fresh)
+            if plan.jobs or plan.refused:
+                report.add_all(run_batch(plan, options, batch, executor, tell=tell))
+                yield report
+            finished.update((name, now[name]) for name in fresh)
+        time.sleep(WATCH_SECONDS)
+
+
+def _only(plan: BatchPlan, names: set[str]) -> BatchPlan:
+    jobs = tuple(job for job in plan.jobs if job.name in names)
+    refusals = tuple(refusal for refusal in plan.refused if refusal.name in names)
+    return replace(plan, jobs=jobs, refused=refusals, space_needed=sum(job.space for job in jobs))
+
+
+def _ordered(plan: BatchPlan) -> list[Job]:
+    """Large ones first, so that none is left over when the others are done."""
+    return sorted(plan.jobs, key=lambda job: -job.pixels)
+
+
+def _claimed(items: list[Item], options_key: str, overwrite: bool, journal: Journal) -> list[Item]:
+    """Note, before anything is written, which outputs this run may put there or replace.
+
+    Not among them is a file that was there before and is not from this batch.
+    """
+    claimed, entries = [], []
+    for item in items:
+        job, known = item.job, item.known
+        if known is None or known.output != job.target:
+            known = Entry(name=job.name, status="working", output=job.target)
+        if known.output_sha256 or known.claim or overwrite or not job.output.exists():
+            known = replace(known, claim=known.claim or options_key)
+            entries.append(known)
+            item = replace(item, known=known)
+        claimed.append(item)
+    journal.record(entries)
+    # What was settled is soon verified, and then the time left is that of the others alone.
+    return sorted(claimed, key=lambda item: not is_settled(item, options_key))
+
+
+def _work(
+    items: list[Item],
+    options_key: str,
+    executor: Executor,
+    journal: Journal,
+    report: Report,
+    tell: Tell,
+    progress: Progress,
+) -> None:
+    sizes = {item.job.name: max(item.job.pixels, 1) / 1e6 for item in items}
+    settled = {item.job.name for item in items if is_settled(item, options_key)}
+    progress.start(sum(size for name, size in sizes.items() if name not in settled), "MP")
+    with closing(_journaled(executor.run(items), journal)) as results:
+        for result in results:
+            report.add(result)
+            tell(result)
+            name, worked = result.entry.name, result.outcome in ("done", "failed")
+            if worked and name in settled:
+                progress.extend(sizes[name])
+            if worked or name not in settled:
+                progress.advance(sizes[name])
+            progress.note(report.tally())
+            if result.no_room:
+                raise OutputError(
+                    f"{result.entry.reason}; {report.done} files are done, and the same command goes on"
+                )
+    progress.finish()
+
+
+def _journaled(results: Iterator[ItemResult], journal: Journal) -> Generator[ItemResult, None, None]:
+    """Pass ``results`` on, each written to the journal soon, and all of them at the end."""
+    pending: list[Entry] = []
+    last = time.monotonic()
+    try:
+        for result in results:
+            if result.outcome in ("done", "failed"):
+                pending.append(result.entry)
+            if time.monotonic() - last > _JOURNAL_SECONDS:
+                journal.record(pending)
+                pending, last = [], time.monotonic()
+            yield result
+    finally:
+        journal.record(pending)
+
+
+def _check_space(plan: BatchPlan) -> None:
+    if plan.space_free is not None and plan.space_needed > plan.space_free:
+        raise OutputError(
+            f"{plan.out}: about {plan.space_needed / 1e6:.1f} MB are needed and "
+            f"{plan.space_free / 1e6:.1f} MB are free; free some space or give another folder with --out"
+        )
+
+
+def _sweep(plan: BatchPlan, shard: Shard) -> None:
+    """Remove what a killed run or worker left half-written.
+
+    The journal's lock says that nobody is writing, other shards excepted.
+    """
+    names: dict[Path, list[str]] = {}
+    for job in plan.jobs:
+        names.setdefault(job.output.parent, []).append(job.output.name)
+    for folder, outputs in names.items():
+        if folder.is_dir():
+            remove_parts(folder, outputs if shard.count > 1 else None)

@@ -1,0 +1,135 @@
+"""Inside a worker process: what it is told, what it answers, and how it does one item after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from xlsr_cli.errors import XlsrError
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.batch.item import Computed, Item
+    from xlsr_cli.options import PictureOptions
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Sent to a worker before the items that are done so."""
+
+    options: PictureOptions
+    options_key: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Sent by a worker that has loaded what it needs."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Sent by a worker when it takes the next item, and again when it knows the item's key."""
+
+    key: str = ""
+
+
+def work(connection: Connection) -> None:
+    """What a worker process does until it is killed or its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        _Desk(connection).work()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed has let go of the folder: nothing may be written there any more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Desk:
+    """A worker's two hands: one computes, the other writes what is computed and waits for the disk."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._writing: threading.Thread | None = None
+
+    def work(self) -> None:
+        """Do what is asked for as long as somebody asks."""
+        import cv2
+
+        import xlsr_cli.jobs.picture  # noqa: F401 - while there is time: this takes longer than a picture
+
+        setup: Setup | None = None
+        upscaler: Upscaler | None = None
+        while True:
+            message = self._connection.recv()
+            if isinstance(message, Setup):
+                if message == setup:
+                    continue
+                setup = message
+                cv2.setNumThreads(setup.options.engine.threads or 1)  # the other cores are other workers'
+                try:
+                    upscaler = _loaded(setup.options)
+                except XlsrError as error:
+                    self._send(error)
+                    return
+                self._send(Ready())
+            else:
+                assert setup is not None and upscaler is not None
+                self._do(message, setup, upscaler)
+
+    def _do(self, item: Item, setup: Setup, upscaler: Upscaler) -> None:
+        from xlsr_cli.jobs.batch.item import Computed, compute
+
+        self._send(Begun())
+        result = compute(item, setup.options, setup.options_key, upscaler, lambda key: self._send(Begun(key)))
+        self._finish_writing()
+        if isinstance(result, Computed):
+            self._write(result)
+        else:
+            self._send(result)
+
+    def _write(self, computed: Computed) -> None:
+        from xlsr_cli.jobs.batch.item import place
+
+        def write() -> None:
+            with contextlib.suppress(OSError):  # the parent is gone, which the other hand hears as well
+                self._send(place(computed))
+
+        self._writing = threading.Thread(target=write)
+        self._writing.start()
+
+    def _finish_writing(self) -> None:
+        """Results are sent in the order of their items."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+
+    def _send(self, message: object) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+
+def _loaded(options: PictureOptions) -> Upscaler:
+    """An upscaler whose models are there; raises now what would else fail with every file."""
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.options import Size
+
+    upscaler = Upscaler.from_options(options.engine, options.target)
+    side, factor = 100, options.target.scale or 2.0
+    larger = math.ceil(side * factor)
+    upscaler.model_names(
+        Size(width=side, height=side), channels=3, depth=8, size=Size(width=larger, height=larger)
+    )
+    return upscaler

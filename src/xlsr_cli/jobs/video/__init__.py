@@ -1,0 +1,1 @@
+"""One film or stream of frames: plan, pipeline, segments."""

@@ -1,0 +1,299 @@
+"""Decide everything about a video before any work: size, codec, format, what is copied, what is lost."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from xlsr_cli.engine.models import find_model, read_model_file
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.media.video import codecs, trial_mux
+from xlsr_cli.media.video.codecs import Container, Settings
+from xlsr_cli.media.video.inspect import VideoFile, content_hash
+from xlsr_cli.media.video.layout import Layout, Siting, choose_format, layout_of
+from xlsr_cli.media.video.mux import Cut, MuxPlan
+from xlsr_cli.media.video.programs import count_programs
+from xlsr_cli.media.video.reader import FrameReader
+from xlsr_cli.media.video.tags import Hdr, Rotation
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import PictureOptions, Size, VideoOptions
+
+#: Frames of a segment: what a crash can cost at most, and the largest distance of two key frames.
+SEGMENT_FRAMES = 240
+#: The codecs whose chroma lies between the luma samples.
+_CENTER_SITED = ("mpeg1video", "mjpeg", "theora", "h263")
+_HIGHEST_RATE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPlan:
+    """All decisions about one video.
+
+    ``size`` is the output's, as stored. ``begin`` and ``end`` are seconds on the source's clock, ``limit``
+    frames. ``upright``: the rotation to apply to the frames, None where the container keeps it.
+    ``expected`` frames, for the progress. ``key`` names everything that the output's video depends on.
+    """
+
+    file: VideoFile
+    mux: MuxPlan
+    size: Size
+    layout: Layout
+    rgb: bool
+    upright: Rotation | None
+    siting: Siting
+    deinterlace: bool
+    begin: Fraction | None
+    end: Fraction | None
+    limit: int | None
+    expected: int
+    notices: tuple[Notice, ...]
+    key: str
+
+    @property
+    def trial(self) -> bool:
+        """Whether only a part of the video was asked for."""
+        return self.begin is not None or self.end is not None or self.limit is not None
+
+    def cut_for(self, times: list[tuple[int, int]]) -> Cut:
+        """The part of the other streams that belongs to frames with these (pts, duration)."""
+        base = self.file.time_base
+        if not self.trial:
+            return self.mux.cut
+        first, last = times[0][0] * base, sum(times[-1]) * base
+        begin = None if self.begin is None else first
+        return Cut(begin=begin, end=last, shift=Fraction(0) if begin is None else self.file.first - first)
+
+    def late_notices(self, reader: FrameReader) -> list[Notice]:
+        """What only decoding could tell."""
+        notices = []
+        if reader.repaired:
+            message = f"{reader.repaired} frames had no time or one not above the frame before; it was set"
+            notices.append(Notice(code="times-repaired", message=message, loss=False))
+        if not self.trial and reader.incomplete:
+            message = f"{reader.incomplete} frames of the source are damaged and could not be decoded"
+            notices.append(Notice(code="frames-damaged", message=message))
+        return notices
+
+
+def plan_video(
+    file: VideoFile,
+    output: Path,
+    container: Container,
+    options: PictureOptions,
+    video: VideoOptions,
+    upscaler: Upscaler,
+) -> VideoPlan:
+    """Decide everything; nothing is written.
+
+    Raises :class:`UsageError` when options and container do not go together, :class:`InputError` when the
+    video is of a kind that is not supported.
+    """
+    layout = layout_of(file.pix_fmt)
+    upright = None if container.rotates else file.rotation
+    begin, end = _interval(file, video)
+    threads = upscaler.threads
+    settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
+    copied, dropped = trial_mux.plan_copies(file, container)
+    matrix = None
+    if file.rotation is not None and upright is None:
+        matrix = file.rotation.scaled(
+            Fraction(size.width, file.size.width), Fraction(size.height, file.size.height)
+        )
+    mux = MuxPlan(container=container, settings=settings, matrix=matrix, copied=copied)
+    rgb = wants_rgb(options)
+    plan = VideoPlan(
+        file=file,
+        mux=mux,
+        size=size,
+        layout=layout,
+        rgb=rgb,
+        upright=upright,
+        siting=_siting(file),
+        deinterlace=video.deinterlace,
+        begin=begin,
+        end=end,
+        limit=video.frames,
+        expected=_expected(file, begin, end, video.frames),
+        notices=(),
+        key="",
+    )
+    notices = [*file.notices, *_format_notices(file, container, settings, video, plan), *notices, *dropped]
+    notices += trial_mux.rehearse(file, mux, name=str(output))
+    return replace(plan, notices=tuple(notices), key=_key(plan, upscaler))
+
+
+def _settings(
+    file: VideoFile,
+    output: Path,
+    container: Container,
+    layout: Layout,
+    upright: Rotation | None,
+    options: PictureOptions,
+    video: VideoOptions,
+    threads: int,
+) -> tuple[Settings, Size, list[Notice]]:
+    codec = codecs.choose_codec(container, output, video, depth=layout.depth)
+    encoder = codec.encoder
+    if codec.name == "h264" and layout.family == "rgb" and video.pix_fmt in (None, "bgr0", "bgr24", "rgb24"):
+        encoder = "libx264rgb"
+    turned = layout.turned() if upright is not None and upright.swaps else layout
+    pix_fmt, notices = choose_format(turned, codecs.encoder_formats(encoder), video.pix_fmt, codec=codec.name)
+    even = codec.name in ("h264", "hevc", "av1")
+    size, rounded = _size(file, upright, options, layout_of(pix_fmt), even=even)
+    aspect = file.aspect
+    if aspect is not None and upright is not None and upright.swaps:
+        aspect = 1 / aspect
+    rate = min(file.rate, Fraction(_HIGHEST_RATE)).limit_denominator(65535)
+    settings = Settings(
+        codec=codec,
+        encoder=encoder,
+        options=codecs.encoder_options(
+            codec,
+            encoder,
+            video,
+            container=container,
+            size=size,
+            tags=file.tags,
+            siting=_siting(file) if layout_of(pix_fmt).chroma == (1, 1) else "left",
+            hdr=file.hdr if codec.hdr else Hdr(),
+            key_interval=SEGMENT_FRAMES,
+            threads=threads,
+        ),
+        pix_fmt=pix_fmt,
+        size=size,
+        rate=rate,
+        aspect=_aspect(aspect, file, size, options),
+        tags=file.tags,
+        threads=threads,
+        global_header=container.global_header,
+        key_interval=SEGMENT_FRAMES,
+    )
+    return settings, size, [*notices, *rounded]
+
+
+def _siting(file: VideoFile) -> Siting:
+    """Where the source's chroma lies, by its codec: PyAV does not tell what its bitstream says."""
+    return "center" if file.codec in _CENTER_SITED else "left"
+
+
+def _size(
+    file: VideoFile, upright: Rotation | None, options: PictureOptions, layout: Layout, *, even: bool
+) -> tuple[Size, list[Notice]]:
+    """The output's size as stored: the target speaks of the frame as shown."""
+    if file.size.pixels > options.max_pixels:
+        raise InputError(
+            f"{file.path}: {file.size} is more than --max-pixels {options.max_pixels}; raise it to go on"
+        )
+    swaps = file.rotation is not None and file.rotation.swaps
+    shown = Size(width=file.size.height, height=file.size.width) if swaps else file.size
+    size = options.target.size_for(shown)
+    if swaps and upright is None:
+        size = Size(width=size.height, height=size.width)
+    if not even:
+        return size, []
+    across, down = (1 << layout.chroma[0]) - 1, (1 << layout.chroma[1]) - 1
+    whole = Size(width=size.width + across & ~across, height=size.height + down & ~down)
+    if whole == size:
+        return size, []
+    message = f"the output is {whole} instead of {size}: its chroma needs even sides"
+    return whole, [Notice(code="size-rounded", message=message, loss=False)]
+
+
+def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: PictureOptions) -> Fraction | None:
+    """The sample aspect ratio: the source's, or where both sides were asked for, what keeps the shape."""
+    both = options.target.width is not None and options.target.height is not None
+    if aspect is None or aspect == 1 or not both:
+        return aspect
+    stretch = Fraction(size.width, file.size.width) / Fraction(size.height, file.size.height)
+    return (aspect / stretch).limit_denominator(1000)
+
+
+def wants_rgb(options: PictureOptions) -> bool:
+    """All channels through the network: asked for, or a model was named that needs them."""
+    engine = options.engine
+    if engine.model is None:
+        return engine.color == "rgb"
+    model = find_model(engine.model)
+    return isinstance(model, Path) or model.colour == "rgb"
+
+
+def _interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fraction | None]:
+    """``--start`` and ``--end``, counted from the first frame, on the file's own clock."""
+    begin = None if video.start is None else file.first + Fraction(video.start).limit_denominator(10**6)
+    end = None if video.end is None else file.first + Fraction(video.end).limit_denominator(10**6)
+    if begin is not None and begin >= file.end:
+        length = float(file.end - file.first)
+        raise UsageError(f"{file.path}: --start lies behind the end of the video, {length:.2f} seconds")
+    return begin, end
+
+
+def _expected(file: VideoFile, begin: Fraction | None, end: Fraction | None, limit: int | None) -> int:
+    frames = file.packets
+    if begin is not None or end is not None:
+        span = min(end or file.end, file.end) - (begin or file.first)
+        frames = max(1, round(span * file.rate))
+    return frames if limit is None else min(frames, limit)
+
+
+def _format_notices(
+    file: VideoFile, container: Container, settings: Settings, video: VideoOptions, plan: VideoPlan
+) -> list[Notice]:
+    notices = []
+    if file.interlaced and not video.deinterlace:
+        message = "the video is interlaced and its combs are enlarged; --deinterlace makes whole frames"
+        notices.append(Notice(code="interlaced", message=message, loss=False))
+    if file.hdr and not settings.codec.hdr:
+        message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"
+        notices.append(Notice(code="hdr-dropped", message=message))
+    if container.constant and not file.constant:
+        message = "an .avi file holds one frame rate and this video's varies; use .mkv or .mp4"
+        raise UsageError(f"{file.path}: {message}")
+    if container.constant and not plan.trial:
+        late = [index for index in plan.mux.copied if file.begins(index) > 1 / file.rate]
+        if late:
+            message = (
+                f"an .avi file begins with all of its streams and stream {late[0]} of this one begins later"
+            )
+            raise UsageError(f"{file.path}: {message}; use .mkv or .mp4")
+    if file.format == "mpegts" and (programs := count_programs(file.path)) > 1:
+        message = f"the {programs} programs of the source become one that holds all of their streams"
+        notices.append(Notice(code="programs-merged", message=message))
+    films = [s for s in file.streams if s.kind == "video" and s.index in plan.mux.copied]
+    if films:
+        message = f"{len(films)} more video streams are copied as they are; only the main one is enlarged"
+        notices.append(Notice(code="video-copied", message=message, loss=False))
+    return notices
+
+
+def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
+    """A hash of the source's bytes, the options, the models and the encoders."""
+    channels = 3 if plan.rgb or plan.layout.family == "rgb" else 1
+    names = upscaler.model_names(plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size)
+    parts = (
+        content_hash(plan.file.path),
+        [_model_hash(name, upscaler) for name in names],
+        plan.mux.settings,
+        plan.layout,
+        plan.upright,
+        plan.rgb,
+        plan.siting,
+        plan.deinterlace,
+        plan.begin,
+        plan.end,
+        plan.limit,
+        upscaler.options.precision,
+        codecs.library_versions(),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _model_hash(name: str, upscaler: Upscaler) -> str:
+    model = find_model(upscaler.options.model or name)
+    if isinstance(model, Path):
+        return hashlib.sha256(read_model_file(model)).hexdigest()
+    if name == model.name:
+        return model.sha256
+    return find_model(name).sha256  # type: ignore[union-attr]  # bundled models are found by their names

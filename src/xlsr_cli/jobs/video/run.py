@@ -1,0 +1,198 @@
+"""Upscale one video file: look, plan, work, put together, check."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, islice
+from pathlib import Path
+
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import InputError
+from xlsr_cli.jobs.video.pipeline import run_stages
+from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
+from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments, remove_parts_of
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.media.video import mux, trial_mux
+from xlsr_cli.media.video.codecs import Encoder, container_for
+from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
+from xlsr_cli.media.video.inspect import Picture, inspect
+from xlsr_cli.media.video.reader import Frame, FrameReader
+from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.progress import QUIET, Progress
+
+#: Frames that may wait between two stages.
+_QUEUE_DEPTH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoResult:
+    """What became of one video.
+
+    ``frames`` are all in the output, ``resumed`` those of them that an earlier, broken run had made.
+    ``duration`` is the output's, ``seconds`` what this run took. ``tiles`` of the network and how many of
+    them were ``reused`` from the frame before. ``size_bytes`` is the output's.
+    """
+
+    source: Path
+    output: Path
+    source_size: Size
+    size: Size
+    codec: str
+    pix_fmt: str
+    frames: int
+    resumed: int
+    duration: float
+    seconds: float
+    size_bytes: int
+    tiles: int
+    reused: int
+    notices: tuple[Notice, ...]
+
+
+def upscale_video(
+    source: Path,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    *,
+    upscaler: Upscaler,
+    progress: Progress = QUIET,
+) -> VideoResult:
+    """Upscale the video ``source`` into ``output``, whose suffix names the container.
+
+    Every other stream is copied; times, aspect, colour tags, chapters and metadata are kept; what cannot
+    be is a notice, found before the work. A run that was killed goes on where it stopped. Raises
+    :class:`InputError`, :class:`UsageError`, :class:`OutputError`, :class:`NotKeptError` (with
+    ``options.strict``) and what the engine raises. Nothing is written to ``output`` unless all is well.
+    """
+    started = time.monotonic()
+    container = container_for(output)
+    check_output(output, overwrite=options.overwrite)
+    file = inspect(source)
+    plan = plan_video(file, output, container, options, video, upscaler)
+    enforce(plan.notices, strict=options.strict, name=str(source))
+    with open_segments(output, plan.key) as segments:
+        resumed = segments.frames
+        frames = FrameUpscaler(
+            upscaler,
+            source=file.size,
+            layout=plan.layout,
+            size=plan.size,
+            pix_fmt=plan.mux.settings.pix_fmt,
+            rgb=plan.rgb,
+            tags=file.tags,
+            rotation=plan.upright,
+            siting=plan.siting,
+            reuse=video.reuse,
+        )
+        late = _encode_all(plan, frames, segments, progress)
+        if not segments.frames:
+            raise InputError(f"{source}: no frame lies in the part that was asked for")
+        enforce(late, strict=options.strict, name=str(source))
+        duration, size_bytes = _put_together(plan, segments, output, overwrite=options.overwrite)
+        result = VideoResult(
+            source=source,
+            output=output,
+            source_size=file.size,
+            size=plan.size,
+            codec=plan.mux.settings.codec.name,
+            pix_fmt=plan.mux.settings.pix_fmt,
+            frames=segments.frames,
+            resumed=resumed,
+            duration=float(duration),
+            seconds=time.monotonic() - started,
+            size_bytes=size_bytes,
+            tiles=frames.reuse.tiles if frames.reuse else 0,
+            reused=frames.reuse.reused if frames.reuse else 0,
+            notices=(*plan.notices, *late),
+        )
+        segments.remove()
+    return result
+
+
+def _encode_all(
+    plan: VideoPlan, upscale: FrameUpscaler, segments: Segments, progress: Progress
+) -> list[Notice]:
+    """Everything that is not in ``segments`` yet; returns what only decoding could tell."""
+    reader = FrameReader(
+        file=plan.file,
+        begin=plan.begin,
+        end=plan.end,
+        limit=plan.limit,
+        deinterlace=plan.deinterlace,
+        threads=max(1, plan.mux.settings.threads // 2),
+    )
+    done = segments.frames
+
+    def enlarge(frame: Frame) -> Callable[[], tuple[Picture, Frame]]:
+        enlarged = upscale.begin(frame.picture)
+        return lambda: (enlarged(), frame)
+
+    progress.start(plan.expected, "frames")
+    try:
+        progress.advance(done)
+        # What is finished is decoded once more: a small part of the work, and nothing that a decoder or a
+        # filter remembers from frame to frame can be missing.
+        run_stages(
+            islice(reader, done, None),
+            enlarge,
+            lambda results: _write_segments(results, plan, segments, progress),
+            depth=_QUEUE_DEPTH,
+            at_once=upscale.at_once,
+            interrupt=upscale.interrupt,
+        )
+    finally:
+        progress.finish()
+    return plan.late_notices(reader)
+
+
+def _write_segments(
+    results: Iterator[tuple[Picture, Frame]], plan: VideoPlan, segments: Segments, progress: Progress
+) -> None:
+    first = next(results, None)
+    while first is not None:
+        with segments.segment() as writer:
+            _write_segment(chain([first], islice(results, SEGMENT_FRAMES - 1)), plan, writer, progress)
+        first = next(results, None)
+
+
+def _write_segment(
+    results: Iterator[tuple[Picture, Frame]], plan: VideoPlan, writer: SegmentWriter, progress: Progress
+) -> None:
+    encoder = Encoder(plan.mux.settings)
+    before = writer.bytes_before
+    for picture, frame in results:
+        writer.add_frame(frame.pts, frame.duration)
+        writer.add_packets(encoder.encode(picture))
+        progress.advance(1)
+        progress.note(f"{(before + writer.bytes) / 1e6:.1f} MB")
+    writer.add_packets(encoder.finish())
+
+
+def _put_together(
+    plan: VideoPlan, segments: Segments, output: Path, *, overwrite: bool
+) -> tuple[Fraction, int]:
+    """Write the output and read it back; return its duration in seconds and its size in bytes."""
+    times = segments.times()
+    muxed = replace(plan.mux, cut=plan.cut_for(times))
+    remove_parts_of(output)  # of a run that was killed here; nobody else writes while the segments are ours
+    with atomic_output(output, overwrite=overwrite) as file:
+        copied = mux.write(file, plan.file, muxed, _packets(segments, times), name=str(output))
+        file.flush()
+        file.seek(0)
+        duration = trial_mux.verify(
+            file, plan.file, muxed, [pts for pts, _ in times], copied, name=str(output)
+        )
+        size_bytes = file.seek(0, 2)
+    return duration, size_bytes
+
+
+def _packets(segments: Segments, times: list[tuple[int, int]]) -> Iterator[mux.Encoded]:
+    decoding = mux.reordered([times[frame][0] for frame in segments.order()])
+    for packet, dts in zip(segments.packets(), decoding, strict=True):
+        pts, duration = times[packet.frame]
+        yield mux.Encoded(data=packet.data, pts=pts, dts=dts, duration=duration, key=packet.key)

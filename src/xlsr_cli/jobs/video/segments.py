@@ -1,0 +1,210 @@
+"""What is encoded already: segments of a video in a work folder, so that a killed run can go on.
+
+A segment is a row of frames that begins with a key frame of its own. Its packets are written in one
+transaction: after a crash or a kill it is there whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.media.video.codecs import Packet
+
+#: The longest file name on common file systems, in bytes.
+_LONGEST_NAME = 255
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS work (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS frame (
+    number INTEGER PRIMARY KEY, pts INTEGER NOT NULL, duration INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS packet (
+    position INTEGER PRIMARY KEY, frame INTEGER NOT NULL, key INTEGER NOT NULL, data BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS segment (number INTEGER PRIMARY KEY, frames INTEGER NOT NULL);
+"""
+
+
+class Segments:
+    """The finished segments of one output. To be used from one thread at a time."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+
+    @property
+    def count(self) -> int:
+        """How many segments are finished."""
+        return int(self._connection.execute("SELECT count(*) FROM segment").fetchone()[0])
+
+    @property
+    def frames(self) -> int:
+        """How many frames the finished segments hold."""
+        return int(self._connection.execute("SELECT coalesce(sum(frames), 0) FROM segment").fetchone()[0])
+
+    @property
+    def _bytes(self) -> int:
+        return int(
+            self._connection.execute("SELECT coalesce(sum(length(data)), 0) FROM packet").fetchone()[0]
+        )
+
+    @contextmanager
+    def segment(self) -> Iterator[SegmentWriter]:
+        """A new segment, finished when the block ends without an exception, else as if it had never been."""
+        writer = SegmentWriter(self._connection, first=self.frames, bytes_before=self._bytes)
+        with _mapped(self.folder):
+            self._connection.execute("BEGIN")
+            try:
+                yield writer
+                self._connection.execute("INSERT INTO segment VALUES (?, ?)", (self.count, writer.frames))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def times(self) -> list[tuple[int, int]]:
+        """(pts, duration) of all frames in order of display."""
+        return list(self._connection.execute("SELECT pts, duration FROM frame ORDER BY number"))
+
+    def order(self) -> list[int]:
+        """The numbers of the frames in the order of the packets, which is the order of decoding."""
+        return [row[0] for row in self._connection.execute("SELECT frame FROM packet ORDER BY position")]
+
+    def packets(self) -> Iterator[Packet]:
+        """All packets in order of decoding, one in memory at a time."""
+        query = "SELECT frame, key, data FROM packet ORDER BY position"
+        for frame, key, data in self._connection.execute(query):
+            yield Packet(frame=frame, key=bool(key), data=data)
+
+    def close(self) -> None:
+        """Let go of the folder; it stays for the next run."""
+        self._connection.close()
+
+    def remove(self) -> None:
+        """Remove the folder and all in it."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class SegmentWriter:
+    """Takes the frames and packets of one segment.
+
+    ``first`` is the number of its first frame, ``bytes_before`` the size of all packets before it;
+    ``frames`` and ``bytes`` count its own.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, first: int, bytes_before: int) -> None:
+        self._connection = connection
+        self.first = first
+        self.bytes_before = bytes_before
+        self.frames = 0
+        self.bytes = 0
+
+    def add_frame(self, pts: int, duration: int) -> None:
+        """A frame that goes into the encoder."""
+        number = self.first + self.frames
+        self._connection.execute("INSERT INTO frame VALUES (?, ?, ?)", (number, pts, duration))
+        self.frames += 1
+
+    def add_packets(self, packets: Sequence[Packet]) -> None:
+        """Packets that came out, in order; their frames are numbered from the segment's first."""
+        self._connection.executemany(
+            "INSERT INTO packet (frame, key, data) VALUES (?, ?, ?)",
+            [(self.first + packet.frame, packet.key, packet.data) for packet in packets],
+        )
+        self.bytes += sum(len(packet.data) for packet in packets)
+
+
+def work_folder(output: Path) -> Path:
+    """Where the segments of ``output`` lie: ``.<name>.xlsr-part`` beside it."""
+    name = f".{output.name}.xlsr-part"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(output.name)).hexdigest()[:32]}.xlsr-part"
+    return output.with_name(name)
+
+
+def remove_parts_of(output: Path) -> None:
+    """Remove what killed runs left of ``output`` while it was put together: its temporary files."""
+    pattern = re.compile(re.escape(f".{output.name}.xlsr-") + r"[0-9a-f]{8}\.part", re.DOTALL)
+    for entry in output.parent.iterdir():
+        if pattern.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+
+@contextmanager
+def open_segments(output: Path, key: str) -> Iterator[Segments]:
+    """The segments that an earlier run with the same ``key`` left, or none.
+
+    ``key`` names everything that their bytes depend on; segments of another key are thrown away. The
+    folder is removed when nothing is finished in it at the end, or the source turns out to be unusable.
+    Raises :class:`OutputError` when another process works on the same output.
+    """
+    folder = work_folder(output)
+    with _mapped(folder):
+        folder.mkdir(exist_ok=True)
+        segments = Segments(folder, _connect(folder, output, key))
+    try:
+        yield segments
+    except InputError:
+        segments.remove()  # the source will not get better, and its next version has another key
+        raise
+    finally:
+        if not folder.exists():
+            segments.close()
+        else:
+            finished = 0
+            with contextlib.suppress(sqlite3.Error):
+                finished = segments.count
+            if finished:
+                segments.close()
+            else:
+                segments.remove()
+
+
+def _connect(folder: Path, output: Path, key: str) -> sqlite3.Connection:
+    path = folder / "segments.sqlite"
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")  # taken now, kept until the connection closes
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        row = connection.execute("SELECT value FROM work WHERE key = 'key'").fetchone()
+        if row is None or row[0] != key:
+            for table in ("work", "frame", "packet", "segment"):
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("INSERT INTO work VALUES ('key', ?)", (key,))
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if "locked" in str(error):
+            raise OutputError(f"{output}: another xlsr is working on it; wait for it or stop it") from error
+        raise
+    except sqlite3.DatabaseError:
+        # Not a database, or damaged by the file system: nothing in it can be trusted.
+        connection.close()
+        path.unlink()
+        return _connect(folder, output, key)
+    return connection
+
+
+@contextmanager
+def _mapped(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        full = "full" in str(error) or "No space" in str(reason)
+        advice = "the disk is full: free some space" if full else f"{reason}: see to the disk"
+        raise OutputError(f"cannot write to {folder}: {advice}, then the same command goes on") from error

@@ -1,0 +1,91 @@
+"""What a picture file holds beside its pixels, free of any format's wrapping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from xlsr_cli.media.picture import xmp as xmp_packet
+from xlsr_cli.media.picture.exif import ExifBlock
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+#: A ratio without a unit: what shows the file squeezed or stretched is not written.
+ASPECT = Notice(code="aspect-dropped", message="its pixels are said not to be square, which is not kept")
+
+#: A file that has a colour profile of which not all is there.
+DAMAGED_PROFILE = Notice(
+    code="icc-dropped",
+    message="its colour profile is damaged and not kept, and its colours may look different",
+)
+
+#: Notices of metadata that ``--strip`` would have removed anyway.
+STRIPPED = {
+    "exif-dropped", "xmp-extended-dropped", "geo-dropped", "chunks-dropped", "segments-dropped",
+}  # fmt: skip
+
+_METERS_PER_INCH = 0.0254
+
+
+def dpi_from_meters(per_meter: float) -> float:
+    """Pixels per inch; the whole number that a format without inches had to round, where there is one."""
+    dpi = per_meter * _METERS_PER_INCH
+    return float(round(dpi)) if round(round(dpi) / _METERS_PER_INCH) == round(per_meter) else dpi
+
+
+def meters_from_dpi(dpi: float) -> float:
+    """Pixels per metre."""
+    return dpi / _METERS_PER_INCH
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a picture file holds beside its pixels, free of any format's wrapping.
+
+    ``icc``: the colour profile, byte for byte. ``cicp``: colour primaries, transfer, matrix and range as
+    ITU-T H.273 numbers them. ``exif``: a TIFF stream without the ``Exif\\0\\0`` prefix. ``xmp``: a packet
+    in UTF-8. ``iptc``: IPTC-IIM records. ``dpi``: horizontal and vertical resolution in pixels per inch.
+    ``color_chunks``: PNG's gAMA, cHRM, sRGB, mDCV and cLLI as (name, content). ``text``: comments in the
+    source's own wrapping: PNG's text chunks, JPEG's COM segments, as (name, content).
+    """
+
+    icc: bytes | None = None
+    cicp: tuple[int, int, int, int] | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    color_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    text: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def orientation(self) -> int:
+        """How the pixels have to be turned: EXIF's word, or XMP's where EXIF has none; 1 to 8."""
+        turn = ExifBlock(self.exif).orientation if self.exif else None
+        if turn is None and self.xmp is not None:
+            turn = xmp_packet.orientation(self.xmp)
+        return turn or 1
+
+    @property
+    def dpi_of_exif(self) -> tuple[float, float] | None:
+        """The resolution that EXIF gives, in pixels per inch."""
+        return ExifBlock(self.exif).dpi if self.exif else None
+
+    def upright(self) -> Metadata:
+        """The same for pixels that are upright: orientation reset, thumbnails removed."""
+        return replace(
+            self,
+            exif=None if self.exif is None else ExifBlock(self.exif).upright(),
+            xmp=None if self.xmp is None else xmp_packet.upright(self.xmp),
+        )
+
+    def for_size(self, size: Size) -> Metadata:
+        """The same for a picture of ``size``: the tags that tell its size in pixels are corrected."""
+        return replace(
+            self,
+            exif=None if self.exif is None else ExifBlock(self.exif).for_size(size),
+            xmp=None if self.xmp is None else xmp_packet.for_size(self.xmp, size),
+        )
+
+    def stripped(self) -> Metadata:
+        """Only what decides how the colours look: the profile and its like. Nothing about the user."""
+        return Metadata(icc=self.icc, cicp=self.cicp, color_chunks=self.color_chunks)

@@ -1,0 +1,450 @@
+"""TIFF: what its directory says, its samples as they stand, and writing one with all of its metadata.
+
+Tags: TIFF 6.0; ICC.1:2022, annex B.3; XMP specification part 3, section 1.1.4; EXIF 2.32, section 4.6.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from xlsr_cli.media.picture.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
+from xlsr_cli.media.picture.in_order import in_order
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.tiff_strips import samples_by_libtiff
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from xlsr_cli.media.picture.samples import Pixels
+
+
+#: PhotometricInterpretation.
+MIN_IS_WHITE, MIN_IS_BLACK, PALETTE, SEPARATED, CIELAB, CFA = 0, 1, 3, 5, 8, 32803
+LINEAR_RAW = 34892
+
+#: SampleFormat.
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+
+#: ExtraSamples.
+UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
+
+_ORIENTATION, _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS = 274, 700, 33723, 34675, 50706, 37724
+_TRANSFER, _WHITE_POINT, _PRIMARIES = 301, 318, 319
+_GEO = {33550, 33922, 34264, 34735}
+
+#: Fields of the first directory that describe the picture and not how its bytes are laid out: name of the
+#: document, description, make, model, orientation, resolution, software, date, artist, computer,
+#: copyright, rating, Windows' title, comment, author, keywords and subject.
+_DESCRIPTIVE = {
+    0x010D, 0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298,
+    0x4746, 0x4749, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,
+}  # fmt: skip
+
+#: Of those, the ones that are written from elsewhere.
+_OWN = {0x0112, 0x011A, 0x011B, 0x0128}
+
+#: Rows are compressed in strips of about this size; more compresses hardly better.
+_STRIP_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class TiffFacts:
+    """What the directory of the first page says about its samples."""
+
+    bits: int
+    samples: int
+    photometric: int
+    format: int
+    extra: tuple[int, ...] | None
+    camera_raw: bool
+    orientation: int | None
+    gray_palette: bool
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name of colours that have to be converted; empty for all others."""
+        return {SEPARATED: "CMYK", CIELAB: "LAB"}.get(self.photometric, "")
+
+    @property
+    def channels(self) -> int:
+        """Of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
+        if self.photometric == PALETTE:
+            return (1 if self.gray_palette else 3) + self.alpha
+        gray = self.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
+        return (1 if gray else 3) + self.alpha
+
+    @property
+    def colors(self) -> int:
+        """Samples of a pixel that are colours."""
+        return {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, PALETTE: 1, SEPARATED: 4}.get(self.photometric, 3)
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the first sample behind the colours is alpha; unnamed it is, as OpenCV writes them."""
+        if self.samples <= self.colors or self.photometric in (SEPARATED, CIELAB):
+            return False
+        return not self.extra or self.extra[0] != UNSPECIFIED
+
+    @property
+    def premultiplied(self) -> bool:
+        """Whether the colours were multiplied by alpha."""
+        return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == ASSOCIATED
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """``pages``: pictures of their own, previews and masks not counted. ``size``: not yet turned."""
+
+    size: Size
+    pages: int
+    facts: TiffFacts
+    metadata: Metadata
+    notices: tuple[Notice, ...]
+
+
+def read_tiff(data: bytes) -> TiffHeader:
+    """Read the directories. Raises what tifffile raises: nearly everything, on a hostile file."""
+    import tifffile
+
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it would print its warnings
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        tags: dict[int, Any] = {}
+        for tag in page.tags:
+            tags.setdefault(tag.code, tag.value)  # of two with one number every reader takes the first
+    metadata, notices = _metadata(tags, data)
+    return TiffHeader(
+        size=Size(width=int(tags[256]), height=int(tags[257])),
+        pages=_count_pages(data),
+        facts=_facts(tags),
+        metadata=metadata,
+        notices=tuple(notices),
+    )
+
+
+#: Directories that are looked at to tell previews from pictures.
+_MOST_PAGES = 2000
+
+#: NewSubfileType: bits that say "a smaller version" and "a mask".
+_SUBFILE_TYPE, _NO_PICTURE = 254, 0b101
+
+
+def _count_pages(data: bytes) -> int:
+    """How many pictures of their own the chain of directories holds; the first counts whatever it is.
+
+    Directories that damage leads to, in a circle or out of the file, end the chain.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    number, count_of, entry_size = ("Q", "Q", 20) if big else ("I", "H", 12)
+    seen: set[int] = set()
+    pages = 0
+    try:
+        (at,) = struct.unpack_from(order + number, data, 8 if big else 4)
+        while at and at not in seen and len(seen) < _MOST_PAGES:
+            seen.add(at)
+            (count,) = struct.unpack_from(order + count_of, data, at)
+            first = at + struct.calcsize(order + count_of)
+            kind = 0
+            for entry in range(first, first + entry_size * min(count, _MOST_TAGS), entry_size):
+                if struct.unpack_from(order + "H", data, entry) == (_SUBFILE_TYPE,):
+                    (kind,) = struct.unpack_from(
+                        order + "I", data, entry + entry_size - struct.calcsize(number)
+                    )
+            pages += not pages or not kind & _NO_PICTURE
+            (at,) = struct.unpack_from(order + number, data, first + entry_size * count)
+    except struct.error:
+        pass
+    return max(1, pages)
+
+
+#: More tags than any directory has.
+_MOST_TAGS = 1000
+
+
+def _facts(tags: dict[int, Any]) -> TiffFacts:
+    photometric = int(tags.get(262, MIN_IS_BLACK))
+    extra = tags.get(338)
+    return TiffFacts(
+        bits=max(int(bits) for bits in _tuple(tags.get(258, 1))),
+        samples=int(tags.get(277, 1)),
+        photometric=photometric,
+        format=int(_tuple(tags.get(339, UNSIGNED))[0]),
+        extra=None if extra is None else tuple(int(value) for value in _tuple(extra)),
+        camera_raw=_DNG_VERSION in tags or photometric in (CFA, LINEAR_RAW),
+        orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
+        gray_palette=_gray_palette(tags.get(320)),
+    )
+
+
+def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]]:
+    """What the directory holds beside the pixels, EXIF put together as other formats have it."""
+    notices = []
+    if _GEO & set(tags):
+        notices.append(Notice(code="geo-dropped", message="its place on the map (GeoTIFF) no longer fits"))
+    if _LAYERS in tags:
+        notices.append(Notice(code="layers-dropped", message="its layers are not kept, only their sum"))
+    if _ICC not in tags and (_TRANSFER in tags or not _usual_primaries(tags)):
+        message = "its gamma and primaries are not kept, and it may look different"
+        notices.append(Notice(code="gamma-dropped", message=message))
+    exif = _exif(data)
+    if exif is None and (EXIF_IFD in tags or GPS_IFD in tags):
+        notices.append(Notice(code="exif-dropped", message="its EXIF cannot be read"))
+    packet = _bytes(tags.get(_XMP))
+    metadata = Metadata(
+        icc=_bytes(tags.get(_ICC)),
+        exif=exif,
+        xmp=packet.rstrip(b"\0") if packet else None,
+        iptc=_bytes(tags.get(_IPTC)),
+        dpi=_dpi(tags),
+    )
+    return metadata, notices
+
+
+#: WhitePoint and PrimaryChromaticities of sRGB, and how far a rounded value may be off.
+_SRGB_PRIMARIES, _NEAR = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06), 0.01
+
+
+def _usual_primaries(tags: dict[int, Any]) -> bool:
+    """Whether the directory gives the primaries of sRGB, or none."""
+    rationals = (*_tuple(tags.get(_WHITE_POINT, ())), *_tuple(tags.get(_PRIMARIES, ())))
+    if len(rationals) != 16:
+        return True
+    pairs = zip(rationals[0::2], rationals[1::2], _SRGB_PRIMARIES, strict=True)
+    return all(abs(above / max(1, below) - usual) <= _NEAR for above, below, usual in pairs)
+
+
+def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
+    x, y, unit = tags.get(282), tags.get(283), int(tags.get(296, 2))
+    if unit not in (2, 3) or not isinstance(x, tuple) or not isinstance(y, tuple):
+        return None
+    if len(x) != 2 or len(y) != 2 or not all((*x, *y)):
+        return None
+    factor = 2.54 if unit == 3 else 1.0
+    return x[0] / x[1] * factor, y[0] / y[1] * factor
+
+
+def tiff_samples(data: bytes) -> NDArray[Any] | None:
+    """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
+
+    Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile and Pillow raise.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        samples = _by_tifffile(page)
+        if samples is None:
+            samples = samples_by_libtiff(data, page)
+        if samples is None:
+            return None
+        return samples.reshape(shape[:2] if page.samplesperpixel == 1 else shape)
+
+
+def _by_tifffile(page: Any) -> NDArray[Any] | None:
+    """None for what tifffile reads only with a further package: compressions, and samples of odd bits."""
+    import numpy as np
+
+    if page.bitspersample not in (1, 8, 16, 32, 64):
+        return None
+    try:
+        samples: NDArray[Any] = page.asarray(maxworkers=1)
+    except (ValueError, ImportError) as error:
+        if "imagecodecs" in str(error) or isinstance(error, ImportError):
+            return None
+        raise
+    return np.moveaxis(samples, 0, -1) if page.planarconfig == 2 and page.samplesperpixel > 1 else samples
+
+
+#: Compressions of pictures, not of bytes, that Pillow's libtiff knows: CCITT's, both of JPEG, ThunderScan.
+_BY_LIBTIFF = {2, 3, 4, 32771, 6, 7, 32809}
+
+
+def compression_of(data: bytes) -> tuple[str, bool]:
+    """The name of the compression of the first page, and whether Pillow should have read it.
+
+    Raises what tifffile raises.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        compression: Any = getattr(file.pages[0], "compression", "?")
+        name = str(getattr(compression, "name", compression)).replace("_", " ")
+        return name, compression in _BY_LIBTIFF
+
+
+def colors_of_palette(data: bytes) -> NDArray[Any] | None:
+    """The palette of the first page, (N, 3) uint16 in RGB order; None without a whole one.
+
+    Raises what tifffile raises.
+    """
+    import numpy as np
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        colors = np.atleast_2d(np.asarray(0 if page.colormap is None else page.colormap))
+    if colors.shape[0] != 3 or colors.dtype != np.uint16:
+        return None
+    return np.ascontiguousarray(colors.T)
+
+
+def write_tiff(file: BinaryIO, pixels: Pixels, metadata: Metadata, *, threads: int) -> list[Notice]:
+    """Write ``pixels`` (H, W), (H, W, 2), BGR or BGRA, losslessly compressed, with ``metadata``.
+
+    ``file`` is empty, seekable and readable. The bytes do not depend on ``threads``. The notices tell what
+    there was no place for.
+    """
+    import tifffile
+
+    size = Size(width=pixels.shape[1], height=pixels.shape[0])
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    block = None if metadata.exif is None else ExifBlock(metadata.exif)
+    order: Literal["<", ">"] = "<" if block is None else block.order
+    extra: list[tuple[int, int, int, bytes, bool]] = []
+    if metadata.xmp is not None:
+        extra.append((_XMP, 1, len(metadata.xmp), metadata.xmp, True))
+    if metadata.iptc is not None:
+        extra.append((_IPTC, 7, len(metadata.iptc), metadata.iptc, True))
+    rows = _rows_per_strip(pixels)
+    strips = in_order(partial(_strip, pixels, rows, order), range(0, pixels.shape[0], rows), threads)
+    with tifffile.TiffWriter(file, byteorder=order, bigtiff=_needs_bigtiff(pixels)) as writer:
+        writer.write(
+            strips,
+            shape=pixels.shape,
+            dtype=pixels.dtype,
+            photometric="rgb" if channels >= 3 else "minisblack",
+            planarconfig=None if channels == 1 else "contig",
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            compression="zlib",
+            predictor=2,
+            rowsperstrip=rows,
+            iccprofile=metadata.icc,
+            resolution=metadata.dpi,
+            resolutionunit="INCH" if metadata.dpi else None,
+            software=False,
+            metadata=None,
+            extratags=extra,
+        )
+    if block is None:
+        return []
+    if _needs_bigtiff(pixels):
+        message = f"a TIFF of {size} pixels is too large to hold EXIF"
+        return [Notice(code="exif-dropped", message=message)]
+    _add_exif(file, block)
+    return []
+
+
+def _linked(block: ExifBlock) -> list[int]:
+    """The tags of the first directory that lead to further ones."""
+    return [tag for tag in (EXIF_IFD, GPS_IFD) if block.fields(tag)]
+
+
+def _add_exif(file: BinaryIO, block: ExifBlock) -> None:
+    """Append EXIF's directories, and a first directory that has all of the old one and leads to them.
+
+    tifffile writes no such pointers; the old directory stays behind, unused, in a few hundred bytes.
+    """
+    order = block.order
+    with _content(file) as view:
+        fields = ExifBlock(view).fields()
+    written = {field.tag for field in fields}
+    fields += [f for f in block.fields() if f.tag in _DESCRIPTIVE - _OWN and f.tag not in written]
+    for tag in _linked(block):
+        at = _at_even_end(file)
+        file.write(packed_with_linked(block, tag, order, at))
+        fields.append(pointer(tag, at, order))
+    at = _at_even_end(file)
+    file.write(packed(fields, order, at))
+    file.seek(4)
+    file.write(struct.pack(order + "I", at))
+    file.seek(0, io.SEEK_END)
+
+
+@contextmanager
+def _content(file: BinaryIO) -> Iterator[memoryview]:
+    """All that ``file`` holds, of which no more gets into memory than is looked at."""
+    if isinstance(file, io.BytesIO):
+        with file.getbuffer() as view:
+            yield view
+        return
+    file.flush()
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+        yield view
+
+
+def _at_even_end(file: BinaryIO) -> int:
+    """Go to the end, which directories want to be an even offset, and return it."""
+    at = file.seek(0, io.SEEK_END)
+    return at + file.write(b"\0") if at % 2 else at
+
+
+def _exif(data: bytes) -> bytes | None:
+    """An EXIF block with the descriptive fields of a TIFF and the directories that it leads to."""
+    source = ExifBlock(data)
+    order = source.order
+    fields = [field for field in source.fields() if field.tag in _DESCRIPTIVE]
+    linked = _linked(source)
+    if not linked and not {field.tag for field in fields} - _OWN:
+        return None
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    pointers = [pointer(tag, 0, order) for tag in linked]
+    at = 8 + len(packed(fields + pointers, order, 8))
+    behind = b""
+    for index, tag in enumerate(linked):
+        behind += b"\0" * ((at + len(behind)) % 2)
+        pointers[index] = pointer(tag, at + len(behind), order)
+        behind += packed_with_linked(source, tag, order, at + len(behind))
+    return head + packed(fields + pointers, order, 8) + behind
+
+
+def _strip(pixels: Pixels, rows: int, order: Literal["<", ">"], top: int) -> bytes:
+    """The ``rows`` from ``top`` on as a compressed strip: RGB order, each sample less the one to its left."""
+    import numpy as np
+
+    channels = [2, 1, 0, 3][: pixels.shape[2]] if pixels.ndim == 3 and pixels.shape[2] >= 3 else slice(None)
+    strip = pixels[top : top + rows]
+    strip = strip[:, :, channels] if pixels.ndim == 3 else strip
+    differences = np.array(strip)
+    differences[:, 1:] -= strip[:, :-1]
+    return zlib.compress(differences.astype(differences.dtype.newbyteorder(order)).tobytes(), 3)
+
+
+def _rows_per_strip(pixels: Pixels) -> int:
+    return max(1, min(int(pixels.shape[0]), _STRIP_BYTES // max(1, int(pixels[0].nbytes))))
+
+
+def _needs_bigtiff(pixels: Pixels) -> bool:
+    """Offsets of a plain TIFF reach 4 GiB; compressed pixels can be slightly longer than plain ones."""
+    return int(pixels.nbytes) > (1 << 32) - (1 << 26)
+
+
+def _gray_palette(colormap: Any) -> bool:
+    """Whether all of a palette's (3, N) colours are grays."""
+    return colormap is not None and bool(
+        (colormap[0] == colormap[1]).all() and (colormap[1] == colormap[2]).all()
+    )
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _bytes(value: Any) -> bytes | None:
+    """A tag's content; some writers give it the type of numbers."""
+    value = value[0] if isinstance(value, tuple) and len(value) == 1 else value
+    if isinstance(value, tuple) and all(isinstance(one, int) and 0 <= one < 256 for one in value):
+        value = bytes(value)
+    return value if isinstance(value, bytes) and value else None

@@ -1,0 +1,344 @@
+"""What can be written: codecs, containers, pixel formats, and which go together.
+
+The defaults stand here and in ``docs/video.md``; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from xlsr_cli.errors import ResourceError, UsageError
+from xlsr_cli.machine import cpu_features
+from xlsr_cli.media.video.layout import Siting
+from xlsr_cli.media.video.tags import RANGE_LIMITED, ColorTags, Hdr
+from xlsr_cli.options import Size, VideoCodec, VideoOptions
+
+#: AVFMT_GLOBALHEADER and AV_CODEC_FLAG_GLOBAL_HEADER of FFmpeg: parameter sets go into the container's
+#: header, not into the packets.
+_FORMAT_GLOBAL_HEADER = 0x40
+_CODEC_GLOBAL_HEADER = 1 << 22
+#: ``chroma_sample_loc_type`` of H.264 and HEVC; 0 is what silence means.
+_CHROMA_PLACES: dict[Siting, int] = {"left": 0, "center": 1, "topleft": 2}
+#: Where this does not divide the width, x264's AVX-512 code weighs memory that nothing has written: the same
+#: frames become other bytes in every run. Its AVX2 code does not.
+_X264_WHOLE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A codec that can be written, and how its encoder is spoken to.
+
+    ``crf`` is the default and ``worst`` the largest quality number, None where the codec is lossless.
+    ``presets`` go from slow to fast. ``hdr_depths`` tells whether HDR10 metadata fit into its bitstream.
+    """
+
+    name: VideoCodec
+    encoder: str
+    crf: int | None
+    worst: int
+    preset: str | None
+    presets: tuple[str, ...]
+    hdr: bool = False
+    reorders: bool = False
+
+
+_X26X = (
+    "placebo", "veryslow", "slower", "slow", "medium", "fast", "faster", "veryfast", "superfast", "ultrafast",
+)  # fmt: skip
+
+CODECS: dict[VideoCodec, Codec] = {
+    codec.name: codec
+    for codec in (
+        Codec(name="h264", encoder="libx264", crf=18, worst=51, preset="veryfast", presets=_X26X, hdr=True,
+              reorders=True),
+        Codec(name="hevc", encoder="libx265", crf=20, worst=51, preset="veryfast", presets=_X26X, hdr=True,
+              reorders=True),
+        Codec(name="av1", encoder="libsvtav1", crf=30, worst=63, preset="8",
+              presets=tuple(str(preset) for preset in range(14)), hdr=True),
+        Codec(name="vp9", encoder="libvpx-vp9", crf=30, worst=63, preset="4",
+              presets=tuple(str(preset) for preset in range(9))),
+        Codec(name="ffv1", encoder="ffv1", crf=None, worst=0, preset=None, presets=()),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A container that can be written.
+
+    ``format`` is FFmpeg's name of its muxer, ``reader`` of its demuxer; ``options`` are the muxer's.
+    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the
+    file. ``constant``: its frames have one duration.
+    """
+
+    format: str
+    reader: str
+    codecs: tuple[VideoCodec, ...]
+    options: tuple[tuple[str, str], ...] = ()
+    rotates: bool = True
+    covers: bool = False
+    constant: bool = False
+
+    @property
+    def global_header(self) -> bool:
+        """Whether the encoder's parameter sets belong into the container's header."""
+        return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
+
+
+#: Times below zero (the lead-in of AAC, B-frames) stay as they are instead of moving all streams.
+_KEEP_TIMES = ("avoid_negative_ts", "disabled")
+_MP4 = Container(
+    format="mp4",
+    reader="mov",
+    codecs=("h264", "hevc", "av1", "vp9"),
+    options=(_KEEP_TIMES,),
+    covers=True,
+)
+_MOV = Container(
+    format="mov",
+    reader="mov",
+    codecs=("h264", "hevc"),
+    options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
+)
+#: ``passthrough``: no stream becomes a default one that was none.
+_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
+_MKV = Container(
+    format="matroska",
+    reader="matroska",
+    codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
+    options=_MATROSKA,
+    covers=True,
+)
+_WEBM = Container(format="webm", reader="matroska", codecs=("vp9", "av1"), options=_MATROSKA)
+_AVI = Container(format="avi", reader="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
+_TS = Container(
+    format="mpegts",
+    reader="mpegts",
+    codecs=("h264", "hevc"),
+    options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
+    rotates=False,
+)
+#: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
+_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")))
+_3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
+
+#: By the output's suffix.
+CONTAINERS: dict[str, Container] = {
+    ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM, ".avi": _AVI,
+    ".ts": _TS, ".m2ts": _M2TS, ".mts": _M2TS, ".3gp": _3GP,
+}  # fmt: skip
+
+
+def container_for(output: Path) -> Container:
+    """The container that ``output``'s suffix names. Raises :class:`UsageError` for any other suffix."""
+    container = CONTAINERS.get(output.suffix.lower())
+    if container is None:
+        names = " ".join(CONTAINERS)
+        kind = output.suffix or "a name without a suffix"
+        raise UsageError(f"{output}: no video can be written to {kind}; use one of {names}")
+    return container
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the encoder is set, everything chosen: what a segment's bytes depend on besides the frames."""
+
+    codec: Codec
+    encoder: str
+    options: tuple[tuple[str, str], ...]
+    pix_fmt: str
+    size: Size
+    rate: Fraction
+    aspect: Fraction | None
+    tags: ColorTags
+    threads: int
+    global_header: bool
+    key_interval: int
+
+
+def choose_codec(container: Container, output: Path, video: VideoOptions, *, depth: int) -> Codec:
+    """The codec asked for, or the container's default for ``depth`` bits.
+
+    By default H.264 for 8 bits and HEVC for more; WebM gets VP9 and AV1; AVI has FFV1 for more than 8.
+    Raises :class:`UsageError` where the container cannot hold it or an option does not belong to it.
+    """
+    if video.codec is not None:
+        name = video.codec
+    elif container is _WEBM:
+        name = "vp9" if depth <= 8 else "av1"
+    elif depth <= 8:
+        name = "h264"
+    else:
+        name = "hevc" if "hevc" in container.codecs else container.codecs[-1]
+    if name not in container.codecs:
+        fitting = " or ".join(container.codecs)
+        raise UsageError(
+            f"{output}: a {output.suffix} file cannot hold {name}; use --codec {fitting}, or an .mkv file"
+        )
+    codec = CODECS[name]
+    _check_quality(codec, video)
+    return codec
+
+
+def _check_quality(codec: Codec, video: VideoOptions) -> None:
+    if video.crf is not None:
+        if codec.crf is None:
+            raise UsageError(f"--crf has no meaning for {codec.name}, which is lossless")
+        if video.crf > codec.worst:
+            raise UsageError(f"--crf is 0 to {codec.worst} for {codec.name}, not {video.crf}")
+    if video.preset is not None and video.preset not in codec.presets:
+        if not codec.presets:
+            raise UsageError(f"--preset has no meaning for {codec.name}")
+        raise UsageError(f"{codec.name} has no preset {video.preset!r}; use one of {' '.join(codec.presets)}")
+
+
+def encoder_options(
+    codec: Codec,
+    encoder: str,
+    video: VideoOptions,
+    *,
+    container: Container,
+    size: Size,
+    tags: ColorTags,
+    siting: Siting,
+    hdr: Hdr,
+    key_interval: int,
+    threads: int,
+) -> tuple[tuple[str, str], ...]:
+    """Options by which the encoder is opened, in the words of FFmpeg."""
+    options: dict[str, str] = {}
+    crf = codec.crf if video.crf is None else video.crf
+    preset = codec.preset if video.preset is None else video.preset
+    if codec.name == "h264":
+        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
+        hdr10 = hdr.x26x.replace("master-display", "mastering-display").replace("max-cll", "cll")
+        params = [hdr10] if hdr10 else []
+        if tags == ColorTags(range=RANGE_LIMITED):
+            # x264 writes the limited range only beside something else that it has to say.
+            params.append("videoformat=component")
+        if siting != "left":
+            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
+        if size.width % _X264_WHOLE and "AVX512F" in cpu_features():
+            params.append("asm=avx2")
+        if params:
+            options["x264-params"] = ":".join(params)
+        if container.constant:
+            options["bf"] = "0"  # AVI has no times of display
+        if encoder == "libx264rgb" and crf == 0:
+            options["qp"] = options.pop("crf")
+    elif codec.name == "hevc":
+        # x265 finds its threads itself: ``pools`` tells it how many it may use.
+        params = ["log-level=none", f"pools={threads}", *([hdr.x26x] if hdr.x26x else [])]
+        if siting != "left":
+            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
+        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
+        options["x265-params"] = ":".join(params)
+    elif codec.name == "av1":
+        params = [f"lp={min(threads, 6)}", *([hdr.svtav1] if hdr.svtav1 else [])]
+        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
+        options["svtav1-params"] = ":".join(params)
+    elif codec.name == "vp9":
+        options = {"crf": str(crf), "b": "0", "cpu-used": str(preset), "deadline": "good", "row-mt": "1"}
+        options |= {"g": str(key_interval), "tile-columns": "2"}
+    else:
+        # Version 3 with checksums of slices: what the archives of the world keep.
+        options = {"level": "3", "slicecrc": "1", "coder": "1", "context": "1", "g": "1"}
+    return tuple(options.items())
+
+
+def encoder_formats(encoder: str) -> tuple[str, ...]:
+    """Pixel formats that ``encoder`` takes; with alpha only FFV1, which holds it in the picture itself.
+
+    Raises :class:`UsageError` when this build has no such encoder.
+    """
+    try:
+        formats = av.Codec(encoder, "w").video_formats
+    except (ValueError, av.error.FFmpegError) as error:
+        raise UsageError(f"this build of PyAV has no encoder {encoder}; choose another --codec") from error
+    names = (format.name for format in formats or [])
+    return tuple(name for name in names if encoder == "ffv1" or not name.startswith(("yuva", "gbrap")))
+
+
+def configure(target: Any, settings: Settings) -> None:
+    """Set up ``target``, an ``av.VideoCodecContext`` that is not open yet, as ``settings`` say."""
+    # SVT-AV1 writes to stderr on its own; only errors are of interest.
+    os.environ.setdefault("SVT_LOG", "1")
+    target.width, target.height = settings.size.width, settings.size.height
+    target.pix_fmt = settings.pix_fmt
+    target.time_base = 1 / settings.rate
+    target.framerate = settings.rate
+    if settings.aspect is not None:
+        target.sample_aspect_ratio = settings.aspect
+    target.color_primaries = settings.tags.primaries
+    target.color_trc = settings.tags.transfer
+    target.colorspace = settings.tags.matrix
+    target.color_range = settings.tags.range
+    target.thread_count = settings.threads
+    target.options = dict(settings.options)
+    if settings.global_header:
+        target.flags |= _CODEC_GLOBAL_HEADER
+    if settings.codec.name == "hevc" and settings.global_header:
+        target.codec_tag = "hvc1"  # the one that Apple's players take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packet:
+    """One encoded frame: ``frame`` is its number in order of display, from 0; ``key`` marks a key frame."""
+
+    frame: int
+    key: bool
+    data: bytes
+
+
+class Encoder:
+    """An encoder of its own for one segment: it begins with a key frame and knows nothing of the others."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open it. Raises :class:`UsageError` when the settings are refused."""
+        self._context: Any = av.CodecContext.create(settings.encoder, "w")
+        configure(self._context, settings)
+        self._frames = 0
+        self._given = 0
+        try:
+            self._context.open()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UsageError(
+                f"{settings.encoder} cannot encode {settings.size} in {settings.pix_fmt} with these "
+                "settings; try another --codec, --preset or --pix-fmt"
+            ) from error
+
+    def encode(self, picture: av.VideoFrame) -> list[Packet]:
+        """Take the next frame; return packets that became ready, in order of decoding."""
+        # The encoder sees numbers, not times: what the source's clock does is no concern of it.
+        picture.pts, picture.time_base = self._frames, self._context.time_base
+        picture.pict_type = 0
+        self._frames += 1
+        return self._packets(picture)
+
+    def finish(self) -> list[Packet]:
+        """The packets that are left. Raises :class:`ResourceError` when a frame got lost in the encoder."""
+        packets = self._packets(None)
+        if self._given != self._frames:
+            raise ResourceError(f"the encoder gave {self._given} packets for {self._frames} frames")
+        return packets
+
+    def _packets(self, picture: av.VideoFrame | None) -> list[Packet]:
+        try:
+            packets = self._context.encode(picture)
+        except av.error.FFmpegError as error:
+            reason = error.strerror or error
+            raise ResourceError(f"the encoder failed ({reason}); memory may be short") from error
+        self._given += len(packets)
+        return [Packet(frame=p.pts, key=p.is_keyframe, data=bytes(p)) for p in packets]
+
+
+def library_versions() -> str:
+    """The versions of FFmpeg's libraries: another one may encode the same frames to other bytes."""
+    return repr(sorted(av.library_versions.items()))
