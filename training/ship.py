@@ -199,7 +199,7 @@ def write_manifest(specs: list[ModelSpec], models: Path) -> None:
         lines += [f"{key} = {getattr(spec, key)}" for key in ("parameters", "macs")]
         lines += [
             f'{key} = "{getattr(spec, key)}"'
-            for key in ("colour", "precision", "layout", "sha256", "recipe", "revision", "licence")
+            for key in ("colour", "precision", "restore", "layout", "sha256", "recipe", "revision", "licence")
         ]
         if spec.golden:
             lines.append(f'golden = "{spec.golden}"')

@@ -18,6 +18,9 @@ else:
 
 Colour = Literal["rgb", "luma"]
 ModelPrecision = Literal["int8", "fp32"]
+#: What sources a network was trained for: clean ones (``off``: nothing to restore), lightly or strongly
+#: compressed ones, or drawings (screenshots, pixel art, line art).
+Restore = Literal["off", "light", "strong", "drawing"]
 #: ``runs``: NHWC, valid convolutions, channels ordered so that depth-to-space copies runs (the bundled
 #: models). ``windows``: the same, but each pixel comes as the 3×3 around it
 #: (:func:`xlsr_cli.engine.tile.windows`). ``planes``: float NCHW RGB in 0 … 1, output of the input's size
@@ -42,6 +45,7 @@ class ModelSpec:
     scale: int
     colour: Colour
     precision: ModelPrecision
+    restore: Restore = "off"
     layout: Layout = "runs"
     halo: int | None
     input_channels: int
@@ -97,13 +101,20 @@ def bundled_models() -> tuple[ModelSpec, ...]:
     return read_manifest(models_folder())
 
 
-def bundled_model(scale: int, colour: Colour, precision: ModelPrecision) -> ModelSpec:
-    """The bundled model for ``scale`` (2, 3 or 4). Raises :class:`ModelError` when there is none."""
+def bundled_model(
+    scale: int, colour: Colour, precision: ModelPrecision, restore: Restore = "off"
+) -> ModelSpec:
+    """The bundled model for ``scale`` (2, 3 or 4) and ``restore``, of just that kind.
+
+    Raises :class:`ModelError` when there is none.
+    """
+    wanted = (scale, colour, precision, restore)
     for spec in bundled_models():
-        if (spec.scale, spec.colour, spec.precision) == (scale, colour, precision):
+        if (spec.scale, spec.colour, spec.precision, spec.restore) == wanted:
             return spec
+    kind = "" if restore == "off" else f", {restore}"
     raise ModelError(
-        f"no bundled model for x{scale}, {colour}, {precision}; 'xlsr models list' shows what there is"
+        f"no bundled model for x{scale}, {colour}, {precision}{kind}; 'xlsr models list' shows what there is"
     )
 
 
