@@ -169,7 +169,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [measure(recipe, arguments.pictures, arguments.eval, arguments.runs) for recipe in VARIANTS]
     print(table(rows))
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     write_record(rows, arguments.runs, RECORDS / f"{today}-ablation")
 
 

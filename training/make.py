@@ -41,7 +41,7 @@ def make(pictures: Path, evaluation: Path | None, runs: Path, models: Path) -> N
 
 def finish(evaluation: Path | None, runs: Path, models: Path) -> None:
     """Export, check, score and record what the runs hold."""
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     specs = []
     for trained in collect(runs):
         for spec in ship(trained, models, evaluation, git_revision()):

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from xlsr_cli.errors import ModelError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Colour = Literal["rgb", "luma"]
 ModelPrecision = Literal["int8", "fp32"]

@@ -12,6 +12,8 @@ from typing import Any
 import av
 import numpy as np
 
+from xlsr_cli.media.video import pyav
+
 SUBTITLE = b"Hello \xc3\xa4"
 
 
@@ -70,7 +72,7 @@ def pictures(clip: Clip) -> Iterable[av.VideoFrame]:
 def make(path: Path, clip: Clip | None = None, **settings: Any) -> Path:
     """Write ``clip``, or a clip of ``settings``, to ``path``, whose suffix names the container."""
     clip = clip or Clip(**settings)
-    with av.open(str(path), "w", container_options=clip.muxer, metadata_errors="surrogateescape") as output:
+    with pyav.open_output(str(path), container_options=clip.muxer) as output:
         video: Any = output.add_stream(clip.encoder, rate=clip.rate)
         video.width, video.height, video.pix_fmt = clip.width, clip.height, clip.pix_fmt
         video.codec_context.time_base = clip.time_base or Fraction(1, clip.rate)
@@ -176,7 +178,7 @@ class Found:
 
 def streams(path: Path) -> list[Found]:
     """All streams of ``path`` with all their packets."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with pyav.open_input(str(path)) as container:
         packets: dict[int, list[tuple[str, float]]] = {stream.index: [] for stream in container.streams}
         for packet in container.demux():
             if packet.size:
@@ -221,14 +223,14 @@ def plane(frame: av.VideoFrame, index: int = 0) -> np.ndarray:
 
 def summary(path: Path) -> dict[str, Any]:
     """What the header says of the video, the file's metadata and chapters."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with pyav.open_input(str(path)) as container:
         video = container.streams.video[0]
         context = video.codec_context
         return {
             "codec": context.codec.canonical_name,
             "pix_fmt": context.pix_fmt,
             "size": (context.width, context.height),
-            "aspect": video.sample_aspect_ratio,
+            "aspect": pyav.exact(video.sample_aspect_ratio),
             "tags": (context.color_primaries, context.color_trc, context.colorspace, context.color_range),
             "metadata": dict(container.metadata),
             "chapters": [

@@ -18,6 +18,7 @@ from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
 from xlsr_cli.jobs.video.run import VideoResult, upscale_video
+from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.codecs import CODECS, CONTAINERS, Encoder, Settings, encoder_options
 from xlsr_cli.media.video.inspect import inspect
 from xlsr_cli.media.video.programs import count_programs
@@ -194,8 +195,7 @@ def test_what_a_container_does_not_hold_is_told_before_the_work(tmp_path: Path, 
 
 def test_a_title_that_is_not_utf8_comes_through(tmp_path: Path, upscaler: Upscaler) -> None:
     source = clips.make(tmp_path / "in.mkv", metadata={"title": "caf\udce9"})
-    with pytest.raises(UnicodeDecodeError):
-        av.open(str(source)).close()
+    assert b"caf\xe9" in source.read_bytes()
     result = run(source, tmp_path / "out.mkv", upscaler)
     assert clips.summary(result.output)["metadata"]["title"] == "caf\udce9"
 
@@ -487,7 +487,7 @@ def test_hdr10_metadata_stay_in_the_bitstream(tmp_path: Path, upscaler: Upscaler
 
 def _hdr(frame: av.VideoFrame) -> list[float]:
     """Ten numbers of the mastering display and two of the light level."""
-    data = {side.type: bytes(side) for side in frame.side_data}
+    data = {side.type: bytes(side) for side in pyav.side_data(frame)}
     numbers = np.frombuffer(data.get(SideDataType.MASTERING_DISPLAY_METADATA, b""), np.int32)[:20]
     light = np.frombuffer(data.get(SideDataType.CONTENT_LIGHT_LEVEL, b""), np.uint32)[:2]
     return [*(numbers[0::2] / numbers[1::2]).tolist(), *light.astype(float).tolist()]

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 
 from tests.media.video import clips
@@ -19,6 +18,7 @@ from tests.media.video.killed import STAGES
 from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.segments import work_folder
+from xlsr_cli.media.video import pyav
 
 PROGRAM = str(Path(__file__).with_name("killed.py"))
 KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM
@@ -29,7 +29,7 @@ IN_QUEUES = 12
 
 def shown(path: Path) -> list[tuple[int | None, int]]:
     """Time and checksum of every decoded frame."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with pyav.open_input(str(path)) as container:
         return [
             (frame.pts, hash(b"".join(clips.plane(frame, n).tobytes() for n in range(len(frame.planes)))))
             for frame in container.decode(video=0)
@@ -38,7 +38,7 @@ def shown(path: Path) -> list[tuple[int | None, int]]:
 
 def packets(path: Path) -> list[tuple[int, int | None, int]]:
     """Stream, time and checksum of every packet that is not the video's."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container:
+    with pyav.open_input(str(path)) as container:
         return [
             (packet.stream.index, packet.pts, hash(bytes(packet)))
             for packet in container.demux()

@@ -17,6 +17,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import InputError
+from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.tags import (
     ColorTags,
     Hdr,
@@ -92,7 +93,11 @@ class VideoFile:
         """The time of the first packet of the stream ``index``, in seconds; 0 where it has none."""
         head = self.heads.get(index)
         stamp = None if head is None else head.pts if head.pts is not None else head.dts
-        return Fraction(0) if head is None or stamp is None else stamp * Fraction(head.time_base)
+        return (
+            Fraction(0)
+            if head is None or stamp is None
+            else stamp * (pyav.exact(head.time_base) or Fraction(1))
+        )
 
 
 @contextmanager
@@ -105,11 +110,8 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        container = av.open(
-            f"file:{path.absolute()}",
-            mode="r",
-            metadata_errors="surrogateescape",
-            container_options={"protocol_whitelist": "file"},
+        container = pyav.open_input(
+            f"file:{path.absolute()}", container_options={"protocol_whitelist": "file"}
         )
     except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
         raise InputError(
@@ -211,9 +213,10 @@ def stated_end(container: av.container.InputContainer, stream: av.VideoStream) -
     There a packet's duration is the distance to the next one in the order of decoding, which is not how long
     the frame is shown where frames are reordered.
     """
-    if "mp4" not in container.format.name.split(",") or stream.duration is None or stream.time_base is None:
+    if "mp4" not in container.format.name.split(",") or stream.duration is None:
         return None
-    return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    base = pyav.exact(stream.time_base)
+    return None if base is None else ((stream.start_time or 0) + stream.duration) * base
 
 
 def end_of(last: Fraction, shown: Fraction, stated: Fraction | None) -> Fraction:
@@ -239,7 +242,7 @@ class _Scan:
 
 def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
     scan = _Scan(codec=stream.codec_context.name)
-    base = stream.time_base or Fraction(1)
+    base = pyav.exact(stream.time_base) or Fraction(1)
     latest = None
     with _mapped(path):
         for packet in packets_of(container):
@@ -248,7 +251,8 @@ def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: 
             scan.heads.setdefault(packet.stream_index, packet)
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is not None:
-                scan.reached = max(scan.reached, (stamp + (packet.duration or 0)) * packet.time_base)
+                ticks = stamp + (packet.duration or 0)
+                scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
             if packet.stream_index != stream.index or packet.is_discard:
                 continue
             scan.packets += 1
@@ -294,14 +298,14 @@ def _first_frame(
                 f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
             )
         context = stream.codec_context
-        aspect = stream.sample_aspect_ratio
+        aspect = pyav.exact(stream.sample_aspect_ratio)
         return (
             frame,
             color_tags(context, frame),
             getattr(context, "field_order", 0),
             aspect if aspect and aspect > 0 else None,
-            stream.average_rate or stream.guessed_rate,
-            stream.time_base or Fraction(1, 90000),
+            pyav.exact(stream.average_rate) or pyav.exact(stream.guessed_rate),
+            pyav.exact(stream.time_base) or Fraction(1, 90000),
         )
 
 

@@ -13,7 +13,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.media.video import matroska
+from xlsr_cli.media.video import matroska, pyav
 from xlsr_cli.media.video.codecs import Container, Settings, configure
 from xlsr_cli.media.video.inspect import VideoFile, is_cover, open_video, packets_of
 from xlsr_cli.media.video.tags import Matrix
@@ -99,12 +99,10 @@ def open_output(
     file: Any, source: VideoFile, original: av.container.InputContainer, plan: MuxPlan
 ) -> tuple[av.container.OutputContainer, dict[int, Any]]:
     """The output with all its streams, in the source's order."""
-    output = av.open(
+    output = pyav.open_output(
         file,
-        mode="w",
         format=plan.container.format,
         container_options=dict(plan.container.options),
-        metadata_errors="surrogateescape",
         buffer_size=1 << 20,
     )
     streams: dict[int, Any] = {}
@@ -226,7 +224,7 @@ def chapters_of(original: av.container.InputContainer, cut: Cut) -> list[Any]:
     """The chapters that lie in ``cut``, as PyAV gives and takes them."""
     chapters = []
     for chapter in original.chapters():
-        base = chapter["time_base"] or Fraction(1, 1000)
+        base = pyav.exact(chapter["time_base"]) or Fraction(1, 1000)
         start, end = chapter["start"] * base, chapter["end"] * base
         if (cut.end is not None and start >= cut.end) or (cut.begin is not None and end <= cut.begin):
             continue
@@ -266,7 +264,7 @@ def _copied_packets(
         index = packet.stream_index
         if index not in copied:
             continue
-        base = packet.time_base or Fraction(1)
+        base = pyav.exact(packet.time_base) or Fraction(1)
         time = packet.pts if packet.pts is not None else packet.dts
         cover = time is None or is_cover(original.streams[index])
         if streams[index].type == "attachment":

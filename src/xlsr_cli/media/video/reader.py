@@ -13,6 +13,7 @@ import av.container
 import av.error
 import av.filter
 
+from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.inspect import VideoFile, decoded, main_stream, open_video
 
 #: Decoders from which one packet makes one frame, always: where fewer frames come, some were damaged.
@@ -109,7 +110,7 @@ class FrameReader:
 def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Each frame made whole by bwdif (Bob Weaver), one out for one in, times unchanged."""
     graph = av.filter.Graph()
-    base = stream.time_base
+    base = pyav.exact(stream.time_base)
     source = graph.add_buffer(template=stream, time_base=base)
     bwdif = graph.add("bwdif", "mode=send_frame:deint=all")
     graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
@@ -120,8 +121,9 @@ def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> 
                 frame = graph.vpull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            if frame.pts is not None and frame.time_base and base:
-                ratio = frame.time_base / base
+            given = pyav.exact(frame.time_base)
+            if frame.pts is not None and given and base:
+                ratio = given / base
                 frame.pts, frame.duration = round(frame.pts * ratio), round(frame.duration * ratio)
                 frame.time_base = base
             yield frame

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import av
 from av.sidedata.sidedata import Type as SideDataType
 
+from xlsr_cli.media.video.pyav import side_data
 from xlsr_cli.notices import Notice
 
 #: ``AVCOL_*_UNSPECIFIED`` of FFmpeg; for the range it is 0.
@@ -52,11 +52,6 @@ def _matrix(context: av.VideoCodecContext, frame: av.VideoFrame) -> int:
     return next((matrix for matrix in said if matrix not in (_UNSPECIFIED, 0)), _UNSPECIFIED)
 
 
-def _side_data(frame: av.VideoFrame) -> Iterable[Any]:
-    """What travels with a frame; PyAV's stubs call it a dict, and it is a container of buffers."""
-    return frame.side_data
-
-
 # HDR10
 
 
@@ -73,7 +68,7 @@ class Hdr:
 
 def hdr_of(frame: av.VideoFrame) -> Hdr:
     """Mastering display and content light level (SMPTE ST 2086, CTA-861.3) of a decoded frame."""
-    data = {side.type: bytes(side) for side in _side_data(frame)}
+    data = {side.type: bytes(side) for side in side_data(frame)}
     x26x, svtav1 = [], []
     mastering = _mastering(data.get(SideDataType.MASTERING_DISPLAY_METADATA, b""))
     if mastering is not None:
@@ -132,7 +127,7 @@ _LOST = {
 def lost_side_data(frame: av.VideoFrame) -> list[Notice]:
     """What ``frame`` carries that no encoder here can be given."""
     notices = {}
-    for side in _side_data(frame):
+    for side in side_data(frame):
         if side.type.name in _LOST:
             code, what = _LOST[side.type.name]
             notices[code] = Notice(code=code, message=f"{what} cannot be written and is left out")
@@ -141,7 +136,7 @@ def lost_side_data(frame: av.VideoFrame) -> list[Notice]:
 
 def carries_captions(frame: av.VideoFrame) -> bool:
     """Whether CEA-608/708 captions sit in this frame's bitstream."""
-    return any(side.type is SideDataType.A53_CC for side in _side_data(frame))
+    return any(side.type is SideDataType.A53_CC for side in side_data(frame))
 
 
 # Rotation
@@ -185,7 +180,7 @@ class Rotation:
 
 def rotation_of(frame: av.VideoFrame) -> tuple[Rotation | None, list[Notice]]:
     """The rotation that a decoded frame carries; one that is no quarter turn is a notice and ignored."""
-    data = next((bytes(s) for s in _side_data(frame) if s.type is SideDataType.DISPLAYMATRIX), b"")
+    data = next((bytes(s) for s in side_data(frame) if s.type is SideDataType.DISPLAYMATRIX), b"")
     if len(data) < 36:
         return None, []
     matrix = struct.unpack("=9i", data[:36])

@@ -13,6 +13,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import OutputError, UsageError
+from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.codecs import Container
 from xlsr_cli.media.video.inspect import (
     Stream,
@@ -83,13 +84,7 @@ def _refusal(
     if stream.codec_context is None and stream.type not in ("attachment", "data"):
         return "no decoder is known for it"
     file = io.BytesIO()
-    output = av.open(
-        file,
-        mode="w",
-        format=container.format,
-        container_options=dict(container.options),
-        metadata_errors="surrogateescape",
-    )
+    output = pyav.open_output(file, format=container.format, container_options=dict(container.options))
     try:
         copy: Any = output.add_stream_from_template(stream, opaque=True)
         copy.metadata.update(stream.metadata)
@@ -109,7 +104,7 @@ def _comes_back(file: io.BytesIO, stream: Any, container: Container) -> bool:
     """Whether the only stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data."""
     file.seek(0)
     try:
-        with av.open(file, mode="r", format=container.reader, metadata_errors="surrogateescape") as result:
+        with pyav.open_input(file, format=container.reader) as result:
             return [found.type for found in result.streams] in ([], [stream.type])
     except av.error.FFmpegError:
         return True  # one packet alone is too little to tell
@@ -151,9 +146,7 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> list[Notice]:
                 "try another --codec, --preset or --pix-fmt"
             ) from error
         file.seek(0)
-        with av.open(
-            file, mode="r", format=plan.container.reader, metadata_errors="surrogateescape"
-        ) as result:
+        with pyav.open_input(file, format=plan.container.reader) as result:
             return list(_differences(original, result, source, plan))
 
 
@@ -207,7 +200,7 @@ def _keys(metadata: dict[str, str]) -> set[str]:
 
 def _aspect_lost(aspect: Fraction | None, after: Any) -> Iterator[Notice]:
     """AVI keeps the shape of pixels only where the codec says it itself, as H.264 does."""
-    found = after.sample_aspect_ratio
+    found = pyav.exact(after.sample_aspect_ratio)
     if aspect is None or aspect == 1 or (found and abs(found / aspect - 1) < _ASPECT_TOLERANCE):
         return
     message = (
@@ -237,11 +230,11 @@ def verify(
     :class:`OutputError` for the first difference.
     """
     wanted = sorted(tick * source.time_base + plan.cut.shift for tick in expected)
-    with av.open(file, mode="r", metadata_errors="surrogateescape") as result:
+    with pyav.open_input(file) as result:
         kept = sorted({source.index, *plan.copied})
         place = kept.index(source.index)
-        stream = result.streams[place]
-        base, stated = stream.time_base or Fraction(1), stated_end(result, stream)
+        stream: Any = result.streams[place]
+        base, stated = pyav.exact(stream.time_base) or Fraction(1), stated_end(result, stream)
         counts = dict.fromkeys(range(len(kept)), 0)
         times, end = [], Fraction(0)
         for packet in packets_of(result):

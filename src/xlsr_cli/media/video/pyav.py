@@ -1,0 +1,39 @@
+"""Where PyAV 18 and PyAV 19 differ: opening a container, exact numbers, and the side data of a frame.
+
+PyAV 18 is the last one for Python 3.11. PyAV 19 decodes metadata as this program needs them without being
+told, and gives its own rational type, which rounds where a :class:`~fractions.Fraction` is exact.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import av.container
+
+_BEFORE_19 = int(av.__version__.split(".")[0]) < 19
+
+#: Metadata that are not UTF-8 come through byte by byte; PyAV 19 does nothing else.
+_KEPT: dict[str, Any] = {"metadata_errors": "surrogateescape"} if _BEFORE_19 else {}
+
+
+def open_input(file: Any, **options: Any) -> av.container.InputContainer:
+    """``av.open`` for reading; metadata that are not UTF-8 are kept as they are."""
+    return cast(av.container.InputContainer, av.open(file, mode="r", **_KEPT, **options))
+
+
+def open_output(file: Any, **options: Any) -> av.container.OutputContainer:
+    """``av.open`` for writing; metadata that are not UTF-8 are kept as they are."""
+    return cast(av.container.OutputContainer, av.open(file, mode="w", **_KEPT, **options))
+
+
+def exact(number: Any) -> Fraction | None:
+    """A time base, a rate or a ratio of PyAV; None where it is not known: None in PyAV 18, 0 in PyAV 19."""
+    return Fraction(number.numerator, number.denominator) if number else None
+
+
+def side_data(frame: av.VideoFrame) -> tuple[Any, ...]:
+    """All side data of a decoded frame, each with its ``type`` and its bytes."""
+    entries: Any = frame.side_data
+    return tuple(entries if _BEFORE_19 else entries.values())
