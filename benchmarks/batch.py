@@ -24,9 +24,10 @@ from xlsr_cli.bench.pictures import made_picture
 from xlsr_cli.bench.timing import Timing
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.batch.item import Item, ItemResult
+from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry
-from xlsr_cli.jobs.batch.plan import Job, Selection
 from xlsr_cli.jobs.batch.run import BatchOptions, make_plan, run_batch
+from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import PictureOptions
 

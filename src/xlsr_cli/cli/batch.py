@@ -17,11 +17,12 @@ from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
-    from xlsr_cli.jobs.batch.executors import Executor
+    from xlsr_cli.jobs.batch.executor import Executor
     from xlsr_cli.jobs.batch.item import ItemResult
-    from xlsr_cli.jobs.batch.plan import BatchPlan, Shard
+    from xlsr_cli.jobs.batch.plan import BatchPlan
     from xlsr_cli.jobs.batch.report import Report
     from xlsr_cli.jobs.batch.run import BatchOptions
+    from xlsr_cli.jobs.batch.selection import Shard
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -44,7 +45,8 @@ def batch(
         list[str] | None, typer.Option("--exclude", help="No files that match this glob; repeatable.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; one per core by default.")
+        int | None,
+        typer.Option("--jobs", "-j", min=0, help="Worker processes; one per core by default, 0 for none."),
     ] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.1, help="Give one file so many seconds.")
@@ -123,8 +125,8 @@ def batch(
 def _settings(
     recursive: bool, include: list[str] | None, exclude: list[str] | None, shard: str, retry_failed: bool
 ) -> BatchOptions:
-    from xlsr_cli.jobs.batch.plan import Selection
     from xlsr_cli.jobs.batch.run import BatchOptions
+    from xlsr_cli.jobs.batch.selection import Selection
 
     selection = Selection(
         recursive=recursive,
@@ -232,7 +234,7 @@ def _watch(
 
 
 def _parse_shard(text: str) -> Shard:
-    from xlsr_cli.jobs.batch.plan import Shard
+    from xlsr_cli.jobs.batch.selection import Shard
 
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None:

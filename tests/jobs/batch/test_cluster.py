@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.batch.test_batch import COMMAND, deadly_names, fill, tree
+from tests.jobs.batch.folders import COMMAND, deadly_names, fill, tree
 from xlsr_cli.cli.app import main
 
 pytest.importorskip("distributed")

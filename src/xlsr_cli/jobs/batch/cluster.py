@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.jobs.batch.executors import Executor
+from xlsr_cli.jobs.batch.executor import Executor
 from xlsr_cli.jobs.batch.processes import LocalExecutor
 from xlsr_cli.jobs.batch.worker import Setup
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
-    from xlsr_cli.jobs.batch.plan import Job
+    from xlsr_cli.jobs.batch.job import Job
     from xlsr_cli.options import PictureOptions
 
 
@@ -97,9 +96,6 @@ def do_item_anywhere(
     """
     executor = getattr(_KEPT, "executor", None)
     if executor is None or _KEPT.timeout != timeout:
-        # Workers under a nanny are daemons, to which multiprocessing forbids children so that none is
-        # left behind; ours end with their parent by themselves.
-        getattr(multiprocessing.current_process(), "_config", {})["daemon"] = False
         executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
         _KEPT.executor, _KEPT.timeout = executor, timeout
     try:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from xlsr_cli.engine.models import bundled_models
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
+from xlsr_cli.jobs.batch.job import Job, Refusal
 from xlsr_cli.jobs.batch.journal import Entry
-from xlsr_cli.jobs.batch.plan import Job, Refusal
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions
 
@@ -82,7 +82,7 @@ def compute(
     options: PictureOptions,
     options_key: str,
     upscaler: Upscaler,
-    tell_key: Callable[[str], None],
+    tell_key: Callable[[str], None] = lambda key: None,
 ) -> Computed | ItemResult:
     """All of one file but writing it, for :func:`place`; a result where nothing is left to write.
 

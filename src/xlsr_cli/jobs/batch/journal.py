@@ -16,12 +16,10 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xlsr_cli.errors import OutputError
-
-if TYPE_CHECKING:
-    from xlsr_cli.jobs.batch.plan import Shard
+from xlsr_cli.jobs.batch.selection import Shard
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
@@ -81,7 +79,6 @@ class Journal:
         Raises :class:`OutputError` when another run holds the folder, or it cannot be written.
         """
         self.path = out / _file_name(shard)
-        self.existed = self.path.exists()
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,28 +1,33 @@
-"""Worker processes on this machine: started, handed items, watched, replaced."""
+"""Worker processes on this machine: started, handed items, watched, replaced.
+
+No library for pools of processes does this: pebble and concurrent.futures start Python through
+``multiprocessing``, which looks for code in the working folder, hand out work without regard to memory, and
+let a worker wait for the disk before it begins the next picture.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 import multiprocessing.connection
 import signal
+import subprocess
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import ResourceError, XlsrError
-from xlsr_cli.jobs.batch.executors import LEAD_MEMORY, WORKER_MEMORY, Executor
-from xlsr_cli.jobs.batch.worker import Begun, Ready, Setup, work
+from xlsr_cli.jobs.batch.executor import Executor
+from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
+from xlsr_cli.jobs.batch.start import end_worker, start_worker
+from xlsr_cli.jobs.batch.worker import Begun, Ready, Setup
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
-    from xlsr_cli.jobs.batch.plan import Job
+    from xlsr_cli.jobs.batch.job import Job
     from xlsr_cli.options import PictureOptions
 
 #: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
@@ -34,11 +39,18 @@ _EARLY = 4
 _QUICK = 4_000_000
 #: A worker that dies so often before it did anything will not get better.
 _MAX_FAILED_STARTS = 3
+#: Signals, and Windows' codes, that say that a decoder failed of what is in the file. All others may have
+#: had their reason outside: SIGKILL is how Linux takes memory back.
+_CRASHES = {
+    *(-number for name in ("SIGSEGV", "SIGILL", "SIGFPE") if (number := getattr(signal, name, None))),
+    0xC0000005,  # access violation
+    0xC0000094,  # division by zero
+}
 
 
 @dataclass
 class _Worker:
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     connection: Connection
     ready: bool = False
     items: deque[Item] = field(default_factory=deque)  # in the order in which they end
@@ -60,7 +72,6 @@ class LocalExecutor(Executor):
         self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else max_memory - LEAD_MEMORY
-        self._context = multiprocessing.get_context("spawn")
         self._setup: Setup | None = None
         self._failed_starts = 0
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
@@ -107,11 +118,7 @@ class LocalExecutor(Executor):
             yield from self._collect(waiting)
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs,), name="xlsr-worker", daemon=True)
-        with _deaf_to_interrupts():
-            process.start()
-        theirs.close()
+        process, ours = start_worker()
         worker = _Worker(process=process, connection=ours)
         if self._setup is not None:
             _send(worker, self._setup)
@@ -150,20 +157,17 @@ class LocalExecutor(Executor):
             if worker.connection in ready:
                 yield from self._receive(worker, waiting)
             elif worker.begun and time.monotonic() >= worker.begun[0] + self._timeout:
-                yield from self._lost(worker, waiting, 0, f"took longer than --timeout {self._timeout:g} s")
+                reason = f"took longer than --timeout {self._timeout:g} s"
+                yield from self._lost(worker, waiting, 0, reason, lasting=False)
 
     def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[ItemResult]:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            worker.process.join(5)
-            code = worker.process.exitcode
-            how = _signal_name(-code) if code is not None and code < 0 else f"exit code {code}"
             # The last one begun is being computed; one before it is being written, which harms nobody.
             guilty = len(worker.begun) - 1
-            yield from self._lost(
-                worker, waiting, guilty, f"crashed the decoder or ran out of memory ({how})"
-            )
+            reason, lasting = _cause_of_death(worker.process)
+            yield from self._lost(worker, waiting, guilty, reason, lasting=lasting)
             return
         if isinstance(message, XlsrError):
             raise message
@@ -182,10 +186,13 @@ class LocalExecutor(Executor):
             worker.keys.popleft()
             yield message
 
-    def _lost(self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str) -> Iterator[ItemResult]:
-        """Replace a worker that died or hangs; the result for the item that it did so of, if for any.
+    def _lost(
+        self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str, *, lasting: bool
+    ) -> Iterator[ItemResult]:
+        """Replace a worker that died or hangs; yield the failure of the item that was the cause, if any was.
 
         ``guilty``: its place among the worker's items, -1 when none was begun. The others are done again.
+        ``lasting``: whether the item would fail again.
         """
         from xlsr_cli.jobs.batch.item import failed
 
@@ -201,7 +208,9 @@ class LocalExecutor(Executor):
         self._workers[self._workers.index(worker)] = self._start()
         if guilty >= 0:
             lost = items[guilty]
-            yield failed(lost, f"{lost.job.source} {reason}", key=worker.keys[guilty])
+            sentence = f"{lost.job.source} {reason}"
+            error = None if lasting else ResourceError(sentence)
+            yield failed(lost, sentence, key=worker.keys[guilty], error=error)
 
     def stop(self) -> None:
         """End all processes; what they were doing is left undone."""
@@ -213,9 +222,19 @@ class LocalExecutor(Executor):
 
 
 def _end(worker: _Worker) -> None:
-    worker.process.kill()
-    worker.process.join()
-    worker.connection.close()
+    end_worker(worker.process, worker.connection)
+
+
+def _cause_of_death(process: subprocess.Popen[bytes]) -> tuple[str, bool]:
+    """What a process that let go of its connection ended of, and whether the file alone is the cause."""
+    try:
+        code = process.wait(5)
+    except subprocess.TimeoutExpired:
+        return "made its worker process hang", False
+    if code == -getattr(signal, "SIGKILL", 0):
+        return "needed more memory than there is, or its process was killed (SIGKILL)", False
+    how = _signal_name(-code) if code < 0 else f"exit code {code}"
+    return f"crashed the decoder or ran out of memory ({how})", code in _CRASHES
 
 
 def _too_large(item: Item) -> ItemResult:
@@ -235,22 +254,6 @@ def _may_queue(worker: _Worker) -> bool:
 def _send(worker: _Worker, message: object) -> None:
     with contextlib.suppress(OSError):  # a worker that died is noticed when its answer is awaited
         worker.connection.send(message)
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """What is started within does not hear Ctrl-C: this process decides what happens, and hears it after."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # or it would be started within, and lift the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _signal_name(number: int) -> str:

@@ -9,19 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.jobs.batch.executors import Executor
+from xlsr_cli.jobs.batch.executor import Executor
 from xlsr_cli.jobs.batch.item import Item, ItemResult, fingerprint, is_settled, refused
+from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
-from xlsr_cli.jobs.batch.plan import (
-    BatchPlan,
-    Job,
-    Selection,
-    Shard,
-    check_folders,
-    plan_batch,
-    stable_state,
-)
+from xlsr_cli.jobs.batch.plan import BatchPlan, check_folders, plan_batch
 from xlsr_cli.jobs.batch.report import Report
+from xlsr_cli.jobs.batch.scan import stable_state
+from xlsr_cli.jobs.batch.selection import Selection, Shard
 from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -40,24 +40,34 @@ class Begun:
     key: str = ""
 
 
-def work(connection: Connection) -> None:
-    """What a worker process does until it is killed or its parent is gone."""
+def main(handle: int) -> None:
+    """What a worker process does until it is killed or its parent is gone.
+
+    ``handle``: the connection that :func:`~xlsr_cli.jobs.batch.start.start_worker` passed on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
-        _Desk(connection).work()
+        _Desk(_connection(handle)).work()
+
+
+def _connection(handle: int) -> Connection:
+    if sys.platform == "win32":
+        from multiprocessing.connection import PipeConnection
+
+        return PipeConnection(handle)  # type: ignore[return-value]  # two classes, one interface
+    return Connection(handle)
 
 
 def _end_with_parent() -> None:
     """A parent that was killed has let go of the folder: nothing may be written there any more."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 
 class _Desk:
-    """A worker's two hands: one computes, the other writes what is computed and waits for the disk."""
+    """Two threads: one computes, the other writes what is computed and waits for the disk."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -80,7 +90,7 @@ class _Desk:
                 setup = message
                 cv2.setNumThreads(setup.options.engine.threads or 1)  # the other cores are other workers'
                 try:
-                    upscaler = _loaded(setup.options)
+                    upscaler = load_upscaler(setup.options)
                 except XlsrError as error:
                     self._send(error)
                     return
@@ -104,7 +114,7 @@ class _Desk:
         from xlsr_cli.jobs.batch.item import place
 
         def write() -> None:
-            with contextlib.suppress(OSError):  # the parent is gone, which the other hand hears as well
+            with contextlib.suppress(OSError):  # the parent is gone, which the other thread notices as well
                 self._send(place(computed))
 
         self._writing = threading.Thread(target=write)
@@ -121,7 +131,7 @@ class _Desk:
             self._connection.send(message)
 
 
-def _loaded(options: PictureOptions) -> Upscaler:
+def load_upscaler(options: PictureOptions) -> Upscaler:
     """An upscaler whose models are there; raises now what would else fail with every file."""
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.options import Size

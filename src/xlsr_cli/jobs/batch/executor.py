@@ -1,0 +1,40 @@
+"""What a place where items are done has to offer: worker processes, this process, or a cluster.
+
+All give results in the order in which they end. A worker process that crashes, hangs or runs out of memory
+costs the one file that it was working on, and is replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from xlsr_cli.jobs.batch.item import Item, ItemResult
+    from xlsr_cli.jobs.batch.job import Job
+    from xlsr_cli.options import PictureOptions
+
+
+class Executor(Protocol):
+    """A place where items are done. Use it as a context manager: leaving it stops all work."""
+
+    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+        """Make ready for ``jobs``; raises now what would else fail with every one of them."""
+
+    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+        """Do ``items`` and yield what became of each, as they end."""
+
+    def stop(self) -> None:
+        """End all work; what was being done is left undone."""
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()

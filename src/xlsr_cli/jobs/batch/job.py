@@ -1,0 +1,47 @@
+"""What is to be done with one file of a batch, and what it takes of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Bytes that the process which hands out the work takes itself.
+LEAD_MEMORY = 90 << 20
+#: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
+WORKER_MEMORY = 170 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One picture to do: ``folder / name`` becomes ``out / target``; both with forward slashes.
+
+    ``pixels`` is what its header claims, 0 where that cannot be told without reading all of it.
+    ``memory``: bytes that a worker takes for it, an estimate. ``space``: bytes that its output will take.
+    """
+
+    folder: Path
+    name: str
+    out: Path
+    target: str
+    bytes_in: int = 0
+    pixels: int = 0
+    memory: int = WORKER_MEMORY
+    space: int = 0
+
+    @property
+    def source(self) -> Path:
+        """The picture's file."""
+        return self.folder / self.name
+
+    @property
+    def output(self) -> Path:
+        """The file that it becomes."""
+        return self.out / self.target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A file that cannot be done, known before any work; ``reason`` is a sentence."""
+
+    name: str
+    reason: str

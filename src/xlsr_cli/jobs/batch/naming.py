@@ -1,0 +1,73 @@
+"""What the output of each picture of a batch is called."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.scan import Found
+from xlsr_cli.media.picture.image import extension_for, format_for, writable_format
+from xlsr_cli.options import PictureOptions
+
+
+def output_names(
+    found: list[Found], options: PictureOptions, known: Mapping[str, Entry]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Each picture's output, and a sentence about each that could not have its first choice, by name.
+
+    The tree is mirrored, the extension is that of the format written. Where two inputs would share one
+    output (``a.jpg`` and ``a.png`` with --format png, or names that differ only in case or in how é is
+    written), the one that had it keeps it, then the one that is called so; the other's extension becomes
+    part of its stem, and where that does not help, a number.
+    """
+    wanted = {each.name: _wanted(PurePosixPath(each.name), each.format, options) for each in found}
+    names = sorted(wanted, key=lambda name: wanted[name] != name)
+    taken = {_key(str(parent)) for name in names for parent in PurePosixPath(name).parents}
+    targets: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+    for name in names:
+        if name in known and _is_variant(known[name].output, wanted[name]):
+            targets[name] = known[name].output
+            taken.add(_key(targets[name]))
+    for name in names:
+        if name in targets:
+            continue
+        candidate, number = wanted[name], 1
+        while _key(candidate) in taken:
+            path = PurePosixPath(wanted[name])
+            extension = PurePosixPath(name).suffix[1:] or "file"
+            suffix = f"_{extension}" if number == 1 else f"_{extension}{number}"
+            candidate = str(path.with_name(f"{path.stem}{suffix}{path.suffix}"))
+            number += 1
+        if candidate != wanted[name]:
+            renamed[name] = f"{name} -> {candidate} ({wanted[name]} is taken by another file)"
+        targets[name] = candidate
+        taken.add(_key(candidate))
+    return targets, renamed
+
+
+def _wanted(name: PurePosixPath, format: str, options: PictureOptions) -> str:
+    """The output's first choice; what the content is decides the format, as in ``xlsr upscale``."""
+    if format == "animation" and options.format is None:
+        return str(name)
+    written = options.format or writable_format(format)
+    if format_for(name.name) == written:
+        return str(name)
+    if not name.suffix:
+        return str(name) + extension_for(written)
+    return str(name.with_suffix(extension_for(written)))
+
+
+def _is_variant(target: str, wanted: str) -> bool:
+    """Whether an earlier run may have given ``target`` to a picture that wants ``wanted``."""
+    had, path = PurePosixPath(target), PurePosixPath(wanted)
+    if (had.parent, had.suffix) != (path.parent, path.suffix):
+        return False
+    return had.stem == path.stem or had.stem.startswith(f"{path.stem}_")
+
+
+def _key(name: str) -> str:
+    """What two names have in common that some file systems take for one."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name).casefold()

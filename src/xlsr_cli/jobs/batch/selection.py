@@ -1,0 +1,60 @@
+"""Which files of a folder belong to a batch: globs, and one part of many."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from xlsr_cli.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Part ``index`` (from 1) of ``count``: the same files belong to it on every machine."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise UsageError(f"--shard {self.index}/{self.count}: give a part such as 2/8, counted from 1")
+
+    def holds(self, name: str) -> bool:
+        """Whether the file called ``name`` belongs to this part."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which files of a folder are meant.
+
+    Globs are matched with the path below the folder, with the name alone, and with the folders on the way:
+    ``drafts`` means all that is in a folder of that name.
+    """
+
+    recursive: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    shard: Shard = field(default_factory=Shard)
+
+    def takes(self, name: str) -> bool:
+        """Whether the globs select the file at ``name`` (forward slashes)."""
+        if not self.include and not self.exclude:
+            return True
+        wanted = not self.include or _matches(name, self.include)
+        return wanted and not _matches(name, self.exclude)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    path = PurePosixPath(name)
+    names = {part for place in (path, *path.parents[:-1]) for part in (str(place), place.name)}
+    for pattern in patterns:
+        pattern = pattern.removeprefix("./").rstrip("/")
+        # ** also stands for no folder at all.
+        forms = {pattern, pattern.removeprefix("**/"), pattern.replace("/**/", "/")}
+        if any(fnmatch.fnmatch(each, form) for each in names for form in forms):
+            return True
+    return False

@@ -1,0 +1,111 @@
+"""Start a worker process, which takes no code from the working folder.
+
+``multiprocessing`` would start Python so that it looks for modules in the working folder first: a
+``struct.py`` that lies beside somebody's pictures would be run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import xlsr_cli
+
+#: Run by the new process: ``sys.path`` as we want it, then the worker with its end of the connection.
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from xlsr_cli.jobs.batch.worker import main; main(int(sys.argv[2]))"
+)
+
+
+def start_worker() -> tuple[subprocess.Popen[bytes], Connection]:
+    """A new worker and our end of the connection to it.
+
+    The worker does not hear Ctrl-C: this process decides what happens. It ends when its standard input
+    does, which is when this process ends in whatever way.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    handle = theirs.fileno()
+    path = _import_path(sys.path)
+    command = [sys.executable, "-P", *_utf8(), "-c", _PROGRAM, json.dumps(path), str(handle)]
+    with _interrupts_blocked():
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_environment(), **_passing(handle)
+        )
+    theirs.close()
+    return process, ours
+
+
+def _import_path(path: Sequence[str]) -> list[str]:
+    """``path`` without the working folder, unless this package itself lies there, which then comes last."""
+    here = Path.cwd()
+    package = str(Path(xlsr_cli.__file__).parents[1])
+    folders = [os.path.abspath(entry) for entry in path if entry and not _is(entry, here)]  # noqa: PTH100
+    return folders if package in folders else [*folders, package]
+
+
+def _is(entry: str, folder: Path) -> bool:
+    try:
+        return Path(entry).samefile(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without the working folder in ``PYTHONPATH``, where an empty entry stands for it."""
+    environment = dict(os.environ, PYTHONSAFEPATH="1")
+    here = Path.cwd()
+    entries = [e for e in environment.get("PYTHONPATH", "").split(os.pathsep) if e and not _is(e, here)]
+    environment.pop("PYTHONPATH", None)
+    if entries:
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
+    return environment
+
+
+def _utf8() -> list[str]:
+    """File names travel as text: both ends have to read their bytes alike."""
+    return ["-X", "utf8"] if sys.flags.utf8_mode else []
+
+
+def _passing(handle: int) -> dict[str, Any]:
+    """What gives ``handle``, and nothing else, to the new process."""
+    if sys.platform == "win32":
+        os.set_handle_inheritable(handle, True)
+        startup = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
+        # In a process group of its own, Ctrl-C is off.
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP
+        return {"startupinfo": startup, "close_fds": False, "creationflags": flags}
+    return {"pass_fds": (handle,)}
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What is started within never hears Ctrl-C; this process hears it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_worker(process: subprocess.Popen[bytes], connection: Connection) -> None:
+    """End the process at once, and let go of all that belongs to it."""
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    connection.close()
