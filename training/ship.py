@@ -179,10 +179,8 @@ def check_exact(session: Session, trained: Trained) -> None:
 
 def model_upscale(session: Session) -> Upscale:
     """The whole way of a picture through the engine, with exactly this model."""
-    spec = session.spec
-    upscaler = Upscaler(spec.scale, threads=1)
-    upscaler._model = spec
-    upscaler._sessions[spec.name] = session
+    upscaler = Upscaler(session.spec.scale, threads=1)
+    upscaler.choice.use(session)
 
     def upscale(low: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(upscaler(low), dtype=np.uint8)

@@ -27,7 +27,7 @@ from xlsr_cli.errors import (
 
 if TYPE_CHECKING:
     from xlsr_cli.api import upscale
-    from xlsr_cli.engine.plan import Plan
+    from xlsr_cli.engine.estimate import Plan
     from xlsr_cli.engine.reuse import FrameReuse, Reuse
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.picture import PictureResult
@@ -69,7 +69,7 @@ _LAZY = {
     "Notice": "xlsr_cli.notices",
     "PictureOptions": "xlsr_cli.options",
     "PictureResult": "xlsr_cli.jobs.picture",
-    "Plan": "xlsr_cli.engine.plan",
+    "Plan": "xlsr_cli.engine.estimate",
     "Progress": "xlsr_cli.progress",
     "FrameReuse": "xlsr_cli.engine.reuse",
     "Reuse": "xlsr_cli.engine.reuse",

@@ -26,8 +26,8 @@ from xlsr_cli.bench.pictures import (
 from xlsr_cli.bench.report import BenchReport, MemoryUse, Row, ThreadRow
 from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
+from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
-from xlsr_cli.engine.plan import Plan
 from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError

@@ -11,8 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.models import ModelSpec
 from xlsr_cli.options import Size
 
+#: Bytes of activations per input pixel of a tile, measured: onnxruntime keeps about three feature maps
+#: of 32 and one of 48 channels alive, plus the padded answer.
+BYTES_PER_PIXEL = {"int8": 250, "fp32": 1000}
+#: Memory for activations when nothing else is asked for, all workers together.
+DEFAULT_TILE_MEMORY = 128 << 20
+#: Tiles are not planned smaller than this: below, the halo costs more than the tile.
+MIN_TILE_PIXELS = 64 * 64
+#: No tile is larger, even where memory would allow it: features of a tile should stay in the cache.
+MAX_TILE_PIXELS = 1 << 17
 #: Tiles are at least this wide where the picture is: the halo's share falls with the tile's side.
 _MIN_SIDE = 32
 #: Runs of up to so many words are copied word by word, longer ones run by run.
@@ -66,12 +76,39 @@ class Region:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How pictures are cut: ``side`` of the tiles or None, for ``workers`` at once, within ``max_memory``.
+
+    ``max_memory`` is in bytes of activations, all workers together; None is the default.
+    """
+
+    side: int | None
+    workers: int
+    max_memory: int | None
+
+    def regions(self, size: Size, spec: ModelSpec) -> list[Region]:
+        """The tiles of a picture of ``size`` for one model; a single one where its halo is not known."""
+        if spec.halo is None:
+            return [Region(top=0, bottom=size.height, left=0, right=size.width)]
+        limit = tile_pixels(spec.precision, self.workers, self.max_memory)
+        return plan_tiles(size, tile=self.side, workers=self.workers, max_pixels=limit)
+
+
+def tile_pixels(precision: str, workers: int, max_memory: int | None) -> int:
+    """The largest tile, in input pixels, whose activations fit the memory, ``workers`` at once."""
+    budget = DEFAULT_TILE_MEMORY if max_memory is None else max_memory
+    fits = budget // (workers * BYTES_PER_PIXEL[precision])
+    return max(MIN_TILE_PIXELS, min(MAX_TILE_PIXELS, fits))
+
+
 def plan_tiles(size: Size, *, tile: int | None, workers: int, max_pixels: int) -> list[Region]:
     """Rectangles that cover a picture of ``size`` without overlap, row by row.
 
     ``tile`` asks for squares of that side. Otherwise each has at most ``max_pixels``, as wide as
-    possible (a wide strip has the least halo that is not its neighbour's cache line), there are at least
-    ``workers`` of them where the picture allows it, and as many in the end as keep all workers busy.
+    possible: a wide strip shares most of its halo with the strips above and below, whose rows are still in
+    the cache. There are at least ``workers`` of them where the picture allows it, and in the end a number
+    that keeps all workers busy.
     """
     if tile is not None:
         return list(_grid(size, math.ceil(size.height / tile), math.ceil(size.width / tile), tile))

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.plan import Plan
+from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.media.atomic import atomic_output, check_output

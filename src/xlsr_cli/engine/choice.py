@@ -1,0 +1,174 @@
+"""Which networks a picture goes through: by its size, its channels, its depth, and what was asked for."""
+
+from __future__ import annotations
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
+from xlsr_cli.engine.session import Session
+from xlsr_cli.errors import ModelError, UsageError
+from xlsr_cli.options import EngineOptions, Size
+
+#: Chains of model scales for each total factor, the cheapest first: the smaller model goes first, since
+#: the second one works on the larger picture.
+CHAINS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))
+
+
+class Choice:
+    """The networks for one :class:`EngineOptions`. Each is loaded when it is first needed, and kept.
+
+    Safe to use from several threads at once. ``threads`` are those of a network that computes a whole
+    picture at once. Raises :class:`UsageError` for options that contradict the named model, and
+    :class:`ModelError` for an unknown one.
+    """
+
+    def __init__(self, options: EngineOptions, *, threads: int) -> None:
+        self._options = options
+        self._threads = threads
+        self._model = None if options.model is None else find_model(options.model)
+        self._loaded: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        _check(self._model, options)
+
+    def sessions(self, source: Size, target: Size, colour: Colour, dtype: np.dtype[Any]) -> list[Session]:
+        """The networks from ``source`` to at least ``target``, in order, for planes of this kind.
+
+        ``colour`` is ``rgb`` for three channels at once, ``luma`` for a single one. ``dtype`` is uint8 or
+        uint16. Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
+        """
+        return [self._session(scale, colour, dtype) for scale in self.scales(source, target)]
+
+    def scales(self, source: Size, target: Size) -> tuple[int, ...]:
+        """The factor of each network from ``source`` to at least ``target``, in order."""
+        if self._model is None:
+            return chain_for(source, target)
+        if isinstance(self._model, ModelSpec):
+            return repeated_chain(self._model.scale, source, target)
+        return repeated_chain(self._foreign(self._model).spec.scale, source, target)
+
+    @property
+    def splits_luma(self) -> bool:
+        """Whether a colour picture is split, and only its Y′ goes through the network.
+
+        A named model decides by its own colours; ``auto`` means all channels.
+        """
+        if isinstance(self._model, ModelSpec):
+            return self._model.colour == "luma"
+        return self._model is None and self._options.color == "ycbcr"
+
+    def colour_for(self, channels: int) -> Colour:
+        """What kind of network the colours of a picture with ``channels`` (1 to 4) go through."""
+        return "luma" if channels <= 2 or self.splits_luma else "rgb"
+
+    def planes(self, channels: int) -> list[Colour]:
+        """The kinds of network for the colours and, with 2 or 4 ``channels``, for the alpha behind them."""
+        colour = self.colour_for(channels)
+        return [colour, "luma"] if channels in (2, 4) else [colour]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a model from outside runs, of which the file alone is known."""
+        return isinstance(self._model, Path)
+
+    @property
+    def works_in_tiles(self) -> bool:
+        """Whether pictures are cut into tiles. They are not where the model's halo is unknown."""
+        return not self.foreign or self._options.halo is not None
+
+    @property
+    def loaded(self) -> list[Session]:
+        """The networks that have been loaded so far."""
+        with self._lock:
+            return list(self._loaded.values())
+
+    def use(self, session: Session) -> None:
+        """From now on this network runs, as if it had been named."""
+        with self._lock:
+            self._model = session.spec
+            self._loaded[session.spec.name] = session
+
+    def forget(self) -> None:
+        """Drop the loaded networks. They are loaded again when they are needed."""
+        with self._lock:
+            self._loaded.clear()
+
+    def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any]) -> Session:
+        if isinstance(self._model, Path):
+            return self._foreign(self._model)
+        named = self._model
+        if named is not None and dtype == np.uint16 and named.precision == "int8":
+            deeper = named.name.replace("int8", "fp32")
+            raise ModelError(f"{named.name} works in 8 bits and the picture has 16; use {deeper}")
+        if named is not None and colour == named.colour:
+            spec = named
+        else:
+            spec = bundled_model(scale, colour, self._precision(dtype))
+        with self._lock:
+            if spec.name not in self._loaded:
+                self._loaded[spec.name] = Session.bundled(spec, provider=self._options.provider)
+            return self._loaded[spec.name]
+
+    def _foreign(self, path: Path) -> Session:
+        with self._lock:
+            if str(path) not in self._loaded:
+                threads = self._threads if self._options.halo is None else 1
+                self._loaded[str(path)] = Session.foreign(
+                    path, halo=self._options.halo, threads=threads, provider=self._options.provider
+                )
+            return self._loaded[str(path)]
+
+    def _precision(self, dtype: np.dtype[Any]) -> ModelPrecision:
+        wanted = self._model.precision if isinstance(self._model, ModelSpec) else self._options.precision
+        if dtype == np.uint16:
+            if wanted == "int8":
+                raise UsageError("--precision int8 would cut a 16-bit picture to 8 bits; leave it out")
+            return "fp32"
+        return "fp32" if wanted == "fp32" else "int8"
+
+
+def chain_for(source: Size, target: Size) -> tuple[int, ...]:
+    """The bundled models' scales whose product just reaches ``target`` from ``source``.
+
+    >>> chain_for(Size(width=100, height=100), Size(width=250, height=250))
+    (3,)
+    """
+    factor = max(target.width / source.width, target.height / source.height)
+    return next(chain for chain in CHAINS if math.prod(chain) >= factor)
+
+
+def repeated_chain(scale: int, source: Size, target: Size) -> tuple[int, ...]:
+    """The same for a single model of one ``scale``, which runs as often as it takes.
+
+    >>> repeated_chain(2, Size(width=100, height=100), Size(width=250, height=250))
+    (2, 2)
+    """
+    factor = max(target.width / source.width, target.height / source.height)
+    times = 1
+    while scale**times < factor:
+        times += 1
+    return (scale,) * times
+
+
+def _check(model: ModelSpec | Path | None, options: EngineOptions) -> None:
+    """Refuse options that the model would ignore."""
+    if options.halo is not None and not isinstance(model, Path):
+        raise UsageError(
+            "--halo is for an ONNX file of your own, given with --model; other models know theirs"
+        )
+    if options.tile is not None and options.halo is None and isinstance(model, Path):
+        raise UsageError(f"--tile needs --halo beside it: how far {model} sees is not known")
+    if model is None:
+        return
+    colour, precision, name = "rgb", "fp32", str(model)
+    if isinstance(model, ModelSpec):
+        colour = "ycbcr" if model.colour == "luma" else "rgb"
+        precision, name = model.precision, model.name
+    if options.color not in ("auto", colour):
+        raise UsageError(f"--color {options.color} contradicts --model {name}, which works on {colour}")
+    if options.precision not in ("auto", precision):
+        raise UsageError(f"--precision {options.precision} contradicts --model {name}; give one of the two")
