@@ -98,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else ExitCode.OK
     except Exception as error:
         if wants_traceback and not isinstance(error, click.exceptions.Exit):
-            import traceback
-
-            traceback.print_exc()
+            console.traceback()
         return _ended_by(error)
     except SystemExit as end:
         # Click ends by itself for a closed pipe (1, stdout silenced) and after completion (0).

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from xlsr_cli.cli.printable import printable
+
 
 class _Rate(ProgressColumn):
     """Units a second."""
@@ -41,7 +43,7 @@ class Bar:
             TextColumn("{task.fields[note]}", markup=False),
         )
         self._progress = Progress(*columns, console=rich, transient=True)
-        self._title = title
+        self._title = printable(title)
         self._task: TaskID | None = None
 
     def __enter__(self) -> Bar:

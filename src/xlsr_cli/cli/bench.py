@@ -118,7 +118,7 @@ def bench(
         console.json(report.data())
     else:
         for line in _lines(report):
-            console.data(line)
+            console.lines(line)
     if plot is not None:
         _write_plot(report, plot, overwrite=overwrite)
 

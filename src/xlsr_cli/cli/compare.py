@@ -145,7 +145,7 @@ def _show(rows: Sequence[Comparison], *, json: bool, reference: Path) -> None:
         console.json({"reference": str(reference), "results": results})
         return
     head = ["picture", "PSNR Y′", "SSIM Y′", "PSNR RGB", "SSIM RGB"]
-    console.data(table(head, ([row.name, *_cells(row)] for row in rows)))
+    console.lines(table(head, ([row.name, *_cells(row)] for row in rows)))
 
 
 def _cells(row: Comparison) -> list[str]:

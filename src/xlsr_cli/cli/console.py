@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TextIO
 
+from xlsr_cli.cli.printable import json_line, printable
 from xlsr_cli.errors import OutputError, UsageError
 from xlsr_cli.notices import Notice
 from xlsr_cli.progress import QUIET, Progress
@@ -22,9 +23,16 @@ class Console:
         self.verbose = False
 
     def data(self, text: str) -> None:
-        """A line for programs, on stdout; what no encoding can write of a file's name becomes a mark.
+        """One line on stdout; of a file's name only what a terminal shows, with escapes for the rest.
 
         Raises :class:`OutputError` where stdout is closed or takes no more.
+        """
+        self.lines(printable(text))
+
+    def lines(self, text: str) -> None:
+        """Lines of our own making on stdout, colours and line breaks included.
+
+        What stdout's encoding cannot write becomes a mark. Raises what :meth:`data` raises.
         """
         stdout = self.stdout()
         encoding = stdout.encoding or "utf-8"
@@ -35,12 +43,12 @@ class Console:
 
     def json(self, value: Any) -> None:
         """One line of JSON on stdout; a file name that the encoding cannot write is escaped, and exact."""
-        text = json.dumps(value, ensure_ascii=False, default=str)
+        text = json_line(value)
         try:
             text.encode(self.stdout().encoding or "utf-8")
         except UnicodeEncodeError:
             text = json.dumps(value, default=str)
-        self.data(text)
+        self.lines(text)
 
     def binary(self) -> BinaryIO:
         """stdout for a picture's bytes.
@@ -99,6 +107,16 @@ class Console:
         if self.verbose and not self.quiet:
             self._write(message)
 
+    def traceback(self) -> None:
+        """Where the exception that is being handled came from, on stderr.
+
+        Indented, so that a name with a line break in it cannot look like a message of ours.
+        """
+        import textwrap
+        import traceback
+
+        self._write(textwrap.indent(traceback.format_exc().rstrip("\n"), "  "), keep="\n")
+
     @contextmanager
     def progress(self, title: str) -> Iterator[Progress]:
         """A bar with rate and time left, while stderr is a terminal; otherwise nothing."""
@@ -115,9 +133,8 @@ class Console:
         self._write(message, f"{label} ")
 
     @staticmethod
-    def _write(message: str, label: str = "") -> None:
-        # File names may hold bytes that are no characters, and terminals obey escape sequences in them.
-        clean = "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in message)
+    def _write(message: str, label: str = "", keep: str = "") -> None:
+        clean = printable(message, keep=keep)
         if sys.stderr is None:
             return
         encoding = sys.stderr.encoding or "utf-8"

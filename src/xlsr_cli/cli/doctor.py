@@ -45,7 +45,7 @@ def doctor(
         console.json(diagnosis.data())
     else:
         for line in _lines(diagnosis, __version__):
-            console.data(line)
+            console.lines(line)
     if diagnosis.exit_code:
         raise typer.Exit(int(diagnosis.exit_code))
 

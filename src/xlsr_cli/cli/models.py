@@ -36,7 +36,7 @@ def list_models(json: _Json = False) -> None:
         return
     sets = sorted({name for spec in bundled_models() for name in spec.psnr}, key=_natural)
     head = ["name", "scale", "colour", "precision", "MAC/pixel", "bytes", *(f"{name}, dB" for name in sets)]
-    console.data(table(head, (_row(spec, sets) for spec in bundled_models())))
+    console.lines(table(head, (_row(spec, sets) for spec in bundled_models())))
 
 
 @app.command()
@@ -59,8 +59,8 @@ def info(
     for key, value in described.items():
         if value != "":
             console.data(f"{key:16} {value:,}" if isinstance(value, int) else f"{key:16} {value}")
-    console.data("\nPSNR in dB on luma, beside OpenCV's filters")
-    console.data(_scores(spec.scale, spec.name, psnr))
+    console.lines("\nPSNR in dB on luma, beside OpenCV's filters")
+    console.lines(_scores(spec.scale, spec.name, psnr))
 
 
 @app.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from xlsr_cli.cli.printable import printable
+
 #: Wide enough for every table here; a terminal that is narrower wraps lines and cuts nothing.
 _WIDTH = 120
 
@@ -19,7 +21,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) 
     for place, title in enumerate(head):
         made.add_column(title, justify="left" if place < left else "right", no_wrap=True)
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(width=_WIDTH, color_system=None)
     with console.capture() as captured:
         console.print(made)

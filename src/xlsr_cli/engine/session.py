@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import threading
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from xlsr_cli.engine.models import ModelSpec, find_model, load_bytes, read_model
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import EngineOptions
 
+#: Seconds after which the thread that waits for a network looks for signals, where none interrupts it.
+_LOOK = 0.2
+#: Seconds that an interrupted run has to come to its next operator, before it is left behind.
+_PATIENCE = 3.0
 #: Sides of the probe picture with which the scale of a model from outside is found, in pixels.
 _PROBE_SIDE = 64
 
@@ -79,6 +85,8 @@ class Session:
         self._session = session
         self._input = session.get_inputs()[0].name
         self._running: set[onnxruntime.RunOptions] = set()
+        #: Whether each run is known to end: a network from outside may hold a loop that never does.
+        self.ends_soon = True
 
     @classmethod
     def bundled(cls, spec: ModelSpec, *, threads: int = 1, provider: str = "cpu") -> Session:
@@ -96,6 +104,7 @@ class Session:
         spec = _probe(session, path, halo, hashlib.sha256(content).hexdigest())
         loaded = cls.__new__(cls)
         loaded._use(spec, session)
+        loaded.ends_soon = False
         return loaded
 
     def run(self, tile: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
@@ -105,7 +114,7 @@ class Session:
         Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
         """
         try:
-            if last or self.spec.halo is None:
+            if last or not self.ends_soon:
                 return self._run_with_options(tile, last=last)
             answer: NDArray[Any] = self._session.run(None, {self._input: tile})[0]
             return answer
@@ -118,13 +127,12 @@ class Session:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._running.add(options)
         try:
-            answer: NDArray[Any] = self._session.run(None, {self._input: tile}, options)[0]
-            return answer
+            return _run_interruptibly(self._session, {self._input: tile}, options)
         finally:
             self._running.discard(options)
 
     def stop(self) -> None:
-        """Let a run on a whole picture fail soon, between two operators; runs on tiles end by themselves."""
+        """Let the runs of a model from outside fail soon, between two operators; ours end by themselves."""
         for options in tuple(self._running):
             options.terminate = True
 
@@ -183,7 +191,7 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
         raise ModelError(f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width")
     picture = np.full((1, 3, _PROBE_SIDE, _PROBE_SIDE + 8), 0.5, dtype=np.float32)
     try:
-        answer = session.run(None, {inputs[0].name: picture})[0]
+        answer = _run_interruptibly(session, {inputs[0].name: picture}, onnxruntime.RunOptions())
     except Exception as error:
         raise ModelError(f"{path} fails on a small test picture: {_first_line(error)}") from error
     scale = answer.shape[-2] / _PROBE_SIDE if answer.ndim == 4 else 0.0
@@ -197,6 +205,35 @@ def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, 
         name=path.stem, path=path, scale=int(scale), colour="rgb", precision="fp32", layout="planes",
         halo=halo, input_channels=3, sha256=digest,
     )  # fmt: skip
+
+
+def _run_interruptibly(
+    session: onnxruntime.InferenceSession, feeds: dict[str, NDArray[Any]], options: onnxruntime.RunOptions
+) -> NDArray[Any]:
+    """The first output of a run that Ctrl-C and SIGTERM end, be it a loop that never would.
+
+    Only the main thread hears signals, and not while it is inside the runtime: it waits for another one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        answer: NDArray[Any] = session.run(None, feeds, options)[0]
+        return answer
+    run: Future[NDArray[Any]] = Future()
+
+    def work() -> None:
+        try:
+            run.set_result(session.run(None, feeds, options)[0])
+        except Exception as error:
+            run.set_exception(error)
+
+    threading.Thread(target=work, name="xlsr-network", daemon=True).start()
+    try:
+        while not wait([run], _LOOK).done:  # Windows interrupts no wait that has no end
+            pass
+    except BaseException:
+        options.terminate = True
+        wait([run], _PATIENCE)
+        raise
+    return run.result()
 
 
 def _mapped(error: Exception, path: Path, shape: tuple[int, ...]) -> Exception:

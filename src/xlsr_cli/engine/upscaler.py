@@ -304,7 +304,7 @@ class _Call:
                 lambda region: run_tile(session, pixels, answer, region),
                 regions,
                 lambda region: self.progress.advance(region.pixels / 1e6),
-                here=session.spec.halo is not None,
+                here=session.ends_soon,
             )
         except KeyboardInterrupt:
             session.stop()
