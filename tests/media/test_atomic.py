@@ -108,22 +108,41 @@ def test_an_overwritten_file_keeps_its_owner(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_is_refused_or_replaced_and_never_followed(tmp_path: Path, exists: bool) -> None:
     real, link = tmp_path / "folder" / "real", tmp_path / "link"
     real.parent.mkdir()
-    real.write_bytes(b"old")
+    if exists:
+        real.write_bytes(b"old")
     link.symlink_to(real)
-    write(link, overwrite=True)
+    with pytest.raises(OutputError, match="exists already"):
+        write(link)
     assert link.is_symlink()
-    assert real.read_bytes() == b"new"
-    assert names(real.parent) == ["real"]
+    assert real.exists() == exists
+    write(link, overwrite=True)
+    assert not link.is_symlink()
+    assert link.read_bytes() == b"new"
+    assert names(real.parent) == (["real"] if exists else [])
+    assert not exists or real.read_bytes() == b"old"
 
 
 @POSIX
-def test_a_link_to_nothing_makes_the_file(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("real")
-    write(tmp_path / "link")
-    assert (tmp_path / "real").read_bytes() == b"new"
+def test_a_link_to_a_folder_and_one_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OutputError, match="it is a folder"):
+        write(tmp_path / "link", overwrite=True)
+    with pytest.raises(OutputError, match="exists already"):
+        write(tmp_path / "circle")
+
+
+@POSIX
+def test_a_folder_that_is_a_link_is_the_users_own_choice(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    write(tmp_path / "link" / "out")
+    assert names(tmp_path / "folder") == ["out"]
 
 
 @POSIX

@@ -49,18 +49,19 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Yield a seekable binary file whose bytes become ``path`` when the block ends without an exception.
 
     On an exception of any kind nothing is left and an existing ``path`` is untouched. Without
-    ``overwrite`` an existing file is refused, also one that appears while the block runs. With it, the
-    file keeps its permissions and, where the system allows, its owner; a symbolic link is followed. A
-    device or a named pipe is written to directly. Raises :class:`OutputError` for everything that the
-    system refuses, from the block's own writes as well.
+    ``overwrite`` an existing file is refused, also one that appears while the block runs, and a symbolic
+    link. With it, the file keeps its permissions and, where the system allows, its owner; a link is
+    replaced, and what it points to stays as it is: in a shared folder, anybody may have made it. A device
+    or a named pipe is written to directly, through a link as well. Raises :class:`OutputError` for everything
+    that the system refuses, from the block's own writes as well.
     """
     check_output(path, overwrite=overwrite)
-    target = Path(os.path.realpath(path))
-    existing = _stat(target)
-    if existing is not None and not stat.S_ISREG(existing.st_mode):
-        with _device(target, shown=path) as file:
+    if _is_device(path):
+        with _device(path) as file:
             yield file
         return
+    target = Path(os.path.realpath(path.parent)) / path.name
+    existing = _lstat(target)
     part = target.with_name(part_name(target.name))
     with _mapped(path):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
@@ -70,7 +71,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
             with _mapped(path):
                 file.flush()
                 os.fsync(descriptor)
-                if existing is not None:
+                if existing is not None and stat.S_ISREG(existing.st_mode):
                     _adopt(descriptor, existing)
         with _mapped(path):
             if overwrite:
@@ -91,15 +92,14 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     whether the output exists; it writes nothing.
     """
     with _mapped(path):
-        existing = _stat(Path(os.path.realpath(path)))
-        if existing is not None:
-            if stat.S_ISDIR(existing.st_mode):
-                raise OSError(errno.EISDIR, "is a folder")
-            if stat.S_ISREG(existing.st_mode) and not overwrite:
-                raise FileExistsError(errno.EEXIST, "exists")
-            if not stat.S_ISREG(existing.st_mode):
-                return
-        folder = Path(os.path.realpath(path)).parent
+        existing = _lstat(path)
+        if _is_device(path):
+            return
+        if path.is_dir():
+            raise OSError(errno.EISDIR, "is a folder")
+        if existing is not None and not overwrite:
+            raise FileExistsError(errno.EEXIST, "exists")
+        folder = Path(os.path.realpath(path.parent))
         if not stat.S_ISDIR(folder.stat().st_mode):
             raise OSError(errno.ENOTDIR, "not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -170,10 +170,10 @@ def _closing(file: io.BufferedRandom | io.BufferedWriter) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _device(target: Path, *, shown: Path) -> Iterator[BinaryIO]:
-    with _mapped(shown):
-        descriptor = os.open(target, os.O_WRONLY | getattr(os, "O_BINARY", 0))
-    raw = _WatchedDevice(descriptor, shown=shown)
+def _device(path: Path) -> Iterator[BinaryIO]:
+    with _mapped(path):
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    raw = _WatchedDevice(descriptor, shown=path)
     with _closing(io.BufferedWriter(raw)) as file:
         yield file
         file.flush()
@@ -205,11 +205,21 @@ def _mapped(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path!r}: the system does not accept this name") from error
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _lstat(path: Path) -> os.stat_result | None:
+    """What lies at ``path``, a link itself included; None when nothing does."""
     try:
-        return path.stat()
+        return path.lstat()
     except FileNotFoundError:
         return None
+
+
+def _is_device(path: Path) -> bool:
+    """Whether ``path`` is written to directly: a device or a named pipe, or a link to one."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _adopt(descriptor: int, existing: os.stat_result) -> None:

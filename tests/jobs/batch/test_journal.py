@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.jobs.batch.folders import (
     JOURNAL,
+    NOT_WINDOWS,
     Capture,
     batch,
     events,
@@ -219,3 +221,57 @@ def test_the_journal_is_a_database_that_anyone_can_read(folder: Path) -> None:
     with sqlite3.connect(out / JOURNAL) as connection:
         rows = connection.execute("SELECT name, status, output_sha256 FROM item").fetchall()
     assert rows == [("a.png", "done", tree(out)["a.png"])]
+
+
+@NOT_WINDOWS
+def test_a_journal_that_is_a_link_is_not_followed(folder: Path, capsys: Capture) -> None:
+    fill(folder, "a.png")
+    out, elsewhere = folder.with_name("out"), folder.with_name("elsewhere")
+    out.mkdir()
+    elsewhere.touch()
+    (out / JOURNAL).symlink_to(elsewhere)
+    batch(folder, code=4)
+    assert "is a link" in capsys.readouterr().err
+    assert elsewhere.read_bytes() == b""
+
+
+def test_an_emptied_journal(folder: Path, capsys: Capture) -> None:
+    fill(folder, "a.png", "b.png")
+    out = batch(folder)
+    (out / JOURNAL).write_bytes(b"")
+    batch(folder, code=4)
+    assert "is damaged; delete it" in capsys.readouterr().err
+    (out / JOURNAL).unlink()
+    batch(folder, "--overwrite")
+
+
+def test_a_run_that_was_killed_before_its_journal_had_a_row(folder: Path) -> None:
+    fill(folder, "a.png")
+    out = folder.with_name("out")
+    out.mkdir()
+    (out / JOURNAL).touch()
+    batch(folder)
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_a_journal_is_found_or_costs_one_file(folder: Path, capsys: Capture) -> None:
+    """Wherever it lies: never an internal error, never every output taken for somebody else's."""
+    fill(folder, *(f"{number}.png" for number in range(4)))
+    out = batch(folder)
+    sound = (out / JOURNAL).read_bytes()
+    before = tree(out)
+    chance = random.Random(17)
+    used = [place for place, byte in enumerate(sound) if byte]  # the rest is free space
+    for place in [*range(100), *chance.sample(used, 150)]:
+        flipped = bytearray(sound)
+        flipped[place] ^= 1 << chance.randrange(8)
+        (out / JOURNAL).write_bytes(flipped)
+        capsys.readouterr()
+        arguments = ["batch", str(folder), "--out", str(out), "--jobs", "0"]
+        code = main(arguments)
+        said = capsys.readouterr().err
+        assert code in (0, 4, 7), (place, said)
+        assert code != 4 or "journal" in said, (place, said)
+        assert said.count("give --overwrite") <= 1, (place, said)
+        assert "internal error" not in said, (place, said)
+        assert tree(out) == before

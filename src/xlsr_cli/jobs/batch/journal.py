@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS item (
     recorded REAL NOT NULL       -- seconds since 1970
 )
 """
+#: One hash, two for a key, or none.
+_HASHES = re.compile(r"(?:[0-9a-f]{64}(?:-[0-9a-f]{64})?)?")
 #: Counts up when the table changes.
 _VERSION = 1
 _NAME = re.compile(r"^\.xlsr-batch(?:-(\d+)of(\d+))?\.sqlite3$")
@@ -63,6 +65,8 @@ class Entry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Entry))
+_NUMBERS = ("output_bytes", "megapixels", "seconds", "recorded")
+_TEXTS = tuple(field.name for field in fields(Entry) if field.name not in _NUMBERS)
 _PLACES = ", ".join("?" for _ in fields(Entry))
 
 
@@ -83,20 +87,20 @@ class Journal:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write into {out}: {error.strerror or error}") from error
+        _check_not_emptied(out, self.path)
         with _explained(self.path):
-            self._connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            self._connection = _connect(self.path, _PATIENCE)
             try:
                 self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("BEGIN EXCLUSIVE")
                 _check_version(self._connection, self.path)
+                entries = _entries(self._connection)
                 self._connection.execute(_SCHEMA)
                 self._connection.execute(f"PRAGMA user_version = {_VERSION}")
                 self._connection.execute("COMMIT")
                 # After its own lock is taken: of two runs that start at once, one sees the other.
-                self._known = _merged(
-                    [*_others(out, shard), {entry.name: entry for entry in _rows(self._connection)}]
-                )
+                self._known = _merged([*_others(out, shard), entries])
             except BaseException:
                 self._connection.close()
                 raise
@@ -170,18 +174,51 @@ def _others(out: Path, shard: Shard, *, own: bool = False) -> Iterator[dict[str,
         path = out / name
         match = _NAME.match(name)
         siblings = match is not None and match[2] == str(shard.count) and match[1] != str(shard.index)
+        _check_not_emptied(out, path)
         with _explained(path):
-            # Not read-only: what a killed run left half-written is rolled back by whoever comes first.
-            address = f"{path.absolute().as_uri()}?mode=rw"
-            connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_WITH_OTHERS)
+            connection = _connect(path, _PATIENCE_WITH_OTHERS)
             try:
                 _check_version(connection, path)
-                yield {entry.name: entry for entry in _rows(connection)}
+                yield _entries(connection)
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or not siblings:
                     raise
             finally:
                 connection.close()
+
+
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
+    """Open the journal at ``path``, which is made where there is none.
+
+    Not read-only: what a killed run left half-written is rolled back by whoever comes first. Raises
+    :class:`OutputError` for a link, which SQLite would follow to wherever somebody made it point.
+    """
+    if path.is_symlink():
+        raise OutputError(f"the journal {path} is a link, and none of ours is; remove it")
+    return sqlite3.connect(path, timeout=patience, isolation_level=None)
+
+
+def _check_not_emptied(out: Path, journal: Path) -> None:
+    """Raise :class:`OutputError` for a journal without a byte beside outputs.
+
+    A run that is killed in its first moment leaves such a journal as well, but nothing else.
+    """
+    try:
+        emptied = journal.stat().st_size == 0 and any(
+            not entry.name.startswith(".") for entry in os.scandir(out)
+        )
+    except OSError:
+        return
+    # While its first rows are being written, the journal is empty and SQLite's own journal lies beside it.
+    if emptied and not journal.with_name(f"{journal.name}-journal").exists():
+        raise _damaged(journal)
+
+
+def _damaged(journal: Path) -> OutputError:
+    return OutputError(
+        f"the journal {journal} is damaged; delete it to begin anew, "
+        "with --overwrite where outputs may be replaced"
+    )
 
 
 def _merged(journals: Iterable[dict[str, Entry]]) -> dict[str, Entry]:
@@ -213,15 +250,49 @@ def _explained(path: Path) -> Iterator[None]:
             raise OutputError(f"cannot write the journal {path}: its folder is read-only") from error
         raise OutputError(f"cannot write the journal {path}: {error}") from error
     except sqlite3.Error as error:
-        raise OutputError(f"the journal {path} is damaged; delete it to begin anew") from error
+        raise _damaged(path) from error
+    except (UnicodeDecodeError, _Nonsense) as error:
+        raise _damaged(path) from error
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[Entry]:
+class _Nonsense(Exception):
+    """A row that no version of this program has written."""
+
+
+def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:
+    """All rows by name; none where the table has not been made yet.
+
+    Raises :class:`sqlite3.DatabaseError`, :class:`UnicodeDecodeError` or ``_Nonsense`` where a bit of the
+    file has changed, as far as SQLite and the sense of each field tell.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        return {}
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        raise _Nonsense("integrity_check")
     names = [field.name for field in fields(Entry)]
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'item'").fetchone():
-        return
+    entries = {}
     for row in connection.execute(f"SELECT {_COLUMNS} FROM item"):
-        yield Entry(**dict(zip(names, map(_loaded, row), strict=True)))
+        entry = Entry(**dict(zip(names, map(_loaded, row), strict=True)))
+        _check_sense(entry)
+        entries[entry.name] = entry
+    return entries
+
+
+def _check_sense(entry: Entry) -> None:
+    """SQLite's types are what each row says, not what the table says."""
+    values = dict(zip((field.name for field in fields(entry)), astuple(entry), strict=True))
+    output = PurePosixPath(str(entry.output))
+    if not (
+        all(isinstance(values[name], str) for name in _TEXTS)
+        and all(isinstance(values[name], int | float) and values[name] >= 0 for name in _NUMBERS)
+        and entry.status in ("working", "done", "failed")
+        and _HASHES.fullmatch(entry.output_sha256)
+        and _HASHES.fullmatch(entry.key)
+        and not output.is_absolute()
+        and ".." not in output.parts
+    ):
+        raise _Nonsense(entry.name)
 
 
 def _stored(value: object) -> object:

@@ -13,8 +13,8 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
-from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments, remove_parts_of
-from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments
+from xlsr_cli.media.atomic import atomic_output, check_output, remove_parts
 from xlsr_cli.media.video import mux, trial_mux
 from xlsr_cli.media.video.codecs import Encoder, container_for
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
@@ -179,7 +179,8 @@ def _put_together(
     """Write the output and read it back; return its duration in seconds and its size in bytes."""
     times = segments.times()
     muxed = replace(plan.mux, cut=plan.cut_for(times))
-    remove_parts_of(output)  # of a run that was killed here; nobody else writes while the segments are ours
+    # What a run that was killed here left; nobody else writes while the segments are ours.
+    remove_parts(output.parent, [output.name])
     with atomic_output(output, overwrite=overwrite) as file:
         copied = mux.write(file, plan.file, muxed, _packets(segments, times), name=str(output))
         file.flush()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,15 +133,6 @@ def work_folder(output: Path) -> Path:
     return output.with_name(name)
 
 
-def remove_parts_of(output: Path) -> None:
-    """Remove what killed runs left of ``output`` while it was put together: its temporary files."""
-    pattern = re.compile(re.escape(f".{output.name}.xlsr-") + r"[0-9a-f]{8}\.part", re.DOTALL)
-    for entry in output.parent.iterdir():
-        if pattern.fullmatch(entry.name) and entry.is_file() and not entry.is_symlink():
-            with contextlib.suppress(OSError):
-                entry.unlink()
-
-
 @contextmanager
 def open_segments(output: Path, key: str) -> Iterator[Segments]:
     """The segments that an earlier run with the same ``key`` left, or none.
@@ -152,7 +143,8 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
     """
     folder = work_folder(output)
     with _mapped(folder):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _check_ours(folder)
         segments = Segments(folder, _connect(folder, output, key))
     try:
         yield segments
@@ -170,6 +162,17 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
                 segments.close()
             else:
                 segments.remove()
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise :class:`OutputError` for a link, or a folder of somebody else, in the work folder's place.
+
+    Its name can be guessed: in a shared folder, anybody may have put something there to be written to.
+    """
+    status = folder.lstat()
+    theirs = hasattr(os, "geteuid") and status.st_uid != os.geteuid()
+    if theirs or not stat.S_ISDIR(status.st_mode):
+        raise OutputError(f"{folder} is in the way and was not made by this user; remove it")
 
 
 def _connect(folder: Path, output: Path, key: str) -> sqlite3.Connection:
