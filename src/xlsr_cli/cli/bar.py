@@ -42,7 +42,8 @@ class Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
-        self._progress = Progress(*columns, console=rich, transient=True)
+        # What goes to stdout meanwhile is data, and no business of the bar on stderr.
+        self._progress = Progress(*columns, console=rich, transient=True, redirect_stdout=False)
         self._title = printable(title)
         self._task: TaskID | None = None
 

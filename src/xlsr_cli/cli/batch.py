@@ -112,7 +112,7 @@ def batch(
             _watch(folder, target, options, settings, executor, report, tell)
         plan = make_plan(folder, target, options, settings)
         _begin(plan, json=json)
-        with console.progress(folder.name) as progress:
+        with console.progress(folder.name, events=json) as progress:
             outcome = run_batch(plan, options, settings, executor, tell=tell, progress=progress)
     _write_report(outcome, report, folder, overwrite=options.overwrite)
     if html is not None:

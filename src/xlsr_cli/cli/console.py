@@ -118,9 +118,12 @@ class Console:
         self._write(textwrap.indent(traceback.format_exc().rstrip("\n"), "  "), keep="\n")
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Progress]:
-        """A bar with rate and time left, while stderr is a terminal; otherwise nothing."""
-        if self.quiet or not is_terminal(sys.stderr):
+    def progress(self, title: str, *, events: bool = False) -> Iterator[Progress]:
+        """A bar with rate and time left, while stderr is a terminal; otherwise nothing.
+
+        ``events``: lines go to stdout meanwhile; where that is a terminal as well, a bar would cut them.
+        """
+        if self.quiet or not is_terminal(sys.stderr) or (events and is_terminal(sys.stdout)):
             yield QUIET
             return
         from xlsr_cli.cli.bar import Bar

@@ -74,6 +74,7 @@ def deadly_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "    if event == 'open' and isinstance(arguments[0], str):\n"
         "        if arguments[0].endswith('crash.png') and '/in/' in arguments[0]: os.abort()\n"
         "        if arguments[0].endswith('hang.png') and '/in/' in arguments[0]: time.sleep(600)\n"
+        "        if arguments[0].endswith('large.png') and '/in/' in arguments[0]: os.kill(os.getpid(), 9)\n"
         "        if arguments[0].endswith('greedy.png') and '/in/' in arguments[0]: raise MemoryError\n"
         "if any('batch.worker' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
     )

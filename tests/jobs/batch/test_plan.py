@@ -171,6 +171,25 @@ class TestPlan:
         assert [job.name for job in found.jobs] == ["a.png", "link.png", "below/b.png"]
         assert [refusal.name for refusal in found.refused] == ["dead.png"]
 
+    @NOT_WINDOWS
+    def test_nothing_is_said_of_what_is_excluded(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fill(folder, "a.png", "locked/b.png")
+        (folder / "dead.png").symlink_to(folder / "gone.png")
+        monkeypatch.setattr(
+            "os.scandir", lambda path, scandir=os.scandir: scandir(None if path.name == "locked" else path)
+        )
+        selection = Selection(recursive=True, exclude=("dead*", "locked"))
+        found = plan_batch(folder, folder.with_name("out"), selection, PictureOptions())
+        assert [job.name for job in found.jobs] == ["a.png"]
+        assert found.refused == ()
+
+    def test_an_empty_file_that_calls_itself_no_picture(self, folder: Path) -> None:
+        for name in ("notes.txt", "no_extension", "empty.png"):
+            (folder / name).touch()
+        found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions())
+        assert [refusal.name for refusal in found.refused] == ["empty.png"]
+        assert found.other == 2
+
     @pytest.mark.parametrize(
         ("source", "out", "code", "said"),
         [

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.jobs.batch.folders import (
+    NOT_WINDOWS,
     Capture,
     batch,
     fill,
@@ -164,3 +165,17 @@ def test_a_file_that_vanishes_after_the_plan(
     out = batch(folder, code=7)
     assert sorted(tree(out)) == ["a.png"]
     assert "gone.png does not exist" in capsys.readouterr().err
+
+
+@NOT_WINDOWS
+def test_a_link_in_the_output_folder_is_not_followed(folder: Path, capsys: Capture) -> None:
+    fill(folder, "a.png", "below/b.png")
+    out, elsewhere = folder.with_name("out"), folder.with_name("elsewhere")
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / "below").symlink_to(elsewhere)
+    (out / "a.png").symlink_to(elsewhere / "a.png")
+    batch(folder, "--recursive", code=7)
+    said = capsys.readouterr().err
+    assert "is a link, and nothing is written through one" in said
+    assert list(elsewhere.iterdir()) == []

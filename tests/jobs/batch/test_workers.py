@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +25,10 @@ from tests.jobs.batch.folders import (
     fill,
     tree,
 )
+from xlsr_cli.errors import ResourceError
+from xlsr_cli.jobs.batch.item import Item, failed
+from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.processes import _cause_of_death
 
 
 class TestFaults:
@@ -43,6 +48,35 @@ class TestFaults:
         assert "hang.png took longer than --timeout 4 s" in said
         assert "not enough memory for" in said
         assert "3 files failed" in said
+
+    @NOT_WINDOWS
+    def test_only_what_the_file_itself_did_is_remembered(self, folder: Path, capsys: Capture) -> None:
+        """Memory that the machine lacks, and a time that was too short, are no faults of the file."""
+        fill(folder, "a.png", "hang.png", "large.png")
+        for _ in range(2):
+            batch(folder, "--timeout", "4", "--json", jobs=1, code=7)
+            told = {str(event.get("name")): event for event in events(capsys)}
+            assert told["hang.png"]["event"] == "failed"
+            assert told["large.png"]["event"] == "failed"
+            assert "needed more memory than there is" in str(told["large.png"]["reason"])
+
+    @NOT_WINDOWS
+    @pytest.mark.slow
+    def test_a_signal_in_the_first_moments_leaves_one_line(self, folder: Path) -> None:
+        fill(folder, "a.png", "hang.png")
+        for moment in range(12):
+            process = subprocess.Popen(
+                [*COMMAND, str(folder), "--out", str(folder.with_name("out")), "--jobs", "2"],
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            time.sleep(moment * 0.12)
+            os.killpg(process.pid, signal.SIGTERM) if moment % 2 else process.terminate()
+            said = process.communicate(timeout=20)[1]
+            assert process.returncode in (130, -signal.SIGTERM)
+            assert "Traceback" not in said
+            assert said.splitlines()[-1:] in ([], ["error: interrupted"])
 
     @NOT_WINDOWS
     def test_ctrl_c_leaves_nothing_behind(self, folder: Path) -> None:
@@ -133,6 +167,26 @@ class TestFaults:
         assert sorted(tree(out)) == ["a.png"]
         batch(folder, "--max-memory", "100M", jobs=1, code=2)
         assert "--max-memory must be at least" in capsys.readouterr().err
+
+
+@NOT_WINDOWS
+@pytest.mark.parametrize(
+    ("program", "lasting"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", True),
+        ("os.kill(os.getpid(), signal.SIGFPE)", True),
+        ("os.kill(os.getpid(), signal.SIGKILL)", False),
+        ("os.abort()", False),  # so does C++ when it lacks memory
+        ("sys.exit(3)", False),
+    ],
+)
+def test_which_deaths_are_the_fault_of_the_file(folder: Path, program: str, lasting: bool) -> None:
+    process = subprocess.Popen([sys.executable, "-c", f"import os, signal, sys; {program}"])
+    reason, found = _cause_of_death(process)
+    assert found == lasting
+    item = Item(job=Job(folder=folder, name="a.png", out=folder, target="a.png"), known=None)
+    error = None if found else ResourceError(reason)
+    assert failed(item, reason, key="its hash", error=error).entry.key == ("its hash" if lasting else "")
 
 
 def killed_and_resumed(tmp_path: Path, count: int, bad: int, kills: int) -> None:

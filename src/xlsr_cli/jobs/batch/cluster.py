@@ -33,7 +33,7 @@ class ClusterExecutor(Executor):
         try:
             import distributed
         except ImportError as error:
-            raise UsageError("--cluster needs Dask: pip install 'xlsr-cli[cluster]'") from error
+            raise UsageError("--cluster needs Dask: pip install dask distributed") from error
         self._timeout = timeout
         self._setup: Setup | None = None
         try:

@@ -122,7 +122,7 @@ def _upscaled(
     from xlsr_cli.media.sniff import kind_of
 
     job = item.job
-    _make_folder(job.output.parent)
+    _make_folder(job.out, job.output.parent)
     if kind_of(data) == "animation":
         from xlsr_cli.jobs.animation import upscale_animation
 
@@ -254,7 +254,12 @@ def _is_damaged(output: Path) -> bool:
     return False
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(out: Path, folder: Path) -> None:
+    """Make ``folder`` below ``out``, which is the user's choice; a link below it may be anybody's."""
+    below = [folder, *folder.parents]
+    for path in below[: below.index(out)]:
+        if path.is_symlink():
+            raise OutputError(f"{path} is a link, and nothing is written through one; remove it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

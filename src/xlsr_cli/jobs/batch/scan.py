@@ -36,11 +36,10 @@ class Found:
 def stable_state(folder: Path, out: Path, selection: Selection) -> dict[str, tuple[int, int]]:
     """(bytes, time of change) of every file that is selected, by name: two looks tell what changes."""
     states = {}
-    for name in _files(folder, out, selection.recursive, [], []):
-        if selection.takes(name):
-            with contextlib.suppress(OSError):
-                status = (folder / name).stat()
-                states[name] = (status.st_size, status.st_mtime_ns)
+    for name in _files(folder, out, selection, [], []):
+        with contextlib.suppress(OSError):
+            status = (folder / name).stat()
+            states[name] = (status.st_size, status.st_mtime_ns)
     return states
 
 
@@ -50,9 +49,7 @@ def look_at(
     """Every picture that the globs select, whatever its shard, and the number of other files."""
     found: list[Found] = []
     other = 0
-    for name in _files(folder, out, selection.recursive, refused, results):
-        if not selection.takes(name):
-            continue
+    for name in _files(folder, out, selection, refused, results):
         path = folder / name
         try:
             head = read_head(path, HEAD_BYTES)
@@ -75,19 +72,19 @@ def look_at(
                     seen=seen,
                 )
             )
+        elif format_for(name) is None:
+            other += 1
         elif not head:
             refused.append(Refusal(name=name, reason=f"{path} is empty"))
-        elif format_for(name) is not None:
-            refused.append(Refusal(name=name, reason=f"{path} is not the picture that its name says"))
         else:
-            other += 1
+            refused.append(Refusal(name=name, reason=f"{path} is not the picture that its name says"))
     return found, other
 
 
 def _files(
-    folder: Path, out: Path, recursive: bool, refused: list[Refusal], results: list[str]
+    folder: Path, out: Path, selection: Selection, refused: list[Refusal], results: list[str]
 ) -> Iterator[str]:
-    """The path below the folder of every file, in a stable order.
+    """The path below the folder of every file that the globs select, in a stable order.
 
     ``out`` is never entered, nor is another folder that holds a batch's journal, which goes into
     ``results``. Dot-files and AppleDouble's ``._*`` are left out. Links to files are followed; links to
@@ -111,8 +108,10 @@ def _files(
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if recursive and not _same(folder / name, out):
+                if selection.recursive and not selection.leaves_out(name) and not _same(folder / name, out):
                     below.append(f"{name}/")
+            elif not selection.takes(name):
+                continue
             elif entry.is_symlink() and not (folder / name).exists():
                 refused.append(Refusal(name=name, reason=f"{folder / name} is a link to nothing"))
             elif entry.is_file():

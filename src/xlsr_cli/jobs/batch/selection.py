@@ -42,10 +42,11 @@ class Selection:
 
     def takes(self, name: str) -> bool:
         """Whether the globs select the file at ``name`` (forward slashes)."""
-        if not self.include and not self.exclude:
-            return True
-        wanted = not self.include or _matches(name, self.include)
-        return wanted and not _matches(name, self.exclude)
+        return (not self.include or _matches(name, self.include)) and not self.leaves_out(name)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether ``--exclude`` names the file or folder at ``name``, and so all that lies below it."""
+        return bool(self.exclude) and _matches(name, self.exclude)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
