@@ -26,8 +26,8 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.batch.item import Item, ItemResult
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry
-from xlsr_cli.jobs.batch.run import BatchOptions, make_plan, run_batch
-from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.batch.run import make_plan, run_batch
+from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import PictureOptions
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
+import typer
 
 PAGE = Path(__file__).parent / "reference.md"
 
@@ -32,27 +32,28 @@ def render() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _command(command: click.Command, path: str) -> Iterator[str]:
+def _command(command: Any, path: str) -> Iterator[str]:
     """The section of one command, then those of its subcommands."""
+    from xlsr_cli.cli.help import argument_usage, arguments_of, options_by_panel
+
     yield f"## `{path}`\n" if path.count(" ") < 2 else f"### `{path}`\n"
     if command.help:
         yield inspect.cleandoc(command.help).replace("\b\n", "").replace("\f", "") + "\n"
     parameters = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-    arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
+    arguments = arguments_of(command)
     options = [parameter for parameter in parameters if parameter.param_type_name == "option"]
-    usage = [path, *(["[OPTIONS]"] if options else []), *map(_argument_usage, arguments)]
-    if isinstance(command, click.Group):
+    usage = [path, *(["[OPTIONS]"] if options else []), *map(argument_usage, arguments)]
+    if hasattr(command, "list_commands"):
         usage.append("COMMAND …")
     yield "```text\n" + " ".join(usage) + "\n```\n"
     if arguments:
-        yield from _table("argument", [(f"`{_name(argument)}`", argument) for argument in arguments])
-    if options:
-        yield from _table("option", [(_option_names(option), option) for option in options])
-    if isinstance(command, click.Group):
-        context = click.Context(command)
+        yield from _table("argument", [(f"`{argument_usage(argument)}`", argument) for argument in arguments])
+    for panel, members in options_by_panel(options):
+        yield from _table(panel, [(_option_names(option), option) for option in members])
+    if hasattr(command, "list_commands"):
+        context = typer.Context(command)
         for name in command.list_commands(context):
             child = command.get_command(context, name)
-            assert child is not None
             if not child.hidden:
                 yield from _command(child, f"{path} {name}")
 
@@ -60,42 +61,25 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
 def _table(title: str, rows: list[tuple[str, Any]]) -> Iterator[str]:
     yield f"| {title} | meaning |\n|---|---|"
     for names, parameter in rows:
-        yield f"| {names} | {_cell(getattr(parameter, 'help', None) or '')}{_default(parameter)} |"
+        yield f"| {names} | {_cell(parameter.help or '')}{_default(parameter)} |"
     yield ""
 
 
-def _name(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper()).strip("[]")
-
-
-def _argument_usage(argument: Any) -> str:
-    name = _name(argument) + ("…" if argument.nargs == -1 else "")
-    return name if argument.required else f"[{name}]"
-
-
 def _option_names(option: Any) -> str:
+    from xlsr_cli.cli.help import value_name
+
     names = sorted([*option.opts, *option.secondary_opts], key=lambda name: (len(name), name))
-    if option.is_flag:
-        return ", ".join(f"`{name}`" for name in names)
-    return ", ".join(f"`{name}`" for name in names) + f" `{_value(option)}`"
-
-
-def _value(option: Any) -> str:
-    choices = getattr(option.type, "choices", None)
-    if option.metavar:
-        return str(option.metavar).replace("|", " / ")
-    return " / ".join(map(_plain, choices)) if choices else str(option.type.name).upper()
+    value = "" if option.is_flag else f" `{value_name(option)}`".replace("|", " / ")
+    return ", ".join(f"`{name}`" for name in names) + value
 
 
 def _default(parameter: Any) -> str:
     value = parameter.default
+    if isinstance(parameter.show_default, str):
+        return f" Default: {parameter.show_default}."
     if callable(value) or value in (None, False, (), []) or value is ...:
         return ""
-    return f" Default: `{_plain(value)}`."
-
-
-def _plain(value: Any) -> str:
-    return str(getattr(value, "value", value))
+    return f" Default: `{getattr(value, 'value', value)}`."
 
 
 def _cell(text: str) -> str:

@@ -1,15 +1,17 @@
 """What the user asked for: frozen, keyword-only values that check themselves.
 
 Flags become one of these objects once, at the edge; nothing behind the edge sees a flag. Vary one with
-:func:`dataclasses.replace`.
+:func:`dataclasses.replace`. Each option is declared here and nowhere else: :mod:`xlsr_cli.declaration`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
+from xlsr_cli.declaration import check_choices, option
 from xlsr_cli.errors import UsageError
 
 ColorMode = Literal["auto", "rgb", "ycbcr"]
@@ -35,6 +37,41 @@ class Size:
         return self.width * self.height
 
 
+def parse_size(text: str) -> Size:
+    """``1920x1080`` → a size in pixels. Raises :class:`ValueError`, as all of these parsers do."""
+    match = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 1920x1080")
+    return Size(width=int(match[1]), height=int(match[2]))
+
+
+def parse_bytes(text: str) -> int:
+    """``500M`` → bytes; the suffixes K, M, G and T are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 500M or 2G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def parse_pixels(text: str) -> int:
+    """``100M`` or ``100000000`` → pixels; the suffixes k, M and G are powers of 1000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]?)", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{text!r} is not a number of pixels such as 100M")
+    return int(float(match[1]) * 1000 ** " KMG".index(match[2].upper() or " "))
+
+
+def parse_seconds(text: str) -> float:
+    """``90``, ``1:30`` or ``0:01:30.5`` → seconds."""
+    try:
+        seconds = 0.0
+        for part in text.split(":"):
+            seconds = seconds * 60 + float(part)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a time such as 90 or 1:30") from error
+    return seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """The size that is asked for, in one of five ways; with none given, ``scale`` 2.
@@ -45,11 +82,13 @@ class Target:
     a number is out of range.
     """
 
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    long_edge: int | None = None
-    fit: Size | None = None
+    scale: float | None = option(None, "Factor, above 1 up to 16.", "size", short="-s", shown="2")
+    width: int | None = option(None, "Width in pixels.", "size")
+    height: int | None = option(None, "Height in pixels.", "size")
+    long_edge: int | None = option(None, "Longer side in pixels.", "size")
+    fit: Size | None = option(
+        None, "Largest size inside a box, such as 1920x1080.", "size", value="WxH", parse=parse_size
+    )
 
     def __post_init__(self) -> None:
         sides = self.width is not None or self.height is not None
@@ -123,11 +162,6 @@ def _round_half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """How pixels are computed.
@@ -144,18 +178,23 @@ class EngineOptions:
     Raises :class:`UsageError` for what is out of range or unknown.
     """
 
-    model: str | None = None
-    color: ColorMode = "auto"
-    precision: Precision = "auto"
-    tile: int | None = None
-    halo: int | None = None
-    threads: int | None = None
-    provider: str = "cpu"
-    max_memory: int | None = None
+    model: str | None = option(
+        None, "A name of 'xlsr models list', or an ONNX file.", "network", shown="by scale and colour",
+        value="NAME|FILE", completes="models",
+    )  # fmt: skip
+    halo: int | None = option(None, "How far an ONNX file sees, in pixels; without it, no tiles.", "network")
+    color: ColorMode = option("auto", "What the network sees: all channels, or Y′ alone.", "network")
+    precision: Precision = option("auto", "Arithmetic; auto is int8 for 8 bits, else fp32.", "network")
+    tile: int | None = option(None, "Side of a tile in input pixels.", "machine", shown="by cores and memory")
+    threads: int | None = option(None, "How many threads compute.", "machine", shown="all usable cores")
+    provider: str = option("cpu", "onnxruntime's execution provider: cpu, cuda …", "machine")
+    max_memory: int | None = option(
+        None, "Memory for tiles, in a batch for all of it, such as 500M.", "machine",
+        value="BYTES", parse=parse_bytes,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        _check_choice("--color", self.color, get_args(ColorMode))
-        _check_choice("--precision", self.precision, get_args(Precision))
+        check_choices(self)
         if self.tile is not None and self.tile < 8:
             raise UsageError(f"--tile must be at least 8 pixels, not {self.tile}")
         if self.halo is not None and self.halo < 0:
@@ -172,6 +211,9 @@ PICTURE_FORMATS: tuple[PictureFormat, ...] = (
     "png", "jpeg", "webp", "avif", "tiff", "jp2", "bmp", "pnm",
 )  # fmt: skip
 
+#: The choice of --format that is no picture's: raw frames.
+Y4M = "y4m"
+
 #: Pictures above this many input pixels are refused unless ``--max-pixels`` allows them: a small file
 #: can claim a huge picture.
 DEFAULT_MAX_PIXELS = 250_000_000
@@ -181,8 +223,8 @@ DEFAULT_MAX_PIXELS = 250_000_000
 class PictureOptions:
     """Everything that ``upscale`` and ``batch`` do to one picture.
 
-    ``format``: what to write; None follows the output's name, then the input's format. ``y4m``: input
-    and output are a stream of raw frames. ``quality``: 1 to 100 for lossy formats; None is the format's
+    ``format``: what to write; None follows the output's name, then the input's format. On a command line it
+    may also be ``y4m``, see :attr:`y4m`. ``quality``: 1 to 100 for lossy formats; None is the format's
     default. ``lossless``: for WebP, AVIF and JPEG 2000.
     ``strip``: leave metadata out. ``strict``: what cannot be kept is an error. ``overwrite``: an existing
     output may be replaced. ``max_pixels``: refuse larger inputs before decoding them.
@@ -190,18 +232,27 @@ class PictureOptions:
 
     target: Target = field(default_factory=Target)
     engine: EngineOptions = field(default_factory=EngineOptions)
-    format: PictureFormat | None = None
-    y4m: bool = False
-    quality: int | None = None
-    lossless: bool = False
-    strip: bool = False
-    strict: bool = False
-    overwrite: bool = False
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    format: PictureFormat | None = option(
+        None, "What to write. y4m: raw frames through pipes.", "files",
+        shown="by the output's name", choices=(*PICTURE_FORMATS, Y4M),
+    )  # fmt: skip
+    overwrite: bool = option(False, "Replace an existing output.", "files")
+    quality: int | None = option(None, "1 to 100, for lossy formats.", "quality", shown="by format")
+    lossless: bool = option(False, "Lossless WebP, AVIF or JPEG 2000.", "quality")
+    strip: bool = option(False, "Leave out metadata; colours stay as they are.", "quality")
+    strict: bool = option(False, "Fail (exit 8) when anything of the input cannot be kept.", "quality")
+    max_pixels: int = option(
+        DEFAULT_MAX_PIXELS, "Refuse larger inputs.", "machine",
+        shown=f"{DEFAULT_MAX_PIXELS // 1_000_000}M", value="PIXELS", parse=parse_pixels,
+    )  # fmt: skip
+
+    @property
+    def y4m(self) -> bool:
+        """Whether input and output are a stream of raw frames."""
+        return str(self.format) == Y4M
 
     def __post_init__(self) -> None:
-        if self.format is not None:
-            _check_choice("--format", self.format, PICTURE_FORMATS)
+        check_choices(self)
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality must be between 1 and 100, not {self.quality}")
         if self.quality is not None and self.lossless:
@@ -212,7 +263,6 @@ class PictureOptions:
 
 #: Video codecs that can be written.
 VideoCodec = Literal["h264", "hevc", "av1", "vp9", "ffv1"]
-VIDEO_CODECS: tuple[VideoCodec, ...] = ("h264", "hevc", "av1", "vp9", "ffv1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,19 +276,26 @@ class VideoOptions:
     ``reuse``: do not compute tiles again whose input did not change.
     """
 
-    codec: VideoCodec | None = None
-    crf: int | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    deinterlace: bool = False
-    start: float | None = None
-    end: float | None = None
-    frames: int | None = None
-    reuse: bool = True
+    codec: VideoCodec | None = option(None, "Video codec.", "film", shown="by the container")
+    crf: int | None = option(
+        None, "The encoder's quality number; smaller is better.", "film", shown="by codec"
+    )
+    preset: str | None = option(None, "The encoder's effort, such as veryfast.", "film", shown="by codec")
+    pix_fmt: str | None = option(
+        None, "Pixel format, such as yuv420p10le.", "film", shown="the source's or the nearest"
+    )
+    deinterlace: bool = option(False, "Make whole frames of interlaced video.", "film")
+    start: float | None = option(
+        None, "Begin there: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
+    )
+    end: float | None = option(
+        None, "End there: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
+    )
+    frames: int | None = option(None, "At most so many frames.", "film", shown="all")
+    reuse: bool = option(True, "Compute tiles again that did not change since the last frame.", "film")
 
     def __post_init__(self) -> None:
-        if self.codec is not None:
-            _check_choice("--codec", self.codec, VIDEO_CODECS)
+        check_choices(self)
         if self.crf is not None and self.crf < 0:
             raise UsageError(f"--crf must not be negative, not {self.crf}")
         for name, seconds in (("--start", self.start), ("--end", self.end)):

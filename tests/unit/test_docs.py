@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
+import typer
 import typer.main
 
 from xlsr_cli.cli.app import app
@@ -48,15 +48,15 @@ def commands(page: Path) -> Iterator[list[str]]:
                     words.append(word)
 
 
-def the_command() -> click.Command:
-    """The command line as click sees it."""
+def the_command() -> Any:
+    """The command line as Typer has built it."""
     return typer.main.get_command(app)
 
 
-def children(command: click.Command) -> dict[str, click.Command]:
-    if not isinstance(command, click.Group):
+def children(command: Any) -> dict[str, Any]:
+    if not hasattr(command, "list_commands"):
         return {}
-    context = click.Context(command)
+    context = typer.Context(command)
     found = {name: command.get_command(context, name) for name in command.list_commands(context)}
     return {name: child for name, child in found.items() if child is not None}
 
@@ -81,7 +81,7 @@ def test_every_option_says_what_it_does() -> None:
     assert not silent
 
 
-def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     yield path, command
     for name, child in children(command).items():
         yield from walk(child, f"{path} {name}")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import common_flags, picture_flags
+from xlsr_cli.cli.flags import common_flags, flag, picture_flags, taking
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import ItemsFailedError, UsageError
+from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
+from xlsr_cli.jobs.batch.selection import BatchOptions
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
@@ -21,84 +23,60 @@ if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import ItemResult
     from xlsr_cli.jobs.batch.plan import BatchPlan
     from xlsr_cli.jobs.batch.report import Report
-    from xlsr_cli.jobs.batch.run import BatchOptions
-    from xlsr_cli.jobs.batch.selection import Shard
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+xlsr batch holidays --recursive
+xlsr batch scans --out large --format png --exclude drafts
+"""
+
+
+@app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
+@taking(WorkOptions, "work")
+@taking(BatchOptions, "settings")
 @picture_flags
 def batch(
     folder: Annotated[Path, typer.Argument(help="The folder of pictures.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Output folder; by default FOLDER_x2.", show_default=False)
+        Path | None,
+        flag("--out", help="Output folder.", panel="files", metavar="FOLDER", show_default="FOLDER_x2"),
     ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders below as well; the tree is mirrored.")
-    ] = False,
-    include: Annotated[
-        list[str] | None, typer.Option("--include", help="Only files that match this glob; repeatable.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="No files that match this glob; repeatable.")
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", min=0, help="Worker processes; one per core by default, 0 for none."),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.1, help="Give one file so many seconds.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try files again that failed before.")
-    ] = False,
+    settings: BatchOptions = BatchOptions(),  # noqa: B008  # replaced by its flags
+    work: WorkOptions = WorkOptions(),  # noqa: B008
     watch: Annotated[
-        bool, typer.Option("--watch", help="Stay, and take new files once they are stable.")
+        bool, flag("--watch", help="Stay, and take new files once they are stable.", panel="files")
     ] = False,
-    shard: Annotated[
-        str, typer.Option("--shard", help="Do part K of N, such as 2/8, on one of N machines.", metavar="K/N")
-    ] = "1/1",
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="Run on the Dask scheduler at this address.", metavar="ADDRESS"),
-    ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write a report, .html or .json.", metavar="FILE")
+        Path | None, flag("--report", help="Write a report, .html or .json.", panel="files", metavar="FILE")
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Write a page that shows before and after.", metavar="FILE"),
+        flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; touch nothing.")
+        bool, flag("--dry-run", help="Say what would be done; touch nothing.", panel="messages")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON event per line on stdout.")] = False,
-    options: PictureOptions = PictureOptions(),  # noqa: B008  # replaced by its flags
+    json: Annotated[
+        bool, flag("--json", help="One JSON event per line on stdout.", panel="messages")
+    ] = False,
+    options: PictureOptions = PictureOptions(),  # noqa: B008
 ) -> None:
     """Enlarge every picture of a folder; an interrupted run goes on where it was.
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
-    from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
-
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes pictures")
     if watch and (dry_run or html is not None):
         raise UsageError("--watch does not go with --dry-run and --html; it has no end")
-    work = WorkOptions(
-        jobs=jobs,
-        threads=options.engine.threads,
-        timeout=timeout,
-        max_memory=options.engine.max_memory,
-        cluster=cluster,
-    )
+    work = replace(work, threads=options.engine.threads, max_memory=options.engine.max_memory)
     target = _output_folder(folder, out, options)
-    if cluster is not None:  # its workers live in other folders
+    if work.cluster is not None:  # its workers live in other folders
         folder, target = folder.absolute(), target.absolute()
     if dry_run:
-        settings = _settings(recursive, include, exclude, shard, retry_failed)
         _dry_run(folder, target, options, settings, json=json)
         return
     _check_pages(report, html, overwrite=options.overwrite)
@@ -107,7 +85,6 @@ def batch(
         # Only now what takes long to import: the workers do the same meanwhile.
         from xlsr_cli.jobs.batch.run import make_plan, run_batch
 
-        settings = _settings(recursive, include, exclude, shard, retry_failed)
         if watch:
             _watch(folder, target, options, settings, executor, report, tell)
         plan = make_plan(folder, target, options, settings)
@@ -120,21 +97,6 @@ def batch(
     if json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome)
-
-
-def _settings(
-    recursive: bool, include: list[str] | None, exclude: list[str] | None, shard: str, retry_failed: bool
-) -> BatchOptions:
-    from xlsr_cli.jobs.batch.run import BatchOptions
-    from xlsr_cli.jobs.batch.selection import Selection
-
-    selection = Selection(
-        recursive=recursive,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        shard=_parse_shard(shard),
-    )
-    return BatchOptions(selection=selection, retry_failed=retry_failed)
 
 
 def _dry_run(
@@ -231,15 +193,6 @@ def _watch(
         console.info(outcome.summary())
         _write_report(outcome, report, folder, overwrite=options.overwrite)
     raise AssertionError("a folder is watched until it is interrupted")
-
-
-def _parse_shard(text: str) -> Shard:
-    from xlsr_cli.jobs.batch.selection import Shard
-
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is not a part such as 2/8", param_hint="--shard")
-    return Shard(index=int(match[1]), count=int(match[2]))
 
 
 def _begin(plan: BatchPlan, *, json: bool) -> None:

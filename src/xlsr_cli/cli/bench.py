@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import common_flags, one_of, parse_size
+from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import UsageError
-from xlsr_cli.options import EngineOptions, Size
+from xlsr_cli.options import EngineOptions, Precision, Size, Target
 
 if TYPE_CHECKING:
     from xlsr_cli.bench.report import BenchReport, Row
@@ -20,87 +21,52 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+xlsr bench
+xlsr bench --image photo.jpg --plot speed.png
+"""
+
+
+@app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
 def bench(
     threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            help="Measure with 1 to so many threads; all usable cores by default.",
-            show_default=False,
-        ),
+        int | None, same_flag(EngineOptions, "threads", help="Measure with 1 to so many threads.")
     ] = None,
     size: Annotated[
         Size | None,
-        typer.Option(
-            "--size",
-            help="Size of a made picture; 640x360 by default.",
-            parser=parse_size,
-            metavar="WxH",
-            show_default=False,
-        ),
+        same_flag(Target, "fit", called="--size", help="Size of a made picture.", show_default="640x360"),
     ] = None,
     scale: Annotated[
-        float | None,
-        typer.Option(
-            "--scale",
-            "-s",
-            help="Factor, above 1 up to 16; the model's own or 3 by default.",
-            show_default=False,
-        ),
+        float | None, same_flag(Target, "scale", show_default="the model's own factor, or 3")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A bundled model's name ('xlsr models list') or an ONNX file.",
-            metavar="NAME|FILE",
-            show_default=False,
-        ),
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            help="Arithmetic; auto is int8 for 8 bits, else fp32.",
-            parser=one_of("auto", "int8", "fp32"),
-            metavar="auto|int8|fp32",
-            show_default=False,
-        ),
-    ] = "auto",
+    model: Annotated[str | None, same_flag(EngineOptions, "model")] = None,
+    precision: Annotated[Precision, same_flag(EngineOptions, "precision")] = "auto",
     image: Annotated[
         Path | None,
-        typer.Option(
-            "--image",
-            help="A picture of yours, for speed and for quality.",
-            metavar="FILE",
-            show_default=False,
-        ),
+        flag("--image", help="A picture of yours, for speed and for quality.", panel="files", metavar="FILE"),
     ] = None,
     repeat: Annotated[
         int | None,
-        typer.Option(
-            "--repeat", help="Rounds; as many as fit into 20 seconds by default.", show_default=False
-        ),
+        flag("--repeat", help="Rounds.", panel="machine", show_default="as many as fit into 20 seconds"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    json: Json = False,
     plot: Annotated[
         Path | None,
-        typer.Option(
+        flag(
             "--plot",
-            help="Draw speed against quality, and what threads gain, into a PNG file.",
+            help="Draw speed against quality, and what threads gain.",
+            panel="files",
             metavar="FILE.png",
-            show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing plot.", panel="files")] = False,
 ) -> None:
     """Measure the speed of this machine, stage by stage, beside bicubic, Lanczos and the float32 graph.
 
     Every time is a median with the spread in which another run will lie; where the machine was too busy
     for that, it says so.
-    """  # fmt: skip
+    """
     if plot is not None:
         _check_plot(plot, overwrite=overwrite)
     from xlsr_cli.bench.measure import BenchOptions, measure
@@ -109,7 +75,7 @@ def bench(
         scale=scale,
         size=size,
         image=image,
-        engine=EngineOptions(model=model, precision=precision, threads=threads),  # type: ignore[arg-type]
+        engine=EngineOptions(model=model, precision=precision, threads=threads),
         repeats=repeat,
     )
     with console.progress("measuring") as progress:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import common_flags, one_of
+from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import BelowThresholdError, UsageError
-from xlsr_cli.options import EngineOptions, Target
+from xlsr_cli.options import ColorMode, EngineOptions, Target
 
 if TYPE_CHECKING:
     from xlsr_cli.quality.compare import Comparison, SelfTest
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+xlsr compare original.png a.png b.png
+xlsr compare --self photo.png --html page.html
+"""
+
+
+@app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
 def compare(
     reference: Annotated[
@@ -32,53 +39,47 @@ def compare(
         typer.Argument(help="Pictures of the same size.", metavar="TEST", show_default=False),
     ] = None,
     itself: Annotated[
-        bool, typer.Option("--self", help="Shrink REFERENCE, enlarge it again, and see what the model gains.")
+        bool,
+        flag(
+            "--self",
+            help="Shrink REFERENCE, enlarge it again, and see what the model gains.",
+            panel="quality",
+        ),
     ] = False,
     scale: Annotated[
         int | None,
-        typer.Option(
-            "--scale",
-            "-s",
+        same_flag(
+            Target,
+            "scale",
+            help="How much --self shrinks.",
             min=2,
             max=16,
-            help="How much --self shrinks; the model's own factor or 2 by default.",
-            show_default=False,
+            show_default="the model's own factor, or 2",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="The model of --self.", metavar="NAME|FILE", show_default=False),
-    ] = None,
+    model: Annotated[str | None, same_flag(EngineOptions, "model", help="The model of --self.")] = None,
     color: Annotated[
-        str,
-        typer.Option(
-            "--color",
-            help="What the network of --self sees.",
-            parser=one_of("auto", "rgb", "ycbcr"),
-            metavar="auto|rgb|ycbcr",
-        ),
+        ColorMode, same_flag(EngineOptions, "color", help="What the network of --self sees.")
     ] = "auto",
     border: Annotated[
         int | None,
-        typer.Option(
+        flag(
             "--border",
+            help="Pixels on each side that do not count.",
+            panel="quality",
             min=0,
-            help="Pixels on each side that do not count; 0, with --self the scale.",
-            show_default=False,
+            show_default="0; with --self, the scale",
         ),
     ] = None,
     fail_under: Annotated[
         float | None,
-        typer.Option(
-            "--fail-under", help="Exit 9 where PSNR on Y′ is less, in dB.", metavar="DB", show_default=False
-        ),
+        flag("--fail-under", help="Exit 9 where PSNR on Y′ is less, in dB.", panel="quality", metavar="DB"),
     ] = None,
     html: Annotated[
-        Path | None,
-        typer.Option("--html", help="Write a before/after page.", metavar="FILE", show_default=False),
+        Path | None, flag("--html", help="Write a before/after page.", panel="files", metavar="FILE")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The numbers as JSON on stdout.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing page.", panel="files")] = False,
+    json: Json = False,
 ) -> None:
     """Measure how near pictures are to a reference: PSNR and SSIM, on Y′ and on RGB.
 
@@ -120,12 +121,14 @@ def compare(
     _judge(judged, fail_under)
 
 
-def _self_test(path: Path, scale: int | None, model: str | None, color: str, border: int | None) -> SelfTest:
+def _self_test(
+    path: Path, scale: int | None, model: str | None, color: ColorMode, border: int | None
+) -> SelfTest:
     from xlsr_cli.engine.session import model_scale
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.quality.compare import compare_self
 
-    engine = EngineOptions(model=model, color=color)  # type: ignore[arg-type]  # the parser allows nothing else
+    engine = EngineOptions(model=model, color=color)
     scale = scale or max(2, model_scale(engine) or 2)
     upscaler = Upscaler.from_options(engine, Target(scale=float(scale)))
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from xlsr_cli.cli.console import console, wants_colour
-from xlsr_cli.cli.flags import common_flags
+from xlsr_cli.cli.flags import Json, common_flags
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 
 if TYPE_CHECKING:
     from xlsr_cli.doctor import Diagnosis, Finding
@@ -27,10 +28,16 @@ _TITLES = {
 _MARKS = {"ok": ("ok", "32"), "warning": ("note", "33"), "problem": ("WRONG", "31")}
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+xlsr doctor
+xlsr doctor --json > doctor.json
+"""
+
+
+@app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout, to paste into an issue.")] = False,
+    json: Json = False,
 ) -> None:
     """Prove that this machine computes the right pixels, or say what is wrong and what to do.
 

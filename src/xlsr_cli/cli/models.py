@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import common_flags
+from xlsr_cli.cli.flags import Json, common_flags, complete_model
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.tables import table
 from xlsr_cli.errors import ModelError, XlsrError
 
@@ -19,15 +20,13 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="List, describe and verify the bundled models.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP_OPTIONS,
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
-
-@app.command("list")
+@app.command("list", cls=Command, epilog="xlsr models list --json")
 @common_flags
-def list_models(json: _Json = False) -> None:
+def list_models(json: Json = False) -> None:
     """One line for each bundled model."""
     from xlsr_cli.engine.models import bundled_models
 
@@ -39,11 +38,13 @@ def list_models(json: _Json = False) -> None:
     console.lines(table(head, (_row(spec, sets) for spec in bundled_models())))
 
 
-@app.command()
+@app.command(cls=Command, epilog="xlsr models info xlsr_x2_rgb_int8")
 @common_flags
 def info(
-    name: Annotated[str, typer.Argument(help="A bundled model's name.", show_default=False)],
-    json: _Json = False,
+    name: Annotated[
+        str, typer.Argument(help="A bundled model's name.", show_default=False, autocompletion=complete_model)
+    ],
+    json: Json = False,
 ) -> None:
     """Everything that the manifest says of one model."""
     from xlsr_cli.engine.models import ModelSpec, find_model
@@ -63,9 +64,9 @@ def info(
     console.lines(_scores(spec.scale, spec.name, psnr))
 
 
-@app.command()
+@app.command(cls=Command, epilog="xlsr models verify")
 @common_flags
-def verify(json: _Json = False) -> None:
+def verify(json: Json = False) -> None:
     """Check every file's hash and that it gives its golden answer on this machine (exit 5 if not)."""
     from xlsr_cli.engine.models import bundled_models
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import common_flags, picture_flags, video_flags
+from xlsr_cli.cli.flags import Json, common_flags, flag, picture_flags, video_flags
+from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.options import PictureOptions, VideoOptions
@@ -24,7 +25,14 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 STANDARD_STREAM = "-"
 
 
-@app.command(context_settings={"help_option_names": ["-h", "--help"]})
+_EXAMPLES = """
+xlsr upscale photo.jpg
+xlsr upscale photo.jpg poster.tif --width 6000
+xlsr upscale film.mkv --long-edge 1920 --crf 20
+"""
+
+
+@app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
 @video_flags
 @picture_flags
@@ -43,15 +51,16 @@ def upscale(
     options: PictureOptions = PictureOptions(),  # noqa: B008  # replaced by its flags
     video: VideoOptions = VideoOptions(),  # noqa: B008
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, how long and with how much memory.")
+        bool,
+        flag(
+            "--dry-run", help="Say what would be done, how long and with how much memory.", panel="messages"
+        ),
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option(
-            "--html", help="Write a page that shows before and after.", metavar="FILE", show_default=False
-        ),
+        flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Describe the result as JSON on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Enlarge a picture, an animation or a video.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.declaration import takes_options_of
 from xlsr_cli.engine import color, resample
 from xlsr_cli.engine.choice import Choice
 from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
@@ -20,7 +21,7 @@ from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
 from xlsr_cli.engine.tiling import Region, Tiling
 from xlsr_cli.engine.workers import Workers
 from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.options import ColorMode, EngineOptions, Precision, Size, Target
+from xlsr_cli.options import EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 
 Pixels = NDArray[Any]
@@ -36,34 +37,13 @@ class Upscaler:
     spreads its tiles over ``threads`` workers, which all calls share.
     """
 
-    def __init__(
-        self,
-        scale: float = 2.0,
-        *,
-        model: str | None = None,
-        color: ColorMode = "auto",
-        precision: Precision = "auto",
-        tile: int | None = None,
-        halo: int | None = None,
-        threads: int | None = None,
-        provider: str = "cpu",
-        max_memory: int | None = None,
-    ) -> None:
-        """See :class:`~xlsr_cli.options.EngineOptions` for what each argument means.
+    @takes_options_of(EngineOptions)
+    def __init__(self, scale: float = 2.0, **options: Any) -> None:
+        """``options`` are the fields of :class:`~xlsr_cli.options.EngineOptions`, which explains each.
 
         Raises :class:`UsageError` for numbers out of range, :class:`ModelError` for an unknown model.
         """
-        options = EngineOptions(
-            model=model,
-            color=color,
-            precision=precision,
-            tile=tile,
-            halo=halo,
-            threads=threads,
-            provider=provider,
-            max_memory=max_memory,
-        )
-        self._configure(options, Target(scale=scale))
+        self._configure(EngineOptions(**options), Target(scale=scale))
 
     @classmethod
     def from_options(cls, options: EngineOptions, target: Target | None = None) -> Upscaler:

@@ -23,8 +23,8 @@ from tests.jobs.batch.folders import (
     tree,
 )
 from xlsr_cli.jobs.batch.in_process import InProcessExecutor
-from xlsr_cli.jobs.batch.run import BatchOptions, make_plan, run_batch
-from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.batch.run import make_plan, run_batch
+from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.options import PictureOptions
 
 

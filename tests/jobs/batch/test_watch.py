@@ -14,8 +14,8 @@ from tests.jobs.batch.folders import (
 from xlsr_cli.jobs.batch import run as batch_jobs
 from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.in_process import InProcessExecutor
-from xlsr_cli.jobs.batch.run import BatchOptions, watch
-from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.batch.run import watch
+from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.options import PictureOptions
 
 

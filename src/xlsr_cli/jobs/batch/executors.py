@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xlsr_cli.declaration import option
 from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.batch.executor import Executor
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
@@ -20,13 +21,21 @@ class WorkOptions:
     Raises :class:`UsageError` for what a cluster decides by itself, and for less memory than any batch takes.
     """
 
-    jobs: int | None = None
+    jobs: int | None = option(
+        None, "Worker processes; 0 for none.", "machine", short="-j", shown="one per usable core"
+    )
+    timeout: float | None = option(None, "Give one file so many seconds.", "machine", value="SECONDS")
+    cluster: str | None = option(
+        None, "Run on the Dask scheduler at this address.", "machine", value="ADDRESS"
+    )
     threads: int | None = None
-    timeout: float | None = None
     max_memory: int | None = None
-    cluster: str | None = None
 
     def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 0:
+            raise UsageError(f"--jobs must not be negative, not {self.jobs}")
+        if self.timeout is not None and self.timeout < 0.1:
+            raise UsageError(f"--timeout must be at least 0.1 seconds, not {self.timeout:g}")
         if self.cluster is not None and (self.jobs is not None or self.max_memory is not None):
             raise UsageError(
                 "--jobs and --max-memory are for this machine; on a cluster 'dask worker' has --nworkers and "

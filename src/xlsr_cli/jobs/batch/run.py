@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from xlsr_cli.errors import OutputError
@@ -16,7 +16,7 @@ from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
 from xlsr_cli.jobs.batch.plan import BatchPlan, check_folders, plan_batch
 from xlsr_cli.jobs.batch.report import Report
 from xlsr_cli.jobs.batch.scan import stable_state
-from xlsr_cli.jobs.batch.selection import Selection, Shard
+from xlsr_cli.jobs.batch.selection import BatchOptions, Shard
 from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
@@ -27,14 +27,6 @@ _JOURNAL_SECONDS = 0.5
 WATCH_SECONDS = 2.0
 
 Tell = Callable[[ItemResult], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchOptions:
-    """Which files are meant, and whether known failures are tried again."""
-
-    selection: Selection
-    retry_failed: bool = False
 
 
 def make_plan(folder: Path, out: Path, options: PictureOptions, batch: BatchOptions) -> BatchPlan:

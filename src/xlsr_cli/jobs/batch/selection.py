@@ -1,12 +1,14 @@
-"""Which files of a folder belong to a batch: globs, and one part of many."""
+"""Which files of a folder belong to a batch: globs, one part of many, and what failed before."""
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from xlsr_cli.declaration import option
 from xlsr_cli.errors import UsageError
 
 
@@ -27,6 +29,14 @@ class Shard:
         return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
 
+def parse_shard(text: str) -> Shard:
+    """``2/8`` → the second part of eight. Raises :class:`ValueError` for other text."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a part such as 2/8")
+    return Shard(index=int(match[1]), count=int(match[2]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Which files of a folder are meant.
@@ -35,10 +45,18 @@ class Selection:
     ``drafts`` means all that is in a folder of that name.
     """
 
-    recursive: bool = False
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    shard: Shard = field(default_factory=Shard)
+    recursive: bool = option(False, "Folders below as well; the tree is mirrored.", "files", short="-r")
+    include: tuple[str, ...] = option(
+        (), "Only files that match this glob; repeatable.", "files", value="GLOB"
+    )
+    exclude: tuple[str, ...] = option((), "No files that match this glob; repeatable.", "files", value="GLOB")
+    shard: Shard = option(
+        Shard(),
+        "Do part K of N, such as 2/8, on one of N machines.",
+        "machine",
+        value="K/N",
+        parse=parse_shard,
+    )
 
     def takes(self, name: str) -> bool:
         """Whether the globs select the file at ``name`` (forward slashes)."""
@@ -47,6 +65,14 @@ class Selection:
     def leaves_out(self, name: str) -> bool:
         """Whether ``--exclude`` names the file or folder at ``name``, and so all that lies below it."""
         return bool(self.exclude) and _matches(name, self.exclude)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Which files are meant, and whether known failures are tried again."""
+
+    selection: Selection = field(default_factory=Selection)
+    retry_failed: bool = option(False, "Try files again that failed before.", "files")
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -1,0 +1,142 @@
+"""How an option is declared: once, as a field of a frozen dataclass.
+
+::
+
+    tile: int | None = option(None, "Side of a tile in input pixels.", "machine")
+
+From the field come the flag of every command line, its help and its choices, the argument of the Python API
+that has the same name, and the check of its choices.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from xlsr_cli.errors import UsageError
+
+Value = TypeVar("Value")
+Options = TypeVar("Options")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: The groups of options in a command's help, in their order.
+Panel = Literal["size", "quality", "network", "files", "film", "machine", "messages"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """One option: the ``name`` and ``kind`` (type) of its field, its ``default``, and what people read.
+
+    ``short``: a flag of one letter. ``value``: what stands for the value in help. ``shown``: the default in
+    words, where the value does not tell. ``parse``: makes the value from text, or raises :class:`ValueError`
+    with a sentence. ``choices``: those of the type, or more. ``completes``: what the shell offers.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    panel: Panel
+    short: str | None = None
+    value: str | None = None
+    shown: str | None = None
+    parse: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] = ()
+    completes: Literal["models"] | None = None
+
+    @property
+    def flag(self) -> str:
+        """``--max-memory``; of what is on by default, the flag that switches it off, ``--no-reuse``."""
+        name = self.name.replace("_", "-")
+        return f"--no-{name}" if self.default is True else f"--{name}"
+
+
+def option(default: Value, help: str, panel: Panel, **more: Any) -> Value:
+    """A field's value that declares an option. ``more`` are the other fields of :class:`Declared`."""
+    settings = {"help": help, "panel": panel, **more}
+    return field(default=default, metadata={"option": settings})
+
+
+@functools.cache
+def declared(kind: Any) -> tuple[Declared, ...]:
+    """The options of a dataclass, those of its parts among them, in the order of the fields."""
+    hints = get_type_hints(kind)
+    found: list[Declared] = []
+    for entry in fields(kind):
+        settings = entry.metadata.get("option")
+        if settings is not None:
+            found.append(_declared(entry, hints[entry.name], settings))
+        elif is_dataclass(hints[entry.name]):
+            found.extend(declared(hints[entry.name]))
+    return tuple(found)
+
+
+def _declared(entry: Field[Any], kind: Any, settings: Mapping[str, Any]) -> Declared:
+    literal = [part for part in _parts(kind) if get_origin(part) is Literal]
+    found = {"choices": get_args(literal[0])} if literal else {}
+    return Declared(name=entry.name, kind=kind, default=entry.default, **{**found, **settings})
+
+
+def _parts(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; the type itself where it is none."""
+    return get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
+def assembled(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    """The dataclass ``kind`` and its parts, from the values of their options by name.
+
+    Raises :class:`UsageError` where the values are out of range, and :class:`TypeError` for other names.
+    """
+    unknown = set(values) - {each.name for each in declared(cast(Any, kind))}
+    if unknown:
+        raise TypeError(f"there is no option {', '.join(sorted(unknown))}")
+    return _assembled(kind, values)
+
+
+def _assembled(kind: type[Options], values: Mapping[str, Any]) -> Options:
+    hints = get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for entry in fields(cast(Any, kind)):
+        if "option" in entry.metadata:
+            if entry.name in values:
+                arguments[entry.name] = values[entry.name]
+        elif is_dataclass(hints[entry.name]):
+            arguments[entry.name] = _assembled(cast(Any, hints[entry.name]), values)
+    return kind(**arguments)
+
+
+def check_choices(options: object) -> None:
+    """Raise :class:`UsageError` for a value that is none of its option's choices."""
+    own = {entry.name for entry in fields(cast(Any, options))}
+    for each in declared(cast(Any, type(options))):
+        if each.name in own and each.choices:
+            value = getattr(options, each.name)
+            if value is not None and value not in each.choices:
+                raise UsageError(f"{each.flag} must be one of {', '.join(each.choices)}, not {value!r}")
+
+
+def takes_options_of(kind: type) -> Callable[[Function], Function]:
+    """Give a function that ends in ``**options`` the signature with every option of ``kind`` spelt out."""
+
+    def decorate(function: Function) -> Function:
+        own = inspect.signature(function, eval_str=True).parameters.values()
+        kept = [each for each in own if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = {each.name for each in kept}
+        added = [
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.kind
+            )
+            for each in declared(kind)
+            if each.name not in named
+        ]
+        signature = inspect.Signature([*kept, *added])
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__annotations__ |= {each.name: each.annotation for each in added}
+        return function
+
+    return decorate
