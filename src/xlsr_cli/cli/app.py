@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import typer
+import typer.main
 from typer.core import TyperGroup
 
 from xlsr_cli import __version__
@@ -31,14 +31,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("xlsr_cli.cli.doctor", "Prove that this machine computes the right pixels."),
 }
 
+#: The exceptions of click: of the package, or of the copy that Typer carries since 0.26.
+_click_exceptions: Any = sys.modules[typer.BadParameter.__module__]
+
 
 class _Commands(TyperGroup):
     """Imports a command's module when the command is called, and lists commands without importing any."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         with loading():
@@ -47,7 +50,7 @@ class _Commands(TyperGroup):
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
     except Exception as error:
-        if wants_traceback and not isinstance(error, click.exceptions.Exit):
+        if wants_traceback and not isinstance(error, typer.Exit):
             console.traceback()
         return _ended_by(error)
     except SystemExit as end:
@@ -141,17 +144,17 @@ def _ended_by(error: Exception) -> int:
     if isinstance(error, XlsrError):
         console.error(str(error))
         return error.exit_code
-    if isinstance(error, click.exceptions.Exit):
+    if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, click.exceptions.Abort):
+    if isinstance(error, typer.Abort):
         console.error("interrupted")
         return ExitCode.INTERRUPTED
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+    if isinstance(error, _click_exceptions.NoArgsIsHelpError):
         sys.stderr.write(error.format_message() + "\n")
         return ExitCode.USAGE
-    if isinstance(error, click.ClickException):
+    if isinstance(error, _click_exceptions.ClickException):
         hint = ""
-        if isinstance(error, click.UsageError) and error.ctx is not None:
+        if isinstance(error, _click_exceptions.UsageError) and error.ctx is not None:
             hint = f"; see '{error.ctx.command_path} --help'"
         console.error(error.format_message().rstrip(".") + hint)
         return ExitCode.USAGE
