@@ -171,9 +171,10 @@ class EngineOptions:
     ``precision``: ``int8`` for 8-bit pictures, ``fp32`` for more, ``auto`` chooses by bit depth.
     ``tile``: side of a tile in input pixels; None plans by cores and memory. ``halo``: receptive field
     radius of a model from outside, in input pixels; None runs it on the whole picture.
-    ``threads``: None uses every core that the process may use. ``provider``: an onnxruntime execution
-    provider, short (``cpu``) or full. ``max_memory``: bytes that the tiles of one model may use, all
-    workers together, beside the pictures.
+    ``threads``: None uses every core that the process may use. ``provider``: ``auto`` takes the fastest
+    runtime that gives the same bytes; else an execution provider of onnxruntime or a plug-in of ours, short
+    (``cpu``, ``openvino``) or full. ``max_memory``: bytes that the tiles of one model may use, all workers
+    together, beside the pictures.
 
     Raises :class:`UsageError` for what is out of range or unknown.
     """
@@ -187,7 +188,9 @@ class EngineOptions:
     precision: Precision = option("auto", "Arithmetic; auto is int8 for 8 bits, else fp32.", "network")
     tile: int | None = option(None, "Side of a tile in input pixels.", "machine", shown="by cores and memory")
     threads: int | None = option(None, "How many threads compute.", "machine", shown="all usable cores")
-    provider: str = option("cpu", "onnxruntime's execution provider: cpu, cuda …", "machine")
+    provider: str = option(
+        "auto", "Runtime: cpu, openvino, cuda …; auto takes the fastest of the same bytes.", "machine"
+    )
     max_memory: int | None = option(
         None, "Memory for tiles, in a batch for all of it, such as 500M.", "machine",
         value="BYTES", parse=parse_bytes,

@@ -354,3 +354,23 @@ def test_no_option_was_forgotten() -> None:
 def test_the_sample_is_worth_it(tmp_path: Path) -> None:
     assert main(["upscale", str(SAMPLE), str(tmp_path / "out.png")]) == 0
     assert size(tmp_path / "out.png") == (576, 576)
+
+
+def test_verbose_tells_what_became_of_the_runtimes(
+    picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the work is long enough to try them; a broken one costs a line, and the picture is done."""
+    from dataclasses import replace
+
+    from xlsr_cli.engine import fastest
+
+    row = replace(fastest.PLUG_INS[0], name="broken", module="this")
+    monkeypatch.setattr(fastest, "PLUG_INS", (row,))
+    monkeypatch.setattr(fastest, "PAYS_AFTER", 0.0)
+    monkeypatch.setattr(fastest, "_broken", set())
+    run(picture, "--tile", "16", "--verbose", output="verbose.png")
+    told = capsys.readouterr().err
+    assert told.count("broken is not used") == 1
+    monkeypatch.setattr(fastest, "_broken", set())
+    run(picture, "--tile", "16", output="silent.png")
+    assert "broken" not in capsys.readouterr().err

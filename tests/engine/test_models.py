@@ -112,7 +112,6 @@ def test_a_manifest_beside_a_file_describes_it(tmp_path: Path) -> None:
         ("xlsr_x2_rgb_int8", {"precision": "fp32"}),
         ("xlsr_x2_rgb_fp32", {"precision": "int8"}),
         ("outside.onnx", {"precision": "int8"}),
-        ("outside.onnx", {"color": "ycbcr"}),
     ],
 )
 def test_a_choice_that_contradicts_the_named_model_is_refused(model: str, choice: dict[str, Any]) -> None:
@@ -130,7 +129,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_bundled_kind_of_graph_from_outside_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     shutil.copyfile(bundled_models()[0].path, path)
-    with pytest.raises(ModelError, match="not a network that xlsr understands"):
+    with pytest.raises(ModelError, match=r"takes tensor\(uint8\)"):
         Upscaler(2, model=str(path))(np.zeros((8, 8, 3), np.uint8))
 
 

@@ -44,6 +44,12 @@ class Tab:
 
     def open(self, page: Path, width: int = 1000, height: int = 700, *, dark: bool = False) -> None:
         """Show the file ``page`` and wait until its first pair is drawn."""
+        self.visit(page.as_uri(), "document.documentElement?.dataset.ready === '0'", width, height, dark=dark)
+
+    def visit(
+        self, url: str, ready: str, width: int = 1000, height: int = 700, *, dark: bool = False
+    ) -> None:
+        """Show the page at ``url`` and wait until the expression ``ready`` is true in it."""
         self.call("Network.enable")
         self.call("Runtime.enable")
         self.call("Log.enable")
@@ -56,10 +62,15 @@ class Tab:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=page.as_uri())
-        here = json.dumps(page.as_uri())
-        self.wait_for(f"location.href === {here} && document.documentElement?.dataset.ready === '0'")
+        self.call("Page.navigate", url=url)
+        self.wait_for(f"location.href === {json.dumps(url)} && {ready}")
         self.settle()
+
+    def choose(self, selector: str, file: Path) -> None:
+        """Give ``file`` to the file input that the CSS ``selector`` names, as if a person had chosen it."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
 
     def run(self, script: str) -> Any:
         """The value of an expression, or of a promise."""

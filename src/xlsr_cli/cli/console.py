@@ -117,6 +117,20 @@ class Console:
 
         self._write(textwrap.indent(traceback.format_exc().rstrip("\n"), "  "), keep="\n")
 
+    def hear_the_engine(self) -> None:
+        """From now on, what the engine logs is shown where :meth:`detail` is."""
+        import logging
+
+        class Details(logging.Handler):
+            """Passes records on as lines."""
+
+            def emit(self, record: logging.LogRecord) -> None:
+                console.detail(record.getMessage())
+
+        log = logging.getLogger("xlsr_cli")
+        log.setLevel(logging.INFO)
+        log.handlers[:] = [Details()]
+
     @contextmanager
     def progress(self, title: str, *, events: bool = False) -> Iterator[Progress]:
         """A bar with rate and time left, while stderr is a terminal; otherwise nothing.

@@ -65,6 +65,8 @@ def common_flags(command: Command) -> Command:
     @functools.wraps(command)
     def obeying(*, messages: Messages, **arguments: Any) -> Any:
         console.quiet, console.verbose = messages.quiet, messages.verbose or messages.debug
+        if console.verbose:
+            console.hear_the_engine()
         return command(**arguments)
 
     entry = inspect.Parameter("messages", inspect.Parameter.KEYWORD_ONLY, annotation=Messages)

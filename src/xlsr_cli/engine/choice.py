@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xlsr_cli.engine.fastest import open_session
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
 from xlsr_cli.engine.session import Session
 from xlsr_cli.errors import ModelError, UsageError
@@ -55,11 +56,13 @@ class Choice:
     def splits_luma(self) -> bool:
         """Whether a colour picture is split, and only its Y′ goes through the network.
 
-        A named model decides by its own colours; ``auto`` means all channels.
+        A named model decides by its own colours, for which one from outside is loaded; ``auto`` means all
+        channels.
         """
-        if isinstance(self._model, ModelSpec):
-            return self._model.colour == "luma"
-        return self._model is None and self._options.color == "ycbcr"
+        if self._model is None:
+            return self._options.color == "ycbcr"
+        model = self._foreign(self._model).spec if isinstance(self._model, Path) else self._model
+        return model.colour == "luma"
 
     def colour_for(self, channels: int) -> Colour:
         """What kind of network the colours of a picture with ``channels`` (1 to 4) go through."""
@@ -77,8 +80,11 @@ class Choice:
 
     @property
     def works_in_tiles(self) -> bool:
-        """Whether pictures are cut into tiles. They are not where the model's halo is unknown."""
-        return not self.foreign or self._options.halo is not None
+        """Whether pictures are cut into tiles. They are not where the model's halo is unknown.
+
+        Loads a model from outside.
+        """
+        return not isinstance(self._model, Path) or self._foreign(self._model).spec.halo is not None
 
     @property
     def loaded(self) -> list[Session]:
@@ -110,16 +116,18 @@ class Choice:
             spec = bundled_model(scale, colour, self._precision(dtype))
         with self._lock:
             if spec.name not in self._loaded:
-                self._loaded[spec.name] = Session.bundled(spec, provider=self._options.provider)
+                self._loaded[spec.name] = open_session(spec, self._options, callers=self._threads)
             return self._loaded[spec.name]
 
     def _foreign(self, path: Path) -> Session:
         with self._lock:
             if str(path) not in self._loaded:
-                threads = self._threads if self._options.halo is None else 1
-                self._loaded[str(path)] = Session.foreign(
-                    path, halo=self._options.halo, threads=threads, provider=self._options.provider
+                options = self._options
+                session = Session.foreign(
+                    path, halo=options.halo, threads=self._threads, provider=options.provider
                 )
+                _check_foreign(session.spec, options)
+                self._loaded[str(path)] = session
             return self._loaded[str(path)]
 
     def _precision(self, dtype: np.dtype[Any]) -> ModelPrecision:
@@ -164,11 +172,28 @@ def _check(model: ModelSpec | Path | None, options: EngineOptions) -> None:
         raise UsageError(f"--tile needs --halo beside it: how far {model} sees is not known")
     if model is None:
         return
-    colour, precision, name = "rgb", "fp32", str(model)
     if isinstance(model, ModelSpec):
-        colour = "ycbcr" if model.colour == "luma" else "rgb"
-        precision, name = model.precision, model.name
-    if options.color not in ("auto", colour):
-        raise UsageError(f"--color {options.color} contradicts --model {name}, which works on {colour}")
+        _check_colours(model, model.name, options)
+    precision = model.precision if isinstance(model, ModelSpec) else "fp32"
+    name = model.name if isinstance(model, ModelSpec) else model
     if options.precision not in ("auto", precision):
         raise UsageError(f"--precision {options.precision} contradicts --model {name}; give one of the two")
+
+
+def _check_foreign(model: ModelSpec, options: EngineOptions) -> None:
+    """Refuse options that a model from outside, now that it is known, would ignore."""
+    _check_colours(model, str(model.path), options)
+    if options.tile is None:
+        return
+    if model.form.size is not None:
+        raise UsageError(
+            f"--tile contradicts --model {model.path}, which takes {model.form.size} pixels only"
+        )
+    if model.halo is None:
+        raise UsageError(f"--tile needs --halo beside it: how far {model.path} sees is not known")
+
+
+def _check_colours(model: ModelSpec, name: str, options: EngineOptions) -> None:
+    colour = "ycbcr" if model.colour == "luma" else "rgb"
+    if options.color not in ("auto", colour):
+        raise UsageError(f"--color {options.color} contradicts --model {name}, which works on {colour}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xlsr_cli.errors import ModelError
+from xlsr_cli.options import Size
 
 Colour = Literal["rgb", "luma"]
 ModelPrecision = Literal["int8", "fp32"]
@@ -18,11 +19,28 @@ ModelPrecision = Literal["int8", "fp32"]
 Restore = Literal["off", "light", "strong", "drawing"]
 #: ``runs``: NHWC, valid convolutions, channels ordered so that depth-to-space copies runs (the bundled
 #: models). ``windows``: the same, but each pixel comes as the 3×3 around it
-#: (:func:`xlsr_cli.engine.tile.windows`). ``planes``: float NCHW RGB in 0 … 1, output of the input's size
-#: times the scale.
+#: (:func:`xlsr_cli.engine.tile.windows`). ``planes``: floats in the order of a :class:`TensorForm`, output of
+#: the input's size times the scale.
 Layout = Literal["runs", "windows", "planes"]
+FloatType = Literal["float32", "float16"]
 
 SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorForm:
+    """How a network of layout ``planes`` takes pictures and gives them.
+
+    ``dtype`` of the input, whose channels are last (NHWC) or not (NCHW), in 0 … ``top``; ``answer_last`` and
+    ``answer_top`` say the same of the output. ``size``: the only one that it takes, in pixels; None is any.
+    """
+
+    dtype: FloatType = "float32"
+    channels_last: bool = False
+    answer_last: bool = False
+    top: float = 1.0
+    answer_top: float = 1.0
+    size: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +50,7 @@ class ModelSpec:
     ``halo`` is the receptive-field radius in input pixels; None when it is not known, and the whole
     picture must be one tile. ``macs`` counts multiply-accumulates per input pixel. ``golden`` is the
     sha256 of the answer to :func:`xlsr_cli.engine.golden.golden_input` (int8), ``golden_samples`` some
-    of its values (fp32). ``psnr`` maps ``Set5`` … to dB on luma.
+    of its values (fp32). ``psnr`` maps ``Set5`` … to dB on luma. ``form`` is of models from outside.
     """
 
     name: str
@@ -53,6 +71,7 @@ class ModelSpec:
     revision: str = ""
     licence: str = ""
     psnr: dict[str, float] = field(default_factory=dict)
+    form: TensorForm = TensorForm()
 
     @property
     def colours(self) -> int:

@@ -1,8 +1,9 @@
-"""One loaded model. The only importer of onnxruntime."""
+"""One loaded model. Only this and :mod:`xlsr_cli.engine.runtimes.plugins` import onnxruntime."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 import threading
@@ -11,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from xlsr_cli.engine.cgroup import cpu_quota
 from xlsr_cli.engine.models import ModelSpec, find_model, load_bytes, read_model_file
+from xlsr_cli.engine.runtimes import foreign
+from xlsr_cli.engine.runtimes.plugins import PLUG_INS, find_plug_in, use_plug_in
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import EngineOptions
+
+log = logging.getLogger(__name__)
 
 #: Seconds after which the thread that waits for a network looks for signals, where none interrupts it.
 _LOOK = 0.2
 #: Seconds that an interrupted run has to come to its next operator, before it is left behind.
 _PATIENCE = 3.0
-#: Sides of the probe picture with which the scale of a model from outside is found, in pixels.
-_PROBE_SIDE = 64
 
 
 class TileOutOfMemory(ResourceError):
@@ -48,15 +50,28 @@ def available_providers() -> tuple[str, ...]:
 
 
 def provider_name(provider: str) -> str:
-    """The full name of a provider given in short (``cpu``, ``cuda``) or in full.
+    """The full name of a provider given in short (``cpu``, ``cuda``) or in full; ``auto`` is the CPU's here.
 
-    Raises :class:`ResourceError` when this onnxruntime does not offer it.
+    Raises :class:`ResourceError` when neither this onnxruntime nor a plug-in of ours offers it.
     """
+    if provider == "auto":
+        return "CPUExecutionProvider"
+    plug_in = find_plug_in(provider)
+    if plug_in is not None:
+        return plug_in.provider
     for name in available_providers():
-        if provider.lower() in (name.lower(), name.removesuffix("ExecutionProvider").lower()):
+        if provider.lower() in (name.lower(), _short(name)):
             return name
-    offered = ", ".join(name.removesuffix("ExecutionProvider").lower() for name in available_providers())
-    raise ResourceError(f"onnxruntime offers no provider {provider!r} here; it has: {offered}")
+    offered = ", ".join(_short(name) for name in available_providers())
+    installable = ", ".join(f"{row.name} ({row.remedy})" for row in PLUG_INS if not row.is_installed)
+    raise ResourceError(
+        f"onnxruntime offers no provider {provider!r} here; it has: {offered}"
+        + (f"; to be had: {installable}" if installable else "")
+    )
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider").lower()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -72,13 +87,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Session:
     """A model ready to run. :meth:`run` may be called from several threads at once."""
 
-    def __init__(self, spec: ModelSpec, content: bytes, *, threads: int = 1, provider: str = "cpu") -> None:
-        """Load ``content``. ``threads`` are onnxruntime's own, within one call of :meth:`run`.
+    def __init__(
+        self, spec: ModelSpec, content: bytes, *, threads: int = 1, provider: str = "cpu", callers: int = 1
+    ) -> None:
+        """Load ``content``. ``threads`` are the runtime's own, within each of ``callers`` calls at once.
 
         Raises :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the
         provider is missing.
         """
-        self._use(spec, _load(content, spec.path, threads, provider))
+        self._use(spec, _load(content, spec.path, provider, threads=threads, callers=callers))
 
     def _use(self, spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:
         self.spec = spec
@@ -89,22 +106,34 @@ class Session:
         self.ends_soon = True
 
     @classmethod
-    def bundled(cls, spec: ModelSpec, *, threads: int = 1, provider: str = "cpu") -> Session:
+    def bundled(
+        cls, spec: ModelSpec, *, threads: int = 1, provider: str = "cpu", callers: int = 1
+    ) -> Session:
         """Load a model of the manifest, its hash checked."""
-        return cls(spec, load_bytes(spec), threads=threads, provider=provider)
+        return cls(spec, load_bytes(spec), threads=threads, provider=provider, callers=callers)
 
     @classmethod
     def foreign(cls, path: Path, *, halo: int | None, threads: int = 1, provider: str = "cpu") -> Session:
-        """Load a model from outside: float32 NCHW RGB in 0 … 1; its scale is found by probing.
+        """Load a model from outside: its form is read from the file, the rest is found by a trial.
 
-        Raises :class:`ModelError` when it takes or gives anything else.
+        ``threads`` are for one that takes whole pictures; one that takes tiles gets one for each call, of
+        which there may be ``threads``. Raises :class:`ModelError` when it is none that is understood.
         """
         content = read_model_file(path)
-        session = _load(content, path, threads, provider)
-        spec = _probe(session, path, halo, hashlib.sha256(content).hexdigest())
+        session = _load(content, path, provider, threads=1, callers=threads)
+        found = foreign.read_form(session.get_inputs(), path)
+        if halo is None and found.form.size is None and threads > 1:
+            session = _load(content, path, provider, threads=threads)
+
+        def run(tile: NDArray[Any]) -> NDArray[Any]:
+            feeds = {session.get_inputs()[0].name: tile}
+            return _run_interruptibly(session, feeds, onnxruntime.RunOptions())
+
+        digest = hashlib.sha256(content).hexdigest()
         loaded = cls.__new__(cls)
-        loaded._use(spec, session)
+        loaded._use(foreign.describe(found, run, path, halo=halo, sha256=digest), session)
         loaded.ends_soon = False
+        log.info("%s: %s", path, foreign.in_words(loaded.spec))
         return loaded
 
     def run(self, tile: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
@@ -150,22 +179,17 @@ def model_scale(options: EngineOptions) -> int | None:
     return model.scale
 
 
-def _load(content: bytes, path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Threads that spin while they wait would take the cores from decoding and encoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # A large network keeps its weights in a file of their own beside it.
-    folder = str(path.resolve().parent)
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    name = provider_name(provider)
+def _load(
+    content: bytes, path: Path, provider: str, *, threads: int, callers: int = 1
+) -> onnxruntime.InferenceSession:
+    options = _session_options(path, threads)
+    name, plug_in = provider_name(provider), find_plug_in(provider)
     # onnxruntime falls back to another provider without a word; ours must be the one that runs.
     names = [name] if name == "CPUExecutionProvider" else [name, "CPUExecutionProvider"]
+    if plug_in is not None:
+        use_plug_in(options, plug_in, threads=threads, callers=callers)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=names)
+        session = onnxruntime.InferenceSession(content, options, providers=names if plug_in is None else None)
     except Exception as error:
         if is_out_of_memory(error):
             raise ResourceError(
@@ -179,32 +203,18 @@ def _load(content: bytes, path: Path, threads: int, provider: str) -> onnxruntim
     return session
 
 
-def _probe(session: onnxruntime.InferenceSession, path: Path, halo: int | None, digest: str) -> ModelSpec:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    shape = inputs[0].shape
-    if len(inputs) != 1 or len(outputs) < 1 or inputs[0].type != "tensor(float)" or len(shape) != 4:
-        raise ModelError(
-            f"{path} is not a network that xlsr understands: one float32 input (1, 3, height, width), RGB in "
-            "0 to 1, is expected; a model made by xlsr's own training needs its manifest.toml beside it"
-        )
-    if (isinstance(shape[1], int) and shape[1] != 3) or any(isinstance(side, int) for side in shape[2:]):
-        raise ModelError(f"{path} takes {shape}; xlsr needs three RGB channels and a free height and width")
-    picture = np.full((1, 3, _PROBE_SIDE, _PROBE_SIDE + 8), 0.5, dtype=np.float32)
-    try:
-        answer = _run_interruptibly(session, {inputs[0].name: picture}, onnxruntime.RunOptions())
-    except Exception as error:
-        raise ModelError(f"{path} fails on a small test picture: {_first_line(error)}") from error
-    scale = answer.shape[-2] / _PROBE_SIDE if answer.ndim == 4 else 0.0
-    wanted = (1, 3, int(scale * _PROBE_SIDE), int(scale * (_PROBE_SIDE + 8)))
-    if scale < 2 or answer.shape != wanted:
-        raise ModelError(
-            f"{path} answers {answer.shape} to a picture of {picture.shape}: that is no super-resolution "
-            "by a whole factor of 2 or more"
-        )
-    return ModelSpec(
-        name=path.stem, path=path, scale=int(scale), colour="rgb", precision="fp32", layout="planes",
-        halo=halo, input_channels=3, sha256=digest,
-    )  # fmt: skip
+def _session_options(path: Path, threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Threads that spin while they wait would take the cores from decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # A large network keeps its weights in a file of their own beside it.
+    folder = str(path.resolve().parent)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    return options
 
 
 def _run_interruptibly(

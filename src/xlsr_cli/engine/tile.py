@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine import color, tiling
 from xlsr_cli.engine.models import ModelSpec
+from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
 from xlsr_cli.engine.session import Session, is_out_of_memory
 from xlsr_cli.engine.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError
+from xlsr_cli.options import Size
 
 Pixels = NDArray[Any]
 
@@ -21,9 +23,14 @@ SMALLEST_TILE = 32
 
 
 def blank_tile(spec: ModelSpec, side: int) -> Pixels:
-    """A black tile of ``side`` × ``side`` pixels, in the shape and dtype that the model takes."""
+    """A black tile of ``side`` × ``side`` pixels, in the shape and dtype that the model takes.
+
+    Of the model's only size, where it has one.
+    """
     if spec.layout == "planes":
-        return np.zeros((1, 3, side, side), dtype=np.float32)
+        size = spec.form.size or Size(width=side, height=side)
+        blank = np.zeros((size.height, size.width, spec.input_channels), dtype=np.float32)
+        return to_tensor(blank, spec.form)
     dtype = np.uint8 if spec.precision == "int8" else np.float32
     inner = side - 2 if spec.layout == "windows" else side
     return np.zeros((1, inner, inner, spec.input_channels), dtype=dtype)
@@ -54,22 +61,33 @@ def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -
     scale times as large, gets the rows and columns that are ``region``'s, which is in pixels of the picture.
     Raises :class:`ResourceError` where even small tiles do not fit, :class:`ModelError` where a model fails.
     """
+    spec = session.spec
+    if not _fits(region, spec):
+        for quarter in tiling.quarters(region):
+            run_tile(session, pixels, answer, quarter)
+        return
     try:
-        tile = tiling.cut(pixels, region, session.spec.halo or 0)
-        if session.spec.layout == "planes":
-            _run_planes(session, tile, answer, region)
+        if spec.layout == "planes":
+            _run_planes(session, pixels, answer, region)
         else:
-            tiling.place_runs(_run_runs(session, tile), answer, region, session.spec.scale)
+            tile = tiling.cut(pixels, region, spec.halo or 0)
+            tiling.place_runs(_run_runs(session, tile), answer, region, spec.scale)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        quarters = tiling.quarters(region)
-        if session.spec.halo is None or max(region.height, region.width) <= SMALLEST_TILE:
+        bound = spec.halo is None or spec.form.size is not None
+        if bound or max(region.height, region.width) <= SMALLEST_TILE:
             raise ResourceError(
-                f"not enough memory to run {session.spec.name}, even on small tiles; close other programs"
+                f"not enough memory to run {spec.name}, even on small tiles; close other programs"
             ) from error
-        for quarter in quarters:
+        for quarter in tiling.quarters(region):
             run_tile(session, pixels, answer, quarter)
+
+
+def _fits(region: Region, spec: ModelSpec) -> bool:
+    """Whether the model takes so large a region, with halo, at once."""
+    size, halo = spec.form.size, spec.halo or 0
+    return size is None or (region.height + 2 * halo <= size.height and region.width + 2 * halo <= size.width)
 
 
 def _run_runs(session: Session, tile: Pixels) -> Pixels:
@@ -84,23 +102,38 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
     return np.asarray(np.rint(answer, out=answer).astype(tile.dtype))
 
 
-def _run_planes(session: Session, tile: Pixels, answer: Pixels, region: Region) -> None:
-    """A model from outside on a tile with halo; its answer's halo is cut off."""
-    spec = session.spec
+def _run_planes(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
+    """A model from outside on a tile with halo; its answer's halo is cut off.
+
+    A model that takes one size only gets it: what lies beyond the region's halo is computed for nothing.
+    """
+    spec, halo = session.spec, session.spec.halo or 0
+    tile = tiling.cut(pixels, region, halo, spec.form.size)
     top = np.float32(np.iinfo(tile.dtype).max)
-    bgr = tile if tile.ndim == 3 else np.repeat(tile[..., None], 3, axis=2)
-    planes = np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1), dtype=np.float32)[None] / top
-    upscaled = session.run(planes)[0]
+    upscaled = from_tensor(session.run(to_tensor(_colours_of(tile, spec) / top, spec.form)), spec.form)
     height, width = tile.shape[0] * spec.scale, tile.shape[1] * spec.scale
-    if upscaled.shape != (3, height, width):
+    if upscaled.shape != (height, width, spec.colours):
         raise ModelError(
-            f"the model {spec.path} answers {upscaled.shape[1:]} rows and columns to a picture of "
+            f"the model {spec.path} answers {upscaled.shape[:2]} rows and columns to a picture of "
             f"{tile.shape[:2]}, which is not {spec.scale} times its size; it cannot take every size"
         )
-    border = (spec.halo or 0) * spec.scale
-    inner = upscaled[:, border : height - border, border : width - border]
+    first = halo * spec.scale
+    inner = upscaled[first:, first:][: region.height * spec.scale, : region.width * spec.scale]
     if not np.isfinite(inner).all():
         raise ModelError(f"the model {spec.path} answers values that are no numbers; nothing is written")
-    bgr_answer = np.rint(np.clip(inner, 0.0, 1.0) * top).astype(tile.dtype).transpose(1, 2, 0)[..., ::-1]
-    target = region.scaled(spec.scale).of(answer)
-    target[...] = bgr_answer if tile.ndim == 3 else color.gray_of(bgr_answer)
+    levels = np.rint(np.clip(inner, 0.0, 1.0) * top).astype(tile.dtype)
+    region.scaled(spec.scale).of(answer)[...] = _pixels_of(levels, tile.ndim)
+
+
+def _colours_of(tile: Pixels, spec: ModelSpec) -> NDArray[np.float32]:
+    """A tile (H, W) or (H, W, 3) BGR as float32 (H, W, C) of what the model takes: RGB or Y′."""
+    if tile.ndim == 2:
+        return np.repeat(tile[..., None], spec.input_channels, axis=2).astype(np.float32)
+    return tile[..., ::-1].astype(np.float32)
+
+
+def _pixels_of(levels: Pixels, dimensions: int) -> Pixels:
+    """(H, W, C) of RGB or Y′ as the picture has them: (H, W), or (H, W, 3) BGR."""
+    if dimensions == 3:
+        return levels[..., ::-1]
+    return levels[..., 0] if levels.shape[2] == 1 else color.gray_of(levels[..., ::-1])

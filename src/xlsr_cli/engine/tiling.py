@@ -66,15 +66,6 @@ class Region:
         """The view of ``pixels`` (H, W[, C]) inside this rectangle."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
-    def grown(self, border: int, size: Size) -> Region:
-        """The rectangle with ``border`` more pixels on each side, as far as a picture of ``size`` goes."""
-        return Region(
-            top=max(0, self.top - border),
-            bottom=min(size.height, self.bottom + border),
-            left=max(0, self.left - border),
-            right=min(size.width, self.right + border),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Tiling:
@@ -91,6 +82,8 @@ class Tiling:
         """The tiles of a picture of ``size`` for one model; a single one where its halo is not known."""
         if spec.halo is None:
             return [Region(top=0, bottom=size.height, left=0, right=size.width)]
+        if spec.form.size is not None:
+            return _inner_tiles(size, spec.form.size, spec.halo)
         limit = tile_pixels(spec.precision, self.workers, self.max_memory)
         return plan_tiles(size, tile=self.side, workers=self.workers, max_pixels=limit)
 
@@ -123,6 +116,16 @@ def plan_tiles(size: Size, *, tile: int | None, workers: int, max_pixels: int) -
     return list(_grid(size, rows, columns, None))
 
 
+def _inner_tiles(size: Size, only: Size, halo: int) -> list[Region]:
+    """Tiles that with ``halo`` around them are as large as ``only``; the last ones may be smaller."""
+    height, width = only.height - 2 * halo, only.width - 2 * halo
+    return [
+        Region(top=top, bottom=min(top + height, size.height), left=left, right=min(left + width, size.width))
+        for top in range(0, size.height, height)
+        for left in range(0, size.width, width)
+    ]
+
+
 def _grid(size: Size, rows: int, columns: int, side: int | None) -> Iterator[Region]:
     """Cut into ``rows`` × ``columns``, all of ``side`` or else as equal as whole pixels allow."""
 
@@ -152,20 +155,22 @@ def quarters(region: Region) -> list[Region]:
     return [piece for piece in pieces if piece.pixels]
 
 
-def cut(pixels: NDArray[Any], region: Region, halo: int) -> NDArray[Any]:
+def cut(pixels: NDArray[Any], region: Region, halo: int, only: Size | None = None) -> NDArray[Any]:
     """``region`` of ``pixels`` (H, W[, C]) with ``halo`` more pixels on each side.
 
-    Beyond the picture's border it goes on by reflection (the border pixel itself is not repeated), as
-    often as needed, so that a tile sees exactly what the whole picture, extended, would show there.
+    With ``only``, which is at least as large: more rows below and columns on the right, up to that size.
+    Beyond the picture's border it goes on by reflection (the border pixel itself is not repeated), as often
+    as needed, so that a tile sees exactly what the whole picture, extended, would show there.
     """
     size = Size(width=pixels.shape[1], height=pixels.shape[0])
-    inner = region.grown(halo, size)
-    missing = (
-        halo - (region.top - inner.top),
-        halo - (inner.bottom - region.bottom),
-        halo - (region.left - inner.left),
-        halo - (inner.right - region.right),
+    top, left = region.top - halo, region.left - halo
+    bottom, right = region.bottom + halo, region.right + halo
+    if only is not None:
+        bottom, right = top + only.height, left + only.width
+    inner = Region(
+        top=max(0, top), bottom=min(size.height, bottom), left=max(0, left), right=min(size.width, right)
     )
+    missing = (inner.top - top, bottom - inner.bottom, inner.left - left, right - inner.right)
     view = inner.of(pixels)
     if not any(missing):
         return view

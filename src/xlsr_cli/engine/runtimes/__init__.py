@@ -1,0 +1,1 @@
+"""What runs a network, and what networks from outside expect of who runs them."""
