@@ -22,7 +22,7 @@ from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
 from xlsr_cli.errors import ExitCode
 from xlsr_cli.media import capabilities
-from xlsr_cli.media.video.codecs import CODECS
+from xlsr_cli.media.video.output.encoder import CODECS
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "doctor.schema.json").read_text("utf-8"))
 

@@ -14,7 +14,7 @@ from xlsr_cli.errors import XlsrError
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.image import Picture, decode, encode
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.video.codecs import CODECS
+from xlsr_cli.media.video.output.encoder import CODECS
 from xlsr_cli.options import PICTURE_FORMATS, PictureFormat, VideoCodec
 
 _SIDE = 64

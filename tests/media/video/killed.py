@@ -14,7 +14,8 @@ from typing import Any
 
 from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.video import segments
-from xlsr_cli.media.video import frame_upscaler, mux, reader
+from xlsr_cli.media.video import frame_upscaler, reader
+from xlsr_cli.media.video.output import mux
 
 Reached = Callable[[int], None]
 

@@ -19,8 +19,9 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
 from xlsr_cli.jobs.video.run import VideoResult, upscale_video
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.codecs import CODECS, CONTAINERS, Encoder, Settings, encoder_options
 from xlsr_cli.media.video.inspect import inspect
+from xlsr_cli.media.video.output.containers import CONTAINERS
+from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encoder_options
 from xlsr_cli.media.video.programs import count_programs
 from xlsr_cli.media.video.tags import ColorTags, Hdr
 from xlsr_cli.media.video.truncation import missing_bytes

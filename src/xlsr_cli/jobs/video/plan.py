@@ -10,11 +10,14 @@ from pathlib import Path
 from xlsr_cli.engine.models import find_model, read_model_file
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.media.video import codecs, trial_mux
-from xlsr_cli.media.video.codecs import Container, Settings
-from xlsr_cli.media.video.inspect import VideoFile, content_hash
+from xlsr_cli.media.video.demux import content_hash
+from xlsr_cli.media.video.inspect import VideoFile
 from xlsr_cli.media.video.layout import Layout, Siting, choose_format, layout_of
-from xlsr_cli.media.video.mux import Cut, MuxPlan
+from xlsr_cli.media.video.output import encoder as encoders
+from xlsr_cli.media.video.output import trial_mux
+from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.encoder import Settings
+from xlsr_cli.media.video.output.mux import Cut, MuxPlan
 from xlsr_cli.media.video.programs import count_programs
 from xlsr_cli.media.video.reader import FrameReader
 from xlsr_cli.media.video.tags import Hdr, Rotation
@@ -63,8 +66,8 @@ class VideoPlan:
         if not self.trial:
             return self.mux.cut
         first, last = times[0][0] * base, sum(times[-1]) * base
-        begin = None if self.begin is None else first
-        return Cut(begin=begin, end=last, shift=Fraction(0) if begin is None else self.file.first - first)
+        moved = Fraction(0) if self.begin is None else self.file.first - first
+        return Cut(begin=None if self.begin is None else first, end=last, shift=self.mux.cut.shift + moved)
 
     def late_notices(self, reader: FrameReader) -> list[Notice]:
         """What only decoding could tell."""
@@ -96,13 +99,21 @@ def plan_video(
     begin, end = _interval(file, video)
     threads = upscaler.threads
     settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
-    copied, dropped = trial_mux.plan_copies(file, container)
+    copies = trial_mux.plan_copies(file, container)
     matrix = None
     if file.rotation is not None and upright is None:
         matrix = file.rotation.scaled(
             Fraction(size.width, file.size.width), Fraction(size.height, file.size.height)
         )
-    mux = MuxPlan(container=container, settings=settings, matrix=matrix, copied=copied)
+    mux = MuxPlan(
+        container=container,
+        settings=settings,
+        matrix=matrix,
+        copied=copies.indexes,
+        through_tee=copies.through_tee,
+        clock=file.clock(copies.indexes) if container.reader == "mov" else None,
+        cut=Cut(shift=_start_of_avi(file, copies.indexes) if container.constant else Fraction(0)),
+    )
     rgb = wants_rgb(options)
     plan = VideoPlan(
         file=file,
@@ -120,9 +131,9 @@ def plan_video(
         notices=(),
         key="",
     )
-    notices = [*file.notices, *_format_notices(file, container, settings, video, plan), *notices, *dropped]
-    notices += trial_mux.rehearse(file, mux, name=str(output))
-    return replace(plan, notices=tuple(notices), key=_key(plan, upscaler))
+    notices = [*file.notices, *_format_notices(file, settings, video, plan), *notices, *copies.notices]
+    mux, lost = trial_mux.rehearse(file, mux, name=str(output))
+    return replace(plan, mux=mux, notices=(*notices, *lost), key=_key(plan, upscaler))
 
 
 def _settings(
@@ -135,22 +146,25 @@ def _settings(
     video: VideoOptions,
     threads: int,
 ) -> tuple[Settings, Size, list[Notice]]:
-    codec = codecs.choose_codec(container, output, video, depth=layout.depth)
+    codec = encoders.choose_codec(container, output, video, depth=layout.depth)
     encoder = codec.encoder
     if codec.name == "h264" and layout.family == "rgb" and video.pix_fmt in (None, "bgr0", "bgr24", "rgb24"):
         encoder = "libx264rgb"
     turned = layout.turned() if upright is not None and upright.swaps else layout
-    pix_fmt, notices = choose_format(turned, codecs.encoder_formats(encoder), video.pix_fmt, codec=codec.name)
+    pix_fmt, notices = choose_format(
+        turned, encoders.encoder_formats(encoder), video.pix_fmt, codec=codec.name
+    )
     even = codec.name in ("h264", "hevc", "av1")
     size, rounded = _size(file, upright, options, layout_of(pix_fmt), even=even)
     aspect = file.aspect
     if aspect is not None and upright is not None and upright.swaps:
         aspect = 1 / aspect
-    rate = min(file.rate, Fraction(_HIGHEST_RATE)).limit_denominator(65535)
+    rate = _constant_rate(file) if container.constant else file.rate
+    rate = min(rate, Fraction(_HIGHEST_RATE)).limit_denominator(65535)
     settings = Settings(
         codec=codec,
         encoder=encoder,
-        options=codecs.encoder_options(
+        options=encoders.encoder_options(
             codec,
             encoder,
             video,
@@ -172,6 +186,26 @@ def _settings(
         key_interval=SEGMENT_FRAMES,
     )
     return settings, size, [*notices, *rounded]
+
+
+def _constant_rate(file: VideoFile) -> Fraction:
+    """The one frame rate of a film whose frames lie on an even grid, on which some may be missing."""
+    for rate in dict.fromkeys((file.rate, file.even_rate)):
+        if rate is not None and file.lies_on_grid(rate):
+            return rate
+    raise UsageError(
+        f"{file.path}: an .avi file holds one frame rate and this video's varies; use .mkv or .mp4"
+    )
+
+
+def _start_of_avi(file: VideoFile, copied: tuple[int, ...]) -> Fraction:
+    """By how much times move so that the first of all streams begins at zero, as an AVI does.
+
+    Sound that leads by less than a frame, as AAC does, counts as beginning together.
+    """
+    begins = [time for index in copied if (time := file.begins(index)) is not None]
+    earliest = min([file.first, *begins])
+    return -(earliest if file.first - earliest > 1 / file.rate else file.first)
 
 
 def _siting(file: VideoFile) -> Siting:
@@ -239,7 +273,7 @@ def _expected(file: VideoFile, begin: Fraction | None, end: Fraction | None, lim
 
 
 def _format_notices(
-    file: VideoFile, container: Container, settings: Settings, video: VideoOptions, plan: VideoPlan
+    file: VideoFile, settings: Settings, video: VideoOptions, plan: VideoPlan
 ) -> list[Notice]:
     notices = []
     if file.interlaced and not video.deinterlace:
@@ -248,16 +282,6 @@ def _format_notices(
     if file.hdr and not settings.codec.hdr:
         message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"
         notices.append(Notice(code="hdr-dropped", message=message))
-    if container.constant and not file.constant:
-        message = "an .avi file holds one frame rate and this video's varies; use .mkv or .mp4"
-        raise UsageError(f"{file.path}: {message}")
-    if container.constant and not plan.trial:
-        late = [index for index in plan.mux.copied if file.begins(index) > 1 / file.rate]
-        if late:
-            message = (
-                f"an .avi file begins with all of its streams and stream {late[0]} of this one begins later"
-            )
-            raise UsageError(f"{file.path}: {message}; use .mkv or .mp4")
     if file.format == "mpegts" and (programs := count_programs(file.path)) > 1:
         message = f"the {programs} programs of the source become one that holds all of their streams"
         notices.append(Notice(code="programs-merged", message=message))
@@ -285,7 +309,7 @@ def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
         plan.end,
         plan.limit,
         upscaler.options.precision,
-        codecs.library_versions(),
+        encoders.library_versions(),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

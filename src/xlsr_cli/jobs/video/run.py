@@ -15,10 +15,13 @@ from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
 from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments
 from xlsr_cli.media.atomic import atomic_output, check_output, remove_parts
-from xlsr_cli.media.video import mux, trial_mux
-from xlsr_cli.media.video.codecs import Encoder, container_for
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
-from xlsr_cli.media.video.inspect import Picture, inspect
+from xlsr_cli.media.video.inspect import inspect
+from xlsr_cli.media.video.output import mux
+from xlsr_cli.media.video.output.containers import container_for
+from xlsr_cli.media.video.output.encoder import Encoder
+from xlsr_cli.media.video.output.readback import verify
+from xlsr_cli.media.video.pyav import VideoFrame
 from xlsr_cli.media.video.reader import Frame, FrameReader
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
@@ -128,7 +131,7 @@ def _encode_all(
     )
     done = segments.frames
 
-    def enlarge(frame: Frame) -> Callable[[], tuple[Picture, Frame]]:
+    def enlarge(frame: Frame) -> Callable[[], tuple[VideoFrame, Frame]]:
         enlarged = upscale.begin(frame.picture)
         return lambda: (enlarged(), frame)
 
@@ -151,7 +154,7 @@ def _encode_all(
 
 
 def _write_segments(
-    results: Iterator[tuple[Picture, Frame]], plan: VideoPlan, segments: Segments, progress: Progress
+    results: Iterator[tuple[VideoFrame, Frame]], plan: VideoPlan, segments: Segments, progress: Progress
 ) -> None:
     first = next(results, None)
     while first is not None:
@@ -161,7 +164,7 @@ def _write_segments(
 
 
 def _write_segment(
-    results: Iterator[tuple[Picture, Frame]], plan: VideoPlan, writer: SegmentWriter, progress: Progress
+    results: Iterator[tuple[VideoFrame, Frame]], plan: VideoPlan, writer: SegmentWriter, progress: Progress
 ) -> None:
     encoder = Encoder(plan.mux.settings)
     before = writer.bytes_before
@@ -182,18 +185,18 @@ def _put_together(
     # What a run that was killed here left; nobody else writes while the segments are ours.
     remove_parts(output.parent, [output.name])
     with atomic_output(output, overwrite=overwrite) as file:
-        copied = mux.write(file, plan.file, muxed, _packets(segments, times), name=str(output))
-        file.flush()
-        file.seek(0)
-        duration = trial_mux.verify(
-            file, plan.file, muxed, [pts for pts, _ in times], copied, name=str(output)
+        tracks = mux.write(
+            file, plan.file, muxed, _packets(segments, times, plan.file.time_base), name=str(output)
         )
+        file.flush()
+        verify(file, muxed, tracks, name=str(output))
+        duration = next(track.duration for track in tracks if track.main)
         size_bytes = file.seek(0, 2)
     return duration, size_bytes
 
 
-def _packets(segments: Segments, times: list[tuple[int, int]]) -> Iterator[mux.Encoded]:
-    decoding = mux.reordered([times[frame][0] for frame in segments.order()])
+def _packets(segments: Segments, times: list[tuple[int, int]], base: Fraction) -> Iterator[mux.Encoded]:
+    decoding = mux.reordered([times[frame][0] for frame in segments.order()], base)
     for packet, dts in zip(segments.packets(), decoding, strict=True):
         pts, duration = times[packet.frame]
         yield mux.Encoded(data=packet.data, pts=pts, dts=dts, duration=duration, key=packet.key)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xlsr_cli.errors import InputError, OutputError
-from xlsr_cli.media.video.codecs import Packet
+from xlsr_cli.media.video.output.encoder import Packet
 
 #: The longest file name on common file systems, in bytes.
 _LONGEST_NAME = 255

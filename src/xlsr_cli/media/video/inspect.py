@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from collections.abc import Callable, Iterator
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.container
 import av.error
-import av.stream
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.demux import decoded, is_cover, main_stream, open_video, packets_of, said
 from xlsr_cli.media.video.tags import (
     ColorTags,
     Hdr,
@@ -31,16 +32,20 @@ from xlsr_cli.media.video.truncation import missing_bytes
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
-#: A decoded frame, for rooms that do not know PyAV.
-Picture = av.VideoFrame
 if TYPE_CHECKING:
-    AnyPacket: TypeAlias = av.Packet[Any]
+    from xlsr_cli.media.video.demux import AnyPacket
 
 #: FFmpeg's ``AV_FIELD_UNKNOWN`` and ``AV_FIELD_PROGRESSIVE``; anything else is interlaced.
 _PROGRESSIVE = (0, 1)
-_HASH_BLOCK = 1 << 20
+#: Bare streams without a container: their frames have a rate and no times. FFmpeg's names of the readers.
+_RAW = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "mjpeg", "obu", "h263", "h261", "vc1", "evc", "dirac")
 #: Seconds by which headers are commonly wrong: a last subtitle, a frame's duration, rounding.
 _TOLERATED_END = 1.0
+#: Ticks per second that MP4 holds, and still counts years with.
+_FINEST_CLOCK = 1 << 31
+#: How much of each stream's beginning is kept for trying what a container takes: a demuxer needs several
+#: packets to tell DTS and TrueHD from others.
+_HEAD_PACKETS, _HEAD_BYTES = 160, 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +67,10 @@ class VideoFile:
     """What :func:`inspect` found in a file.
 
     ``index`` is the video stream's. ``size`` is as stored, before any rotation. ``aspect`` is the sample
-    aspect ratio, None where the file is silent. ``rate`` is the average frame rate. ``packets`` of the
-    video; ``first`` and ``end`` are seconds: the first frame's time and the last one's plus its duration.
-    ``constant``: all frames have the same duration, as far as the time base can say. ``heads`` are the
-    first packets of all streams.
+    aspect ratio, None where the file is silent. ``rate`` is the average frame rate. ``times`` are those of
+    all packets of the video, rising, in ticks of ``time_base``: of display, or of decoding in an AVI, which
+    has no others. ``keys`` are those of key frames. ``first`` and ``end`` are seconds: the first frame's time
+    and the last one's plus its duration. ``heads`` are the first packets of all streams.
     """
 
     path: Path
@@ -83,44 +88,58 @@ class VideoFile:
     rotation: Rotation | None
     interlaced: bool
     packets: int
-    constant: bool
     first: Fraction
     end: Fraction
     notices: tuple[Notice, ...]
-    heads: dict[int, AnyPacket] = field(repr=False, compare=False)
+    times: Sequence[int] = field(repr=False, compare=False)
+    keys: Sequence[int] = field(repr=False, compare=False)
+    heads: dict[int, list[AnyPacket]] = field(repr=False, compare=False)
 
-    def begins(self, index: int) -> Fraction:
-        """The time of the first packet of the stream ``index``, in seconds; 0 where it has none."""
-        head = self.heads.get(index)
-        stamp = None if head is None else head.pts if head.pts is not None else head.dts
-        return (
-            Fraction(0)
-            if head is None or stamp is None
-            else stamp * (pyav.exact(head.time_base) or Fraction(1))
+    @property
+    def counted(self) -> bool:
+        """Whether the n-th frame shown has the n-th of ``times``, whatever its packet says: so in AVI and in
+        bare streams."""
+        return self.format == "avi" or self.format in _RAW
+
+    def begins(self, index: int) -> Fraction | None:
+        """The time of the first packet of the stream ``index``, in seconds; None where it has none."""
+        head = next(iter(self.heads.get(index, ())), None)
+        return None if head is None else time_of(head)
+
+    @property
+    def even_rate(self) -> Fraction | None:
+        """The rate of frames that lie evenly between the first and the last."""
+        span = (self.times[-1] - self.times[0]) * self.time_base if self.times else Fraction(0)
+        return (len(self.times) - 1) / span if span else None
+
+    def lies_on_grid(self, rate: Fraction) -> bool:
+        """Whether every frame lies on a place of its own of an even grid, within a tick of the clock."""
+        base, first = self.time_base, self.times[0] if self.times else 0
+        places = [round((tick - first) * base * rate) for tick in self.times]
+        near = all(
+            abs((tick - first) * base - place / rate) <= base
+            for tick, place in zip(self.times, places, strict=True)
         )
+        return near and len(set(places)) == len(places)
+
+    def clock(self, streams: Iterable[int]) -> int:
+        """Ticks per second of the coarsest clock in which the video's times and those of ``streams`` are
+        whole numbers; the video's alone where that clock would be too fine."""
+        heads = [head[0] for index in streams if (head := self.heads.get(index))]
+        bases = [self.time_base, *(pyav.exact(head.time_base) or Fraction(1) for head in heads)]
+        common = math.lcm(*(base.denominator for base in bases))
+        return common if common < _FINEST_CLOCK else min(self.time_base.denominator, _FINEST_CLOCK)
+
+    def key_before(self, time: Fraction) -> Fraction | None:
+        """The time of the last key frame at or before ``time``, in seconds; None where there is none."""
+        place = bisect_right(self.keys, time / self.time_base)
+        return self.keys[place - 1] * self.time_base if place else None
 
 
-@contextmanager
-def open_video(path: Path) -> Iterator[av.container.InputContainer]:
-    """The container of ``path``, closed at the end.
-
-    Only the file itself is read, whatever it refers to. Metadata that are not UTF-8 are kept as they are.
-    Raises :class:`InputError` when it is missing or no container that FFmpeg knows.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        container = pyav.open_input(
-            f"file:{path.absolute()}", container_options={"protocol_whitelist": "file"}
-        )
-    except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{path}: the file is damaged or no video that xlsr can read ({_said(error)})"
-        ) from error
-    try:
-        yield container
-    finally:
-        container.close()
+def time_of(packet: AnyPacket) -> Fraction | None:
+    """When the packet is shown, or where that is not said, decoded; in seconds."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return None if stamp is None else stamp * (pyav.exact(packet.time_base) or Fraction(1))
 
 
 def inspect(path: Path) -> VideoFile:
@@ -132,24 +151,23 @@ def inspect(path: Path) -> VideoFile:
     with open_video(path) as container:
         stream = main_stream(container, path)
         scan = _scan(container, stream, path)
-        streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
         # Nothing of a stream may be touched once its container is closed.
+        streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
         index, format_name = stream.index, container.format.name
         missing, stated = _missing_end(container, scan), stated_end(container, stream)
         transparent = stream.metadata.get("alpha_mode") == "1"
-    frame, context_tags, field_order, aspect, rate, base = _first_frame(path)
+    first = _first_frame(path)
+    frame, base = first.picture, first.time_base
+    rate = _plausible(first.rates, scan.times, base)
+    if format_name in _RAW:
+        step = max(1, round(1 / (rate * base)))
+        scan.times = array("q", range(0, step * scan.packets, step))
+    times = sorted(scan.times)
     rotation, notices = rotation_of(frame)
-    notices += lost_side_data(frame)
-    if missing:
-        message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
-        notices.append(Notice(code="truncated", message=message))
-    elif cut := missing_bytes(path):
-        message = f"the last {cut} bytes of the file are missing; what is there is upscaled"
-        notices.append(Notice(code="truncated", message=message))
+    notices += [*lost_side_data(frame), *_missing_notices(path, missing)]
     if transparent and not any(c.is_alpha for c in frame.format.components):
         notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
-    times = scan.times
-    rate = rate or _rate_of(times) or Fraction(25)
+    last = times[-1] * base if times else Fraction(0)
     return VideoFile(
         path=path,
         format=format_name,
@@ -158,53 +176,31 @@ def inspect(path: Path) -> VideoFile:
         codec=scan.codec,
         size=Size(width=frame.width, height=frame.height),
         pix_fmt=frame.format.name,
-        aspect=aspect,
+        aspect=first.aspect,
         rate=rate,
         time_base=base,
-        tags=context_tags,
+        tags=first.tags,
         hdr=hdr_of(frame),
         rotation=rotation,
-        interlaced=frame.interlaced_frame or field_order not in _PROGRESSIVE,
+        interlaced=frame.interlaced_frame or first.field_order not in _PROGRESSIVE,
         packets=scan.packets,
-        constant=_constant(times, base),
-        first=min(times, default=Fraction(0)),
-        end=end_of(max(times, default=Fraction(0)), scan.last_duration or 1 / rate, stated),
+        first=times[0] * base if times else Fraction(0),
+        end=end_of(last, scan.last_duration * base or 1 / rate, stated),
         notices=tuple(notices),
+        times=times,
+        keys=sorted(scan.keys),
         heads=scan.heads,
     )
 
 
-def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The video: the first one marked as default, else the first; a cover picture is none.
-
-    Raises :class:`InputError` when there is none, or none that can be decoded.
-    """
-    films = [s for s in container.streams.video if not is_cover(s)]
-    if not films:
-        raise InputError(f"{path}: the file holds no video stream; 'xlsr upscale' needs one")
-    stream = next((s for s in films if s.disposition & av.stream.Disposition.default), films[0])
-    if stream.codec_context is None:
-        raise InputError(f"{path}: no decoder is known for the video stream")
-    if stream.codec_context.codec_tag.lower() in ("encv", "drmi"):
-        raise InputError(f"{path}: the video is encrypted; decrypt it first")
-    return stream
-
-
-def is_cover(stream: Any) -> bool:
-    """Whether a video stream is a picture that belongs to the file, such as the cover of a film."""
-    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def content_hash(path: Path) -> str:
-    """BLAKE2b of the file's bytes, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=32)
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
+def _missing_notices(path: Path, missing: float) -> list[Notice]:
+    if missing:
+        message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
+    elif cut := missing_bytes(path):
+        message = f"the last {cut} bytes of the file are missing; what is there is upscaled"
+    else:
+        return []
+    return [Notice(code="truncated", message=message)]
 
 
 def stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
@@ -232,80 +228,96 @@ def end_of(last: Fraction, shown: Fraction, stated: Fraction | None) -> Fraction
 
 @dataclass(kw_only=True)
 class _Scan:
+    """Times are ticks of the video's time base, ``reached`` is in seconds."""
+
     codec: str
     packets: int = 0
-    times: list[Fraction] = field(default_factory=list)
-    last_duration: Fraction | None = None
-    heads: dict[int, AnyPacket] = field(default_factory=dict)
+    times: array[int] = field(default_factory=lambda: array("q"))
+    keys: array[int] = field(default_factory=lambda: array("q"))
+    last_duration: int = 0
+    heads: dict[int, list[AnyPacket]] = field(default_factory=dict)
+    head_bytes: dict[int, int] = field(default_factory=dict)
     reached: Fraction = Fraction(0)
+    latest: int | None = None
+
+    def keep_head(self, packet: AnyPacket) -> None:
+        head, index = self.heads.setdefault(packet.stream_index, []), packet.stream_index
+        if not head or (len(head) < _HEAD_PACKETS and self.head_bytes[index] < _HEAD_BYTES):
+            head.append(packet)
+            self.head_bytes[index] = self.head_bytes.get(index, 0) + packet.size
+
+    def add_frame(self, stamp: int | None, packet: AnyPacket) -> None:
+        self.packets += 1
+        if stamp is None:
+            return
+        if self.latest is None or stamp >= self.latest:
+            self.latest, self.last_duration = stamp, packet.duration or 0
+        self.times.append(stamp)
+        if packet.is_keyframe:
+            self.keys.append(stamp)
 
 
 def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
     scan = _Scan(codec=stream.codec_context.name)
-    base = pyav.exact(stream.time_base) or Fraction(1)
-    latest = None
+    decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses
     with _mapped(path):
         for packet in packets_of(container):
             if packet.has_sidedata("encryption_info"):
                 raise InputError(f"{path}: the video is encrypted; decrypt it first")
-            scan.heads.setdefault(packet.stream_index, packet)
-            stamp = packet.pts if packet.pts is not None else packet.dts
+            scan.keep_head(packet)
+            stamp = packet.dts if decoding or packet.pts is None else packet.pts
             if stamp is not None:
                 ticks = stamp + (packet.duration or 0)
                 scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
-            if packet.stream_index != stream.index or packet.is_discard:
-                continue
-            scan.packets += 1
-            if stamp is not None:
-                scan.times.append(stamp * base)
-                if latest is None or stamp >= latest:
-                    latest = stamp
-                    scan.last_duration = packet.duration * base if packet.duration else None
+            if packet.stream_index == stream.index and not packet.is_discard:
+                scan.add_frame(stamp, packet)
     if not scan.packets:
         raise InputError(f"{path}: the video stream holds no frame; nothing to upscale")
     return scan
 
 
 def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
-    """Seconds between the end that the header states and the last packet; 0 where that means nothing."""
+    """Seconds between the end that the header states and the last packet; 0 where that means nothing.
+
+    A header's duration is counted from zero by some programs and from the first packet by others: what
+    either of them can mean is no damage.
+    """
     if not container.duration or "mpegts" in container.format.name:
         return 0.0
-    stated = Fraction(container.duration + (container.start_time or 0), av.time_base)
+    stated = Fraction(container.duration + min(0, container.start_time or 0), av.time_base)
     missing = float(stated - scan.reached)
     return missing if missing > _TOLERATED_END else 0.0
 
 
-def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
-    """All packets in file order; a damaged end is an end, as every player takes it."""
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.OSError):
-            return
-        if packet.size or packet.pts is not None or packet.dts is not None:
-            yield packet
+@dataclass(frozen=True, kw_only=True)
+class _First:
+    """The first frame, and what the container and its codec say once it is decoded."""
+
+    picture: av.VideoFrame
+    tags: ColorTags
+    field_order: int
+    aspect: Fraction | None
+    rates: tuple[Fraction | None, ...]
+    time_base: Fraction
 
 
-def _first_frame(
-    path: Path,
-) -> tuple[av.VideoFrame, ColorTags, int, Fraction | None, Fraction | None, Fraction]:
+def _first_frame(path: Path) -> _First:
     with open_video(path) as container:
         stream = main_stream(container, path)
-        frame = next(decoded(container, stream, lambda: None), None)
+        frame = next(decoded(packets_of(container), stream, lambda: None), None)
         if frame is None:
             raise InputError(
                 f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
             )
         context = stream.codec_context
         aspect = pyav.exact(stream.sample_aspect_ratio)
-        return (
-            frame,
-            color_tags(context, frame),
-            getattr(context, "field_order", 0),
-            aspect if aspect and aspect > 0 else None,
-            pyav.exact(stream.average_rate) or pyav.exact(stream.guessed_rate),
-            pyav.exact(stream.time_base) or Fraction(1, 90000),
+        return _First(
+            picture=frame,
+            tags=color_tags(context, frame),
+            field_order=getattr(context, "field_order", 0),
+            aspect=aspect if aspect and aspect > 0 else None,
+            rates=(pyav.exact(stream.average_rate), pyav.exact(stream.guessed_rate)),
+            time_base=pyav.exact(stream.time_base) or Fraction(1, 90000),
         )
 
 
@@ -318,34 +330,12 @@ def _stream(stream: Any) -> Stream:
     return Stream(index=stream.index, kind=kind, codec=name, language=stream.language or "")
 
 
-def _rate_of(times: list[Fraction]) -> Fraction | None:
-    span = max(times, default=Fraction(0)) - min(times, default=Fraction(0))
-    return (Fraction(len(times) - 1) / span).limit_denominator(1001) if span > 0 else None
-
-
-def _constant(times: list[Fraction], base: Fraction) -> bool:
-    """Whether the times lie on an even grid, each within one tick of ``base``."""
-    ordered = sorted(times)
-    if len(ordered) < 3:
-        return True
-    step = (ordered[-1] - ordered[0]) / (len(ordered) - 1)
-    return all(abs(time - ordered[0] - place * step) <= base for place, time in enumerate(ordered))
-
-
-def decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, damaged: Callable[[], None]
-) -> Iterator[av.VideoFrame]:
-    """Frames as the decoder gives them; a packet that it refuses is passed over and ``damaged`` called."""
-    for packet in packets_of(container):
-        if packet.stream_index == stream.index:
-            try:
-                frames = stream.decode(packet)
-            except (av.error.FFmpegError, ValueError):
-                damaged()
-                continue
-            yield from frames
-    with contextlib.suppress(av.error.FFmpegError):
-        yield from stream.decode(None)
+def _plausible(stated: Sequence[Fraction | None], times: Sequence[int], base: Fraction) -> Fraction:
+    """The first of the stated frame rates that the times do not contradict; else what the times say."""
+    span = (max(times) - min(times)) * base if times else Fraction(0)
+    counted = (Fraction(len(times) - 1) / span).limit_denominator(1001) if span > 0 else None
+    rates = [rate for rate in stated if rate and (counted is None or rate < 4 * counted)]
+    return next(iter(rates), counted or Fraction(25))
 
 
 @contextmanager
@@ -353,11 +343,4 @@ def _mapped(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, UnicodeError) as error:
-        raise InputError(f"{path}: the file is damaged ({_said(error)})") from error
-
-
-def _said(error: Exception) -> str:
-    """What FFmpeg said, without the path that the message names already."""
-    if isinstance(error, av.error.FFmpegError):
-        return str(error.strerror or "unknown error").rstrip(".").lower()
-    return type(error).__name__
+        raise InputError(f"{path}: the file is damaged ({said(error)})") from error

@@ -12,6 +12,9 @@ from typing import Any, cast
 import av
 import av.container
 
+#: A decoded frame, for rooms that do not know PyAV.
+VideoFrame = av.VideoFrame
+
 _BEFORE_19 = int(av.__version__.split(".")[0]) < 19
 
 #: Metadata that are not UTF-8 come through byte by byte; PyAV 19 does nothing else.
@@ -34,6 +37,12 @@ def exact(number: Any) -> Fraction | None:
 
 
 def side_data(frame: av.VideoFrame) -> tuple[Any, ...]:
-    """All side data of a decoded frame, each with its ``type`` and its bytes."""
-    entries: Any = frame.side_data
+    """All side data of a decoded frame, each with its ``type`` and its bytes.
+
+    PyAV 18 tells none where one is of a kind that it has no name for, such as the EXIF of Motion JPEG.
+    """
+    try:
+        entries: Any = frame.side_data
+    except ValueError:
+        return ()
     return tuple(entries if _BEFORE_19 else entries.values())

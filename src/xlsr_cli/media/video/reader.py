@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import av
 import av.codec.context
@@ -14,10 +16,16 @@ import av.error
 import av.filter
 
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.inspect import VideoFile, decoded, main_stream, open_video
+from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
+from xlsr_cli.media.video.inspect import VideoFile, time_of
+
+if TYPE_CHECKING:
+    from xlsr_cli.media.video.demux import AnyPacket
 
 #: Decoders from which one packet makes one frame, always: where fewer frames come, some were damaged.
 _ONE_TO_ONE = ("h264", "hevc", "mpeg4", "mjpeg", "ffv1", "prores", "h263", "mpeg2video", "av1")
+#: How many seconds before a key frame to seek to, one after the other; at last the file is read whole.
+_SEEK_DISTANCES = (0, 1, 4, 16, 60)
 
 
 @dataclass(kw_only=True)
@@ -33,10 +41,9 @@ class Frame:
 class FrameReader:
     """The frames of a video between two times, in order of display, each pts above the one before.
 
-    ``begin`` and ``end`` are seconds on the file's own clock, ``limit`` a number of frames; ``skip``
-    leaves out so many frames of those, decoded but not delivered. After the iteration ``decoded`` and
-    ``damaged`` tell how many frames came out of the decoder and how many packets it refused;
-    ``repaired`` how many timestamps were missing or not above the one before.
+    ``begin`` and ``end`` are seconds on the file's own clock, ``limit`` a number of frames. After the
+    iteration ``decoded`` and ``damaged`` tell how many frames came out of the decoder and how many packets
+    it refused; ``repaired`` how many timestamps were missing or not above the one before.
     """
 
     file: VideoFile
@@ -51,28 +58,61 @@ class FrameReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises :class:`InputError` when the file can no longer be read."""
-        file = self.file
-        with open_video(file.path) as container:
-            stream = main_stream(container, file.path)
-            stream.thread_type = av.codec.context.ThreadType.AUTO
-            stream.codec_context.thread_count = self.threads
-            if self.begin is not None and self.begin > file.first:
-                self._seek(container, stream)
-            pictures = decoded(container, stream, self._count_damage)
-            if self.deinterlace:
-                pictures = _deinterlaced(pictures, stream)
-            yield from self._within(self._timed(pictures))
+        key = None if self.begin is None else self.file.key_before(self.begin)
+        distances = () if key is None or key <= self.file.first or self._counted else _SEEK_DISTANCES
+        for distance in distances:
+            with self._opened() as (container, stream):
+                packets = self._sought(container, stream, key, distance)
+                if packets is not None:
+                    yield from self._frames(packets, stream)
+                    return
+        with self._opened() as (container, stream):
+            yield from self._frames(packets_of(container), stream)
 
     @property
     def incomplete(self) -> int:
         """How many frames the whole file should have given and did not."""
         return max(0, self.file.packets - self.decoded) if self.file.codec in _ONE_TO_ONE else self.damaged
 
-    def _seek(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        """To the key frame before ``begin``; a container that cannot seek is read from its start."""
-        assert self.begin is not None
-        with contextlib.suppress(av.error.FFmpegError):
-            container.seek(int(self.begin / self.file.time_base), stream=stream)
+    @property
+    def _counted(self) -> bool:
+        """Whether frames have the file's times one after the other: an AVI knows times of decoding alone, a
+        bare stream none, and what FFmpeg makes of them for display is a guess."""
+        return self.file.counted
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+        with open_video(self.file.path) as container:
+            stream = main_stream(container, self.file.path)
+            stream.thread_type = av.codec.context.ThreadType.AUTO
+            stream.codec_context.thread_count = self.threads
+            yield container, stream
+
+    def _sought(
+        self, container: av.container.InputContainer, stream: av.VideoStream, key: Fraction | None, back: int
+    ) -> Iterator[AnyPacket] | None:
+        """Packets from a key frame at or before ``key`` on; None where seeking did not lead there.
+
+        Transport and program streams have no index: FFmpeg seeks to where it guesses, which may lie behind.
+        """
+        assert key is not None
+        target = max(self.file.first, key - back)
+        try:
+            container.seek(int(target / self.file.time_base), stream=stream)
+        except av.error.FFmpegError:
+            return None
+        packets = packets_of(container)
+        for packet in packets:
+            if packet.stream_index == stream.index and packet.is_keyframe:
+                time = time_of(packet)
+                return None if time is None or time > key else chain([packet], packets)
+        return None
+
+    def _frames(self, packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[Frame]:
+        pictures = decoded(packets, stream, self._count_damage)
+        if self.deinterlace:
+            pictures = _deinterlaced(pictures, stream)
+        yield from self._within(self._timed(pictures))
 
     def _count_damage(self) -> None:
         self.damaged += 1
@@ -81,18 +121,23 @@ class FrameReader:
         step = max(1, round(1 / (self.file.rate * self.file.time_base)))
         previous: int | None = None
         end = round(self.file.end / self.file.time_base)
-        # AVI knows times of decoding alone, and what FFmpeg makes of them for display is a guess.
-        guessed = self.file.format == "avi"
         for picture in pictures:
+            pts = self._counted_time(step, previous) if self._counted else picture.pts
+            if pts is None and not self._counted:
+                pts = picture.dts
             self.decoded += 1
-            pts = picture.dts if guessed or picture.pts is None else picture.pts
-            if guessed and pts is None and previous is not None:
-                pts = previous + step  # the last ones, which no packet completed
             if pts is None or (previous is not None and pts <= previous):
                 self.repaired += 1
                 pts = 0 if previous is None else previous + (step if pts is None else 1)
             previous = pts
             yield Frame(picture=picture, pts=pts, duration=min(picture.duration or step, max(1, end - pts)))
+
+    def _counted_time(self, step: int, previous: int | None) -> int:
+        """The time of the next frame: what could not be decoded has had its own."""
+        place = self.decoded + self.damaged
+        if place < len(self.file.times):
+            return self.file.times[place]
+        return (previous or 0) + step
 
     def _within(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         base, given = self.file.time_base, 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,13 +13,22 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.media.video import matroska, pyav
-from xlsr_cli.media.video.codecs import Container, Settings, configure
-from xlsr_cli.media.video.inspect import VideoFile, is_cover, open_video, packets_of
+from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.demux import is_cover, open_video, packets_of, said
+from xlsr_cli.media.video.inspect import VideoFile
+from xlsr_cli.media.video.output import matroska
+from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.encoder import Settings, configure
+from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
 from xlsr_cli.media.video.tags import Matrix
 
 if TYPE_CHECKING:
-    from xlsr_cli.media.video.inspect import AnyPacket
+    from xlsr_cli.media.video.demux import AnyPacket
+
+#: Sound whose frames say themselves how long they are.
+_SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")
+#: Bytes that go to the file at a time.
+_BLOCK = 1 << 20
 
 #: What muxers write themselves, or what spoke of the old video: not copied.
 STALE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
@@ -48,13 +57,24 @@ WHOLE = Cut()
 
 @dataclass(frozen=True, kw_only=True)
 class MuxPlan:
-    """Everything about the output but its packets: ``copied`` are indexes of the source's streams."""
+    """Everything about the output but its packets.
+
+    ``copied`` are indexes of the source's streams. ``through_tee``: PyAV has to be told that its list of
+    what the container takes is too short; see :func:`opened`. ``clock``: for a container whose starts
+    are rounded to a clock of its own, that clock's ticks per second.
+    """
 
     container: Container
     settings: Settings
     matrix: Matrix | None
     copied: tuple[int, ...]
+    through_tee: bool = False
+    clock: int | None = None
     cut: Cut = WHOLE
+
+    def tick(self, *bases: Fraction) -> Fraction:
+        """By how much a time may be off: one tick of the coarsest of these clocks and the container's."""
+        return max(*bases, Fraction(1, self.clock) if self.clock else Fraction(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,41 +90,64 @@ class Encoded:
 
 def write(
     file: BinaryIO, source: VideoFile, plan: MuxPlan, video: Iterable[Encoded], *, name: str
-) -> dict[int, int]:
-    """Write the output to ``file``, seekable; return how many packets were copied, by source stream.
+) -> list[Track]:
+    """Write the output to ``file``, seekable; return what was given to the muxer, one track a stream.
 
     ``video`` comes in decoding order. Raises :class:`OutputError` when the container refuses a packet.
     """
-    sink = _Sink(file)
     with open_video(source.path) as original:
-        output, streams = open_output(sink, source, original, plan)
-        copied = dict.fromkeys(plan.copied, 0)
+        for stream in original.streams:
+            if stream.index not in plan.copied:
+                stream.discard = av.stream.Discard.all
         try:
-            fresh = _video_packets(video, streams[source.index], source, plan.cut)
-            others = _copied_packets(original, streams, source, plan, copied)
-            for packet in _interleaved(fresh, others):
-                output.mux_one(packet)
-                sink.check()
-            output.close()
-            sink.check()
-            complete(file, plan)
+            others = ((packet.stream_index, packet) for packet in packets_of(original))
+            return mux(file, source, original, plan, video, others)
         except (av.error.FFmpegError, ValueError) as error:
             raise OutputError(
                 f"{name}: the container refuses the streams ({said(error)}); try an .mkv file"
             ) from error
-    return copied
 
 
-def open_output(
-    file: Any, source: VideoFile, original: av.container.InputContainer, plan: MuxPlan
+def mux(
+    file: BinaryIO,
+    source: VideoFile,
+    original: av.container.InputContainer,
+    plan: MuxPlan,
+    video: Iterable[Encoded],
+    others: Iterable[tuple[int, AnyPacket]],
+) -> list[Track]:
+    """As :func:`write`, with the packets of the source given, each with the index of its stream there.
+
+    Raises what PyAV raises.
+    """
+    sink = _Sink(file)
+    output, streams = _open_output(sink, source, original, plan)
+    tracks = {index: _track(original.streams[index], source, plan) for index in streams}
+    fresh = _video_packets(video, streams[source.index], source, plan)
+    copies = _copied_packets(original, others, streams, plan)
+    for index, packet in _interleaved(fresh, copies, source.index):
+        tracks[index].add(packet)
+        output.mux_one(packet)
+        sink.check()
+    output.close()
+    sink.check()
+    complete(file, plan)
+    return [tracks[index] for index in sorted(tracks)]
+
+
+def _track(stream: Any, source: VideoFile, plan: MuxPlan) -> Track:
+    """An empty track for what becomes of ``stream``, in the unit in which its packets come."""
+    if stream.index != source.index:
+        return track_of(stream)
+    base = 1 / plan.settings.rate if plan.container.constant else source.time_base
+    return replace(track_of(stream, base), codec=plan.settings.codec.name, main=True)
+
+
+def _open_output(
+    sink: _Sink, source: VideoFile, original: av.container.InputContainer, plan: MuxPlan
 ) -> tuple[av.container.OutputContainer, dict[int, Any]]:
     """The output with all its streams, in the source's order."""
-    output = pyav.open_output(
-        file,
-        format=plan.container.format,
-        container_options=dict(plan.container.options),
-        buffer_size=1 << 20,
-    )
+    output = opened(sink, plan.container, through_tee=plan.through_tee, clock=plan.clock)
     streams: dict[int, Any] = {}
     for stream in original.streams:
         if stream.index == source.index:
@@ -116,6 +159,31 @@ def open_output(
     if chapters:
         output.set_chapters(chapters)
     return output, streams
+
+
+def opened(
+    file: Any, container: Container, *, through_tee: bool = False, clock: int | None = None
+) -> av.container.OutputContainer:
+    """An empty output of the kind ``container``.
+
+    ``through_tee``: through FFmpeg's muxer of that name, which hands everything on to the real one. PyAV
+    asks a muxer for a list of codecs before it adds a stream, and Matroska's names less than Matroska's
+    muxer takes (WMA, ADPCM); tee has no list. It does not hand on chapters.
+    """
+    options = dict(container.options) | ({} if clock is None else {"movie_timescale": str(clock)})
+    if not through_tee:
+        return pyav.open_output(file, format=container.format, container_options=options, buffer_size=_BLOCK)
+    words = ":".join(f"{name}={value}" for name, value in {"f": container.format, **options}.items())
+    return pyav.open_output(
+        f"[{words}]output", format="tee", io_open=lambda *_: _Open(file), buffer_size=_BLOCK
+    )
+
+
+class _Open:
+    """A file that stays open when FFmpeg closes it, because it is still to be looked at."""
+
+    def __init__(self, file: Any) -> None:
+        self.write, self.seek, self.tell = file.write, file.seek, file.tell
 
 
 class _Sink:
@@ -186,7 +254,7 @@ def _add_video(
 def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan) -> Any:
     if is_cover(stream) and plan.container.format == "matroska":
         return _attach_cover(output, stream, source)
-    copy = output.add_stream_from_template(stream, opaque=True)
+    copy = copy_of(output, stream, next(iter(source.heads.get(stream.index, ())), None))
     trimmed = plan.cut.begin is not None or plan.cut.end is not None
     copy.metadata.update(_described(stream.metadata, _STATISTICS if trimmed else ()))
     copy.disposition = int(stream.disposition)
@@ -195,11 +263,31 @@ def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFi
     return copy
 
 
+def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket | None) -> Any:
+    """A stream of ``output`` for the packets of ``stream``, of which ``head`` is the first.
+
+    Raises ValueError where PyAV knows no such codec in this container.
+    """
+    copy: Any = output.add_stream_from_template(stream, opaque=True)
+    codec = codec_of(stream) if stream.type == "audio" else ""
+    if codec in _SELF_FRAMING:
+        # An AVI or WAV calls a byte the unit of sound. The muxer would count times in it, and FFmpeg's own
+        # program sets it to none too.
+        copy.codec_context.options = {"block_align": "0"}
+        copy.codec_context.open(strict=False)
+    elif codec.startswith("adpcm") and head is not None and head.duration:
+        # AVI's muxer counts times in blocks by this rate, and headers round it to bytes a second.
+        seconds = head.duration * (pyav.exact(head.time_base) or Fraction(1))
+        copy.codec_context.bit_rate = round(8 * head.size / seconds)
+    return copy
+
+
 def _attach_cover(output: av.container.OutputContainer, stream: Any, source: VideoFile) -> Any:
     """Matroska holds covers as attached files, and reads them back as video streams."""
     kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
     name = stream.metadata.get("filename", f"cover.{kind}")
-    picture = bytes(source.heads[stream.index]) if stream.index in source.heads else b""
+    head = source.heads.get(stream.index)
+    picture = bytes(head[0]) if head else b""
     cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
     cover.metadata.update(stream.metadata)
     return cover
@@ -238,13 +326,19 @@ def chapters_of(original: av.container.InputContainer, cut: Cut) -> list[Any]:
 # Packets
 
 
-def _video_packets(video: Iterable[Encoded], stream: Any, source: VideoFile, cut: Cut) -> Iterator[AnyPacket]:
-    shift = round(cut.shift / source.time_base)
+def _video_packets(
+    video: Iterable[Encoded], stream: Any, source: VideoFile, plan: MuxPlan
+) -> Iterator[AnyPacket]:
+    shift = round(plan.cut.shift / source.time_base)
+    rate = plan.settings.rate
     for encoded in video:
-        packet = av.Packet(encoded.data)
+        packet: AnyPacket = av.Packet(encoded.data)
         packet.time_base = source.time_base
         packet.pts, packet.dts = encoded.pts + shift, encoded.dts + shift
         packet.duration = encoded.duration
+        if plan.container.constant:
+            packet.pts = packet.dts = round(packet.pts * source.time_base * rate)
+            packet.time_base, packet.duration = 1 / rate, 1
         packet.is_keyframe = encoded.key
         packet.stream = stream
         yield packet
@@ -252,23 +346,17 @@ def _video_packets(video: Iterable[Encoded], stream: Any, source: VideoFile, cut
 
 def _copied_packets(
     original: av.container.InputContainer,
+    packets: Iterable[tuple[int, AnyPacket]],
     streams: dict[int, Any],
-    source: VideoFile,
     plan: MuxPlan,
-    copied: dict[int, int],
-) -> Iterator[AnyPacket]:
-    for stream in original.streams:
-        if stream.index not in copied:
-            stream.discard = av.stream.Discard.all
-    for packet in packets_of(original):
-        index = packet.stream_index
-        if index not in copied:
-            continue
+) -> Iterator[tuple[int, AnyPacket]]:
+    """The packets that belong into the output, each with the index of its stream in the source."""
+    for index, packet in packets:
+        if index not in plan.copied or streams[index].type == "attachment":
+            continue  # an attachment is in the header already
         base = pyav.exact(packet.time_base) or Fraction(1)
         time = packet.pts if packet.pts is not None else packet.dts
         cover = time is None or is_cover(original.streams[index])
-        if streams[index].type == "attachment":
-            continue  # it is in the header already
         if time is not None and not cover and not plan.cut.holds(time * base):
             continue
         if plan.cut.shift and not cover:
@@ -276,45 +364,47 @@ def _copied_packets(
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
         packet.stream = streams[index]
-        copied[index] += 1
-        yield packet
+        yield index, packet
 
 
-def _interleaved(video: Iterator[AnyPacket], others: Iterator[AnyPacket]) -> Iterator[AnyPacket]:
+def _interleaved(
+    video: Iterator[AnyPacket], others: Iterator[tuple[int, AnyPacket]], main: int
+) -> Iterator[tuple[int, AnyPacket]]:
     """Both in the order of their decoding times, so that the muxer has little to hold back."""
     waiting = next(video, None)
-    for packet in others:
+    for index, packet in others:
         stamp = packet.dts if packet.dts is not None else packet.pts
         while waiting is not None and (
             stamp is None or (waiting.dts or 0) * waiting.time_base <= stamp * packet.time_base
         ):
-            yield waiting
+            yield main, waiting
             waiting = next(video, None)
             if stamp is None:
                 break
-        yield packet
+        yield index, packet
     if waiting is not None:
-        yield waiting
-        yield from video
+        yield main, waiting
+        yield from ((main, packet) for packet in video)
 
 
-def reordered(pts: list[int]) -> list[int]:
-    """Decoding times for packets that come in decoding order with these times of display.
+#: The longest time that a decoder is told to wait for the first frame, for each frame that comes before it.
+_LONGEST_LEAD = Fraction(1)
+
+
+def reordered(pts: list[int], base: Fraction) -> list[int]:
+    """Decoding times for packets that come in decoding order with these times of display, ticks of ``base``.
 
     As small a delay as the order allows, strictly rising, none above its packet's time of display: the
-    n-th packet gets the (n - delay)-th smallest time, the first ones the same distances before the start.
+    n-th packet gets the (n - delay)-th smallest time, the first ones the same distances before the start,
+    or a second where frames are minutes apart.
     """
     if not pts:
         return []
     ordered = sorted(pts)
     rank = {time: place for place, time in enumerate(ordered)}
     delay = max(place - rank[time] for place, time in enumerate(pts))
-    lead = ordered[delay] - ordered[0]
-    return [ordered[n] - lead if n < delay else ordered[n - delay] for n in range(len(pts))]
-
-
-def said(error: Exception) -> str:
-    """The library's words, short."""
-    if isinstance(error, av.error.FFmpegError):
-        return str(error.strerror or "unknown error").rstrip(".").lower()
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    most = max(1, int(_LONGEST_LEAD / base))
+    leads = [ordered[0]]
+    for place in range(delay, 0, -1):
+        leads.insert(0, leads[0] - min(ordered[place] - ordered[place - 1], most))
+    return [*leads[:delay], *ordered[: len(pts) - delay]]

@@ -1,4 +1,4 @@
-"""What can be written: codecs, containers, pixel formats, and which go together.
+"""The encoders: which codecs there are, how each is set, and one for every segment.
 
 The defaults stand here and in ``docs/video.md``; a test holds the two together.
 """
@@ -6,7 +6,7 @@ The defaults stand here and in ``docs/video.md``; a test holds the two together.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,11 @@ import av.error
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.machine import cpu_features
 from xlsr_cli.media.video.layout import Siting
+from xlsr_cli.media.video.output.containers import WEBM, Container
 from xlsr_cli.media.video.tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
-#: AVFMT_GLOBALHEADER and AV_CODEC_FLAG_GLOBAL_HEADER of FFmpeg: parameter sets go into the container's
-#: header, not into the packets.
-_FORMAT_GLOBAL_HEADER = 0x40
+#: AV_CODEC_FLAG_GLOBAL_HEADER of FFmpeg: parameter sets go into the container's header, not into the packets.
 _CODEC_GLOBAL_HEADER = 1 << 22
 #: ``chroma_sample_loc_type`` of H.264 and HEVC; 0 is what silence means.
 _CHROMA_PLACES: dict[Siting, int] = {"left": 0, "center": 1, "topleft": 2}
@@ -36,7 +35,7 @@ class Codec:
     """A codec that can be written, and how its encoder is spoken to.
 
     ``crf`` is the default and ``worst`` the largest quality number, None where the codec is lossless.
-    ``presets`` go from slow to fast. ``hdr_depths`` tells whether HDR10 metadata fit into its bitstream.
+    ``presets`` go from slow to fast. ``hdr``: HDR10 metadata fit into its bitstream.
     """
 
     name: VideoCodec
@@ -46,7 +45,6 @@ class Codec:
     preset: str | None
     presets: tuple[str, ...]
     hdr: bool = False
-    reorders: bool = False
 
 
 _X26X = (
@@ -56,10 +54,8 @@ _X26X = (
 CODECS: dict[VideoCodec, Codec] = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=18, worst=51, preset="veryfast", presets=_X26X, hdr=True,
-              reorders=True),
-        Codec(name="hevc", encoder="libx265", crf=20, worst=51, preset="veryfast", presets=_X26X, hdr=True,
-              reorders=True),
+        Codec(name="h264", encoder="libx264", crf=18, worst=51, preset="veryfast", presets=_X26X, hdr=True),
+        Codec(name="hevc", encoder="libx265", crf=20, worst=51, preset="veryfast", presets=_X26X, hdr=True),
         Codec(name="av1", encoder="libsvtav1", crf=30, worst=63, preset="8",
               presets=tuple(str(preset) for preset in range(14)), hdr=True),
         Codec(name="vp9", encoder="libvpx-vp9", crf=30, worst=63, preset="4",
@@ -67,83 +63,6 @@ CODECS: dict[VideoCodec, Codec] = {
         Codec(name="ffv1", encoder="ffv1", crf=None, worst=0, preset=None, presets=()),
     )
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """A container that can be written.
-
-    ``format`` is FFmpeg's name of its muxer, ``reader`` of its demuxer; ``options`` are the muxer's.
-    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the
-    file. ``constant``: its frames have one duration.
-    """
-
-    format: str
-    reader: str
-    codecs: tuple[VideoCodec, ...]
-    options: tuple[tuple[str, str], ...] = ()
-    rotates: bool = True
-    covers: bool = False
-    constant: bool = False
-
-    @property
-    def global_header(self) -> bool:
-        """Whether the encoder's parameter sets belong into the container's header."""
-        return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
-
-
-#: Times below zero (the lead-in of AAC, B-frames) stay as they are instead of moving all streams.
-_KEEP_TIMES = ("avoid_negative_ts", "disabled")
-_MP4 = Container(
-    format="mp4",
-    reader="mov",
-    codecs=("h264", "hevc", "av1", "vp9"),
-    options=(_KEEP_TIMES,),
-    covers=True,
-)
-_MOV = Container(
-    format="mov",
-    reader="mov",
-    codecs=("h264", "hevc"),
-    options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
-)
-#: ``passthrough``: no stream becomes a default one that was none.
-_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
-_MKV = Container(
-    format="matroska",
-    reader="matroska",
-    codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
-    options=_MATROSKA,
-    covers=True,
-)
-_WEBM = Container(format="webm", reader="matroska", codecs=("vp9", "av1"), options=_MATROSKA)
-_AVI = Container(format="avi", reader="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
-_TS = Container(
-    format="mpegts",
-    reader="mpegts",
-    codecs=("h264", "hevc"),
-    options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
-    rotates=False,
-)
-#: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
-_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")))
-_3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
-
-#: By the output's suffix.
-CONTAINERS: dict[str, Container] = {
-    ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM, ".avi": _AVI,
-    ".ts": _TS, ".m2ts": _M2TS, ".mts": _M2TS, ".3gp": _3GP,
-}  # fmt: skip
-
-
-def container_for(output: Path) -> Container:
-    """The container that ``output``'s suffix names. Raises :class:`UsageError` for any other suffix."""
-    container = CONTAINERS.get(output.suffix.lower())
-    if container is None:
-        names = " ".join(CONTAINERS)
-        kind = output.suffix or "a name without a suffix"
-        raise UsageError(f"{output}: no video can be written to {kind}; use one of {names}")
-    return container
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +90,7 @@ def choose_codec(container: Container, output: Path, video: VideoOptions, *, dep
     """
     if video.codec is not None:
         name = video.codec
-    elif container is _WEBM:
+    elif container is WEBM:
         name = "vp9" if depth <= 8 else "av1"
     elif depth <= 8:
         name = "h264"

@@ -1,0 +1,136 @@
+"""Open a film and read its packets: only the file itself, whatever its name or its content refer to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import av
+import av.container
+import av.error
+import av.stream
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.media.video import pyav
+
+if TYPE_CHECKING:
+    AnyPacket: TypeAlias = av.Packet[Any]
+
+_HASH_BLOCK = 1 << 20
+#: Bytes that FFmpeg asks the file for at a time.
+_READ_BLOCK = 1 << 18
+
+
+class _File(io.FileIO):
+    """A film as FFmpeg sees it: bytes, and a name that says nothing but the suffix.
+
+    FFmpeg reads other files where a name is a pattern (``v%d.png``) or a protocol (``concat:…``).
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        suffix = "".join(letter for letter in path.suffix if letter.isalnum())
+        self.name = f"film.{suffix}"
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[av.container.InputContainer]:
+    """The container of ``path``, closed at the end.
+
+    Only the file itself is read: a playlist, a DASH manifest or a list of parts is refused. Metadata that
+    are not UTF-8 are kept as they are. Raises :class:`InputError` when it is missing or no container that
+    FFmpeg knows.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_File(path))
+            container = pyav.open_input(
+                file, container_options={"protocol_whitelist": "none"}, buffer_size=_READ_BLOCK
+            )
+        except OSError as error:
+            if isinstance(error, av.error.FFmpegError):
+                raise _unreadable(path, error) from error
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
+            raise _unreadable(path, error) from error
+        stack.callback(container.close)
+        yield container
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: the file is damaged or no video that xlsr can read ({said(error)})")
+
+
+def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The video: the first one marked as default, else the first; a cover picture is none.
+
+    Raises :class:`InputError` when there is none, or none that can be decoded.
+    """
+    films = [s for s in container.streams.video if not is_cover(s)]
+    if not films:
+        raise InputError(f"{path}: the file holds no video stream; 'xlsr upscale' needs one")
+    stream = next((s for s in films if s.disposition & av.stream.Disposition.default), films[0])
+    if stream.codec_context is None:
+        raise InputError(f"{path}: no decoder is known for the video stream")
+    if stream.codec_context.codec_tag.lower() in ("encv", "drmi"):
+        raise InputError(f"{path}: the video is encrypted; decrypt it first")
+    return stream
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a picture that belongs to the file, such as the cover of a film."""
+    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
+    """All packets in file order; a damaged end is an end, as every player takes it."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.OSError):
+            return
+        if packet.size or packet.pts is not None or packet.dts is not None:
+            yield packet
+
+
+def decoded(
+    packets: Iterator[AnyPacket], stream: av.VideoStream, damaged: Callable[[], None]
+) -> Iterator[av.VideoFrame]:
+    """Frames as the decoder gives them; a packet that it refuses is passed over and ``damaged`` called."""
+    for packet in packets:
+        if packet.stream_index == stream.index:
+            try:
+                frames = stream.decode(packet)
+            except (av.error.FFmpegError, ValueError):
+                damaged()
+                continue
+            yield from frames
+    with contextlib.suppress(av.error.FFmpegError):
+        yield from stream.decode(None)
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b of the file's bytes, in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=32)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def said(error: Exception) -> str:
+    """The library's words, short and without a path."""
+    if isinstance(error, av.error.FFmpegError):
+        return str(error.strerror or "unknown error").rstrip(".").lower()
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,91 @@
+"""The containers that can be written, and what belongs into each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+
+from xlsr_cli.errors import UsageError
+from xlsr_cli.options import VideoCodec
+
+#: AVFMT_GLOBALHEADER of FFmpeg: parameter sets go into the container's header, not into the packets.
+_FORMAT_GLOBAL_HEADER = 0x40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A container that can be written.
+
+    ``format`` is FFmpeg's name of its muxer, ``reader`` of its demuxer; ``options`` are the muxer's.
+    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the
+    file. ``constant``: its frames have one duration.
+    """
+
+    format: str
+    reader: str
+    codecs: tuple[VideoCodec, ...]
+    options: tuple[tuple[str, str], ...] = ()
+    rotates: bool = True
+    covers: bool = False
+    constant: bool = False
+
+    @property
+    def global_header(self) -> bool:
+        """Whether the encoder's parameter sets belong into the container's header."""
+        return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
+
+
+#: Times below zero (the lead-in of AAC, B-frames) stay as they are instead of moving all streams.
+_KEEP_TIMES = ("avoid_negative_ts", "disabled")
+_MP4 = Container(
+    format="mp4",
+    reader="mov",
+    codecs=("h264", "hevc", "av1", "vp9"),
+    options=(_KEEP_TIMES,),
+    covers=True,
+)
+_MOV = Container(
+    format="mov",
+    reader="mov",
+    codecs=("h264", "hevc"),
+    options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
+)
+#: ``passthrough``: no stream becomes a default one that was none.
+_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
+_MKV = Container(
+    format="matroska",
+    reader="matroska",
+    codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
+    options=_MATROSKA,
+    covers=True,
+)
+WEBM = Container(format="webm", reader="matroska", codecs=("vp9", "av1"), options=_MATROSKA)
+_AVI = Container(format="avi", reader="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
+_TS = Container(
+    format="mpegts",
+    reader="mpegts",
+    codecs=("h264", "hevc"),
+    options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
+    rotates=False,
+)
+#: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
+_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")))
+_3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
+
+#: By the output's suffix.
+CONTAINERS: dict[str, Container] = {
+    ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": WEBM, ".avi": _AVI,
+    ".ts": _TS, ".m2ts": _M2TS, ".mts": _M2TS, ".3gp": _3GP,
+}  # fmt: skip
+
+
+def container_for(output: Path) -> Container:
+    """The container that ``output``'s suffix names. Raises :class:`UsageError` for any other suffix."""
+    container = CONTAINERS.get(output.suffix.lower())
+    if container is None:
+        names = " ".join(CONTAINERS)
+        kind = output.suffix or "a name without a suffix"
+        raise UsageError(f"{output}: no video can be written to {kind}; use one of {names}")
+    return container
