@@ -85,8 +85,9 @@ class Estimator:
 
         Loads the models, and times a tile of each and a small picture.
         """
-        groups = [self._passes(source, target, colour, dtype) for colour in self._choice.planes(channels)]
+        groups = self._groups(source, target, channels, dtype)
         passes = tuple(step for group in groups for step in group)
+        self._time_networks(source, target, channels, dtype)
         threads = self._tiling.workers
         around = self._seconds_around(source, target, channels, dtype, passes)
         return Plan(
@@ -102,11 +103,30 @@ class Estimator:
             seconds=self._network_seconds(passes) / threads + around,
         )
 
+    def peak_memory(self, source: Size, target: Size, *, channels: int, dtype: np.dtype[Any]) -> int:
+        """As in :class:`Plan`, without timing anything."""
+        groups = self._groups(source, target, channels, dtype)
+        return peak_memory(
+            source,
+            target,
+            groups,
+            channels=channels,
+            itemsize=dtype.itemsize,
+            threads=self._tiling.workers,
+        )
+
+    def _groups(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> list[list[Pass]]:
+        return [self._passes(source, target, colour, dtype) for colour in self._choice.planes(channels)]
+
+    def _time_networks(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> None:
+        for colour in self._choice.planes(channels):
+            for session in self._choice.sessions(source, target, colour, dtype):
+                self._time(session)
+
     def _passes(self, source: Size, target: Size, colour: Colour, dtype: np.dtype[Any]) -> list[Pass]:
         passes = []
         size = source
         for session in self._choice.sessions(source, target, colour, dtype):
-            self._time(session)
             spec = session.spec
             step = Pass(
                 model=spec.name,

@@ -88,6 +88,14 @@ class Tiling:
         return plan_tiles(size, tile=self.side, workers=self.workers, max_pixels=limit)
 
 
+def tile_budget(limit: int | None) -> int:
+    """Bytes for activations in a process that may take ``limit`` in all; None is no limit.
+
+    A quarter of a small limit: libraries, models and pictures need the others.
+    """
+    return DEFAULT_TILE_MEMORY if limit is None else min(DEFAULT_TILE_MEMORY, limit // 4)
+
+
 def tile_pixels(precision: str, workers: int, max_memory: int | None) -> int:
     """The largest tile, in input pixels, whose activations fit the memory, ``workers`` at once."""
     budget = DEFAULT_TILE_MEMORY if max_memory is None else max_memory

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from xlsr_cli.declaration import takes_options_of
 from xlsr_cli.engine import color, resample
+from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.choice import Choice
 from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
 from xlsr_cli.engine.models import Colour
 from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
-from xlsr_cli.engine.tiling import Region, Tiling
+from xlsr_cli.engine.tiling import Region, Tiling, tile_budget
 from xlsr_cli.engine.workers import Workers
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.options import EngineOptions, Size, Target
@@ -57,7 +58,8 @@ class Upscaler:
         self.target = target
         self.threads = options.threads or usable_cores()
         self.choice = Choice(options, threads=self.threads)
-        self._tiling = Tiling(side=options.tile, workers=self.threads, max_memory=options.max_memory)
+        budget = tile_budget(memory_limit()) if options.max_memory is None else options.max_memory
+        self._tiling = Tiling(side=options.tile, workers=self.threads, max_memory=budget)
         self._workers = Workers(self.threads)
         self._estimator = Estimator(self.choice, self._tiling, self._upscale_alone)
 
@@ -112,6 +114,11 @@ class Upscaler:
         """
         target = self._target_size(source, size)
         return self._estimator.plan(source, target, channels=channels, dtype=_dtype_for(depth))
+
+    def peak_memory(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> int:
+        """The estimate of :meth:`plan` in bytes, alone: nothing is timed. Loads the models."""
+        target = self._target_size(source, size)
+        return self._estimator.peak_memory(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def model_names(
         self, source: Size, *, channels: int, depth: int, size: Size | None = None

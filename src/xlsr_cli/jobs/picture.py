@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import (
     Header,
@@ -32,8 +34,6 @@ from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureFormat, PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
-#: What the process takes with all libraries loaded and nothing done, in bytes, measured.
-PROCESS_MEMORY = 110 << 20
 #: What encoders take beside the picture, in bytes for each of the picture's, measured with photographs.
 #: OpenCV holds the encoded bytes twice. libwebp keeps tokens, more where there is more detail (2.4 to 5 for
 #: photographs), and OpenCV has no option that forbids it.
@@ -157,12 +157,14 @@ def plan_picture(
     encoding = steps.kept_memory + int(encoder * result)
     if output is None:
         encoding += len(data) + int(_STREAMED_MEMORY * result)
+    needed = PROCESS_MEMORY + max(len(data) + steps.peak_memory, encoding)
+    refuse_beyond(memory_limit(), needed, name)
     return PicturePlan(
         header=header,
         format=format,
         steps=steps,
         seconds=steps.seconds + _codec_seconds(header, target, format, options.quality, lossless),
-        peak_memory=PROCESS_MEMORY + max(len(data) + steps.peak_memory, encoding),
+        peak_memory=needed,
     )
 
 
@@ -239,7 +241,7 @@ def upscale_bytes(
 
     Raises what :func:`plan_picture` raises, and :class:`NotKeptError` under ``--strict``.
     """
-    work = _decoded(data, name, output, options)
+    work = _decoded(data, name, output, options, upscaler)
     _enlarge(work, upscaler, progress)
     file = io.BytesIO()
     result = _encode(work, file, options, upscaler.threads)
@@ -261,7 +263,7 @@ def upscale_file(
     """
     refuse_same_file(source, output)
     check_output(output, overwrite=options.overwrite)
-    work = _decoded(read_source(source), str(source), output, options)
+    work = _decoded(read_source(source), str(source), output, options, upscaler)
     _enlarge(work, upscaler, progress)
     return _write(work, output, options, upscaler.threads)
 
@@ -276,17 +278,29 @@ def upscale_to_file(
     progress: Progress = QUIET,
 ) -> PictureResult:
     """The same for a picture whose bytes are known; ``name`` is for messages."""
-    work = _decoded(data, name, output, options)
+    work = _decoded(data, name, output, options, upscaler)
     _enlarge(work, upscaler, progress)
     return _write(work, output, options, upscaler.threads)
 
 
-def _decoded(data: bytes, name: str, output: Path | None, options: PictureOptions) -> _Work:
+def _decoded(
+    data: bytes, name: str, output: Path | None, options: PictureOptions, upscaler: Upscaler
+) -> _Work:
     """Everything that can be refused before the network runs has been refused then."""
     header = probe(data, name)
     _check_pixels(header.size, name, options.max_pixels)
     format = output_format(options, output, header)
-    check_limits(format, options.target.size_for(header.size))
+    target = options.target.size_for(header.size)
+    check_limits(format, target)
+    check_memory(
+        name,
+        header.size,
+        target,
+        channels=header.channels,
+        depth=header.depth,
+        held=len(data),
+        upscaler=upscaler,
+    )
     ignored = _quality_notices(format, options)
     started = time.perf_counter()
     picture, notices = decode(data, name, max_pixels=options.max_pixels)

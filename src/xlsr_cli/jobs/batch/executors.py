@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xlsr_cli.declaration import option
-from xlsr_cli.errors import UsageError
+from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.jobs.batch.executor import Executor
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
 
@@ -51,7 +51,8 @@ class WorkOptions:
 def open_executor(work: WorkOptions) -> Executor:
     """The place where the work is done; local processes begin to load while the plan is made.
 
-    Raises what :class:`~xlsr_cli.jobs.batch.cluster.ClusterExecutor` raises.
+    Raises what :class:`~xlsr_cli.jobs.batch.cluster.ClusterExecutor` raises, and :class:`ResourceError`
+    where the control group grants too little memory.
     """
     if work.cluster is not None:
         from xlsr_cli.jobs.batch.cluster import ClusterExecutor
@@ -67,6 +68,25 @@ def open_executor(work: WorkOptions) -> Executor:
     from xlsr_cli.jobs.batch.processes import LocalExecutor
 
     workers = work.jobs or cores
-    if work.max_memory is not None:
-        workers = max(1, min(workers, (work.max_memory - LEAD_MEMORY) // WORKER_MEMORY))
-    return LocalExecutor(workers=workers, cores=cores, timeout=work.timeout, max_memory=work.max_memory)
+    max_memory = _max_memory(work)
+    if max_memory is not None:
+        workers = max(1, min(workers, (max_memory - LEAD_MEMORY) // WORKER_MEMORY))
+    return LocalExecutor(workers=workers, cores=cores, timeout=work.timeout, max_memory=max_memory)
+
+
+def _max_memory(work: WorkOptions) -> int | None:
+    """Bytes for all processes: what was asked for, and never more than the control group grants.
+
+    Raises :class:`ResourceError` where that is less than any batch takes.
+    """
+    from xlsr_cli.engine.cgroup import memory_limit
+
+    limit, least = memory_limit(), LEAD_MEMORY + WORKER_MEMORY
+    if limit is None:
+        return work.max_memory
+    if limit < least:
+        raise ResourceError(
+            f"a batch takes {least >> 20} MB of memory and this control group grants {limit >> 20} MB; "
+            "run it where there is more, or give --jobs 0"
+        )
+    return limit if work.max_memory is None else min(limit, work.max_memory)

@@ -242,7 +242,7 @@ def _too_large(item: Item) -> ItemResult:
 
     reason = (
         f"{item.job.source} needs about {item.job.memory >> 20} MB of memory, more than --max-memory leaves "
-        "for it; raise it"
+        "for it, or the control group does; raise it"
     )
     return failed(item, reason, error=ResourceError(reason))
 

@@ -1,0 +1,35 @@
+"""What a picture takes of memory, held against what the system grants."""
+
+from __future__ import annotations
+
+from xlsr_cli.engine.cgroup import memory_limit
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import ResourceError
+from xlsr_cli.options import Size
+
+#: What the process takes with all libraries loaded and nothing done, in bytes, measured.
+PROCESS_MEMORY = 110 << 20
+
+
+def check_memory(
+    name: str, source: Size, target: Size, *, channels: int, depth: int, held: int, upscaler: Upscaler
+) -> None:
+    """Refuse, before any work, what this process's control group would kill it for.
+
+    ``channels`` (1 to 4) and ``depth`` (bits) are of the picture, ``held`` the bytes that are in memory
+    beside it. Raises :class:`ResourceError`; does nothing where there is no limit.
+    """
+    limit = memory_limit()
+    if limit is None:
+        return
+    needed = upscaler.peak_memory(source, channels=channels, depth=depth, size=target)
+    refuse_beyond(limit, PROCESS_MEMORY + held + needed, name)
+
+
+def refuse_beyond(limit: int | None, needed: int, name: str) -> None:
+    """Raise :class:`ResourceError` where ``needed`` bytes are more than ``limit``, if there is one."""
+    if limit is not None and needed > limit:
+        raise ResourceError(
+            f"{name} needs about {needed >> 20} MB of memory and this control group grants {limit >> 20} MB; "
+            "ask for a smaller size, or run it where there is more"
+        )
