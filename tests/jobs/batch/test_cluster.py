@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,22 @@ pytestmark = [
 ]
 
 
+@dataclass(frozen=True)
+class Scheduler:
+    """A scheduler on loopback."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
 @pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[str]:
-    """The address of a scheduler on loopback."""
+def scheduler(started_scheduler: Scheduler) -> str:
+    """The address of a scheduler."""
+    return started_scheduler.address
+
+
+@pytest.fixture
+def started_scheduler(tmp_path: Path) -> Iterator[Scheduler]:
     log = tmp_path / "scheduler.log"
     with log.open("w") as target:
         process = subprocess.Popen(
@@ -50,7 +64,7 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end
             time.sleep(0.1)
-        yield found[1]
+        yield Scheduler(found[1], process)
     finally:
         process.terminate()
         process.wait(20)
@@ -61,14 +75,124 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deadly_names(tmp_path, monkeypatch)
 
 
-def worker(address: str, folder: Path, nanny: str = "--no-nanny") -> subprocess.Popen[bytes]:
+def worker(
+    address: str, folder: Path, nanny: str = "--no-nanny", *, wrapper: tuple[str, ...] = (), startup: str = ""
+) -> subprocess.Popen[bytes]:
+    """A worker in ``folder``, started by ``wrapper``, that runs ``startup`` before anything else."""
     arguments = [address, "--nthreads", "1", nanny, "--no-dashboard"]
+    environment = dict(os.environ)
+    if startup:
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(startup)
+        environment["PYTHONPATH"] = str(folder / "site")
     return subprocess.Popen(
-        [sys.executable, "-m", "distributed.cli.dask_worker", *arguments],
+        [*wrapper, sys.executable, "-m", "distributed.cli.dask_worker", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=folder,
+        env=environment,
     )
+
+
+OTHER_VERSION = "import xlsr_cli; xlsr_cli.__version__ = '0.0.9'"
+OLDER_VERSION = "import xlsr_cli.jobs.batch.cluster as cluster; del cluster.objection"
+OTHER_MODELS = "import xlsr_cli.jobs.batch.item as item; item.bundled_models = lambda: ()"
+
+
+@pytest.mark.parametrize(
+    ("startup", "said"),
+    [
+        (OTHER_VERSION, "has xlsr 0.0.9 and this is"),
+        (OLDER_VERSION, "has another version of xlsr, or none"),
+        (OTHER_MODELS, "has other networks"),
+    ],
+    ids=["other version", "older version", "other models"],
+)
+def test_a_worker_that_would_make_other_pixels(
+    scheduler: str, tmp_path: Path, startup: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "in", "a.png", "b.png")
+    process = worker(scheduler, tmp_path, startup=startup)
+    try:
+        code = main(["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--cluster", scheduler])
+    finally:
+        process.kill()
+        process.wait()
+    error = capsys.readouterr().err
+    assert code == 6, error
+    assert "1 of 1 workers cannot do this batch" in error
+    assert said in error
+    assert tree(tmp_path / "out") == {}
+
+
+def test_an_output_on_storage_that_is_not_shared(
+    scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("mounting is not permitted here")
+    fill(tmp_path / "in", "a.png")
+    out = tmp_path / "out"
+    out.mkdir()
+    hide = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs tmpfs "{out}" && exec "$@"', "sh")
+    process = worker(scheduler, tmp_path, wrapper=hide)
+    try:
+        code = main(["batch", str(tmp_path / "in"), "--out", str(out), "--cluster", scheduler])
+    finally:
+        process.kill()
+        process.wait()
+    error = capsys.readouterr().err
+    assert code == 6, error
+    assert f"does not see {out}; it has to be on storage that all machines share" in error
+
+
+def test_an_output_that_does_not_arrive(
+    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Storage that is shared at first and loses what is written."""
+    monkeypatch.setattr("xlsr_cli.jobs.batch.cluster._SEEN_AFTER", 0.5)
+    fill(tmp_path / "in", "a.png", "b.png")
+    losing = (
+        "import pathlib, xlsr_cli.jobs.batch.cluster as cluster\n"
+        "do = cluster.do_item_anywhere\n"
+        "def lose(item, terms, timeout):\n"
+        "    result = do(item, terms, timeout)\n"
+        "    item.job.output.write_bytes(b'something else')\n"
+        "    return result\n"
+        "cluster.do_item_anywhere = lose\n"
+    )
+    process = worker(scheduler, tmp_path, startup=losing)
+    try:
+        code = main(["batch", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--cluster", scheduler])
+    finally:
+        process.kill()
+        process.wait()
+    error = capsys.readouterr().err
+    assert code == 7, error
+    assert error.count("this machine does not see that") == 2
+
+
+def test_a_scheduler_that_dies(tmp_path: Path, started_scheduler: Scheduler) -> None:
+    fill(tmp_path / "in", *(f"{number}.png" for number in range(200)), "hang.png")
+    process = worker(started_scheduler.address, tmp_path)
+    out = tmp_path / "out"
+    try:
+        batch = subprocess.Popen(
+            [*COMMAND, str(tmp_path / "in"), "--out", str(out), "--cluster", started_scheduler.address],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        end = time.monotonic() + 90
+        while len(list(out.glob("*.png"))) < 5:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        started_scheduler.process.kill()
+        said = batch.communicate(timeout=90)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert batch.returncode == 6, said
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith(f"error: the scheduler {started_scheduler.address} is gone")
 
 
 def test_a_worker_is_killed_and_nothing_is_lost(scheduler: str, tmp_path: Path) -> None:

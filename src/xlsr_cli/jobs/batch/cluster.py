@@ -1,13 +1,22 @@
-"""A Dask cluster: the only importer of distributed."""
+"""A Dask cluster: the only importer of distributed.
+
+What a worker elsewhere says is checked: before the first task, that it has the same version, the same
+networks and the same storage; after each, that the output is what it said.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlsr_cli.errors import ResourceError, UsageError
+import xlsr_cli
+from xlsr_cli.errors import OutputError, ResourceError, UsageError
 from xlsr_cli.jobs.batch.executor import Executor
 from xlsr_cli.jobs.batch.processes import LocalExecutor
 from xlsr_cli.jobs.batch.worker import Setup
@@ -16,6 +25,22 @@ if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
     from xlsr_cli.jobs.batch.job import Job
     from xlsr_cli.options import PictureOptions
+
+#: Seconds after which what one machine has written must be seen by another: NFS looks again after a minute
+#: at most, and at once for a file that it has not seen yet.
+_SEEN_AFTER = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a worker has to agree with. ``token``: what the file at ``token_path`` holds."""
+
+    version: str
+    options: PictureOptions
+    options_key: str
+    folder: Path
+    token_path: Path
+    token: str
 
 
 class ClusterExecutor(Executor):
@@ -27,15 +52,17 @@ class ClusterExecutor(Executor):
     def __init__(self, address: str, *, timeout: float | None = None) -> None:
         """Connect to the scheduler at ``address``, such as ``tcp://host:8786``.
 
-        ``timeout``: seconds for one file. Raises :class:`UsageError` without the extra ``cluster``,
-        :class:`ResourceError` when nobody answers, or nobody works there.
+        ``timeout``: seconds for one file. Raises :class:`UsageError` without Dask, :class:`ResourceError`
+        when nobody answers, or nobody works there.
         """
         try:
             import distributed
         except ImportError as error:
             raise UsageError("--cluster needs Dask: pip install dask distributed") from error
+        self._address = address
         self._timeout = timeout
         self._setup: Setup | None = None
+        self._patience = _SEEN_AFTER
         try:
             self._client: Any = distributed.Client(address, timeout="10s", set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
@@ -50,23 +77,69 @@ class ClusterExecutor(Executor):
 
     def stop(self) -> None:
         """Leave the cluster; what its workers are doing they finish."""
-        self._client.close()
+        with contextlib.suppress(Exception):  # of a scheduler that is gone, nothing more is wanted
+            self._client.close(timeout=5)
 
     def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
         """Remember what is asked for; the workers find out for themselves whether it can be done."""
         self._setup = Setup(replace(options, engine=replace(options.engine, threads=1)), options_key)
 
     def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
+        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before.
+
+        Raises :class:`ResourceError` for workers that would write other pixels or to other storage, and when
+        the scheduler is gone.
+        """
+        items = list(items)
+        if not items:
+            return
+        with self._terms(items[0].job) as terms, self._scheduler_errors():
+            self._check_workers(terms)
+            yield from self._results(items, terms)
+
+    @contextlib.contextmanager
+    def _terms(self, job: Job) -> Iterator[Terms]:
+        """What is agreed on, while the file that proves the common storage lies in the output folder."""
+        from xlsr_cli.media.atomic import part_name
+
+        assert self._setup is not None
+        token = os.urandom(16).hex()
+        path = job.out / part_name("cluster")  # which a killed run's sweep removes as well
+        try:
+            with path.open("x", encoding="ascii") as file:
+                file.write(token)
+        except OSError as error:
+            raise OutputError(f"cannot write into {job.out}: {error.strerror or error}") from error
+        try:
+            yield Terms(
+                version=xlsr_cli.__version__,
+                options=self._setup.options,
+                options_key=self._setup.options_key,
+                folder=job.folder,
+                token_path=path,
+                token=token,
+            )
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _check_workers(self, terms: Terms) -> None:
+        answers = self._client.run(objection, terms, on_error="return")
+        objections = {
+            worker: _reason(answer) for worker, answer in sorted(answers.items()) if answer is not None
+        }
+        if objections:
+            worker, reason = next(iter(objections.items()))
+            count = f"{len(objections)} of {len(answers)} workers"
+            raise ResourceError(f"{count} cannot do this batch; the one at {worker} {reason}")
+
+    def _results(self, items: list[Item], terms: Terms) -> Iterator[ItemResult]:
         from distributed import as_completed
 
         from xlsr_cli.jobs.batch.item import failed
 
-        assert self._setup is not None
-        options, key = self._setup.options, self._setup.options_key
         futures = {
             self._client.submit(
-                do_item_anywhere, item, options, key, self._timeout, pure=False, retries=self._RETRIES
+                do_item_anywhere, item, terms, self._timeout, pure=False, retries=self._RETRIES
             ): item
             for item in items
         }
@@ -75,31 +148,102 @@ class ClusterExecutor(Executor):
                 item = futures.pop(future)
                 error = future.exception()
                 if error is None:
-                    yield future.result()
+                    yield self._seen(item, future.result())
+                elif self._is_gone(error):
+                    raise error
                 else:
                     reason = f"{item.job.source} could not be done on the cluster: {error}"
                     yield failed(item, reason, error=error)
                 future.release()
         finally:
-            self._client.cancel(list(futures))
+            with contextlib.suppress(Exception):
+                self._client.cancel(list(futures))
+
+    def _seen(self, item: Item, result: ItemResult) -> ItemResult:
+        """``result``, or a failure where the output is not here as the worker says that it wrote it."""
+        from xlsr_cli.jobs.batch.item import failed, is_as_written
+
+        if result.outcome not in ("done", "kept"):
+            return result
+        end = time.monotonic() + self._patience
+        while not is_as_written(item.job.output, result.entry):
+            if time.monotonic() >= end:
+                self._patience = 0.0  # the next one is not waited for as well
+                reason = (
+                    f"a worker says that it wrote {item.job.output}, and this machine does not see that; "
+                    "all have to work on the same storage"
+                )
+                return failed(item, reason, error=ResourceError(reason))
+            time.sleep(0.2)
+        return result
+
+    def _is_gone(self, error: BaseException) -> bool:
+        return self._client.status != "running" or type(error).__name__ == "FutureCancelledError"
+
+    @contextlib.contextmanager
+    def _scheduler_errors(self) -> Iterator[None]:
+        """Turn what Dask raises when its scheduler is gone into one sentence."""
+        from concurrent.futures import CancelledError as Cancelled
+
+        from distributed import CancelledError
+        from distributed.comm import CommClosedError
+
+        try:
+            yield
+        except (CancelledError, Cancelled, CommClosedError, ConnectionError, TimeoutError) as error:
+            raise ResourceError(
+                f"the scheduler {self._address} is gone; what is done is kept: start it again, and the same "
+                "command goes on"
+            ) from error
 
 
+def _reason(answer: object) -> str:
+    if isinstance(answer, BaseException):
+        return f"has another version of xlsr, or none ({type(answer).__name__}: {answer})"
+    return str(answer)
+
+
+def objection(terms: Terms) -> str | None:
+    """Why the process that calls this must not work on these terms; None when nothing is against it."""
+    from xlsr_cli.jobs.batch.item import fingerprint
+
+    if xlsr_cli.__version__ != terms.version:
+        return f"has xlsr {xlsr_cli.__version__} and this is {terms.version}; install the same everywhere"
+    if fingerprint(terms.options) != terms.options_key:
+        return "has other networks; install the same xlsr everywhere, and the same --model"
+    try:
+        held = terms.token_path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        held = ""
+    if held != terms.token:
+        return f"does not see {terms.token_path.parent}; it has to be on storage that all machines share"
+    if not terms.folder.is_dir():
+        return f"does not see {terms.folder}; it has to be on storage that all machines share"
+    return None
+
+
+#: Terms that this process has agreed with, by their tokens.
+_AGREED: set[str] = set()
 _KEPT = threading.local()
 
 
-def do_item_anywhere(
-    item: Item, options: PictureOptions, options_key: str, timeout: float | None
-) -> ItemResult:
+def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemResult:
     """What a thread of a cluster's worker calls: one item, in a process that the thread keeps.
 
     A file that crashes or hangs takes that process with it, and not the worker, which may have no nanny.
+    Raises :class:`ResourceError` in a worker that came later and does not agree with ``terms``.
     """
+    if terms.token not in _AGREED:
+        reason = objection(terms)
+        if reason is not None:
+            raise ResourceError(f"a worker {reason}")
+        _AGREED.add(terms.token)
     executor = getattr(_KEPT, "executor", None)
     if executor is None or _KEPT.timeout != timeout:
         executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
         _KEPT.executor, _KEPT.timeout = executor, timeout
     try:
-        executor.prepare(options, options_key, [item.job])
+        executor.prepare(terms.options, terms.options_key, [item.job])
         (result,) = executor.run([item])
     except BaseException:
         _KEPT.executor = None

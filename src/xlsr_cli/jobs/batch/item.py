@@ -99,7 +99,7 @@ def compute(
         key = f"{hashlib.sha256(data).hexdigest()}-{options_key}"
         tell_key(key)
         if known is not None and known.key == key:
-            if known.status == "done" and known.output == job.target and _is_as_written(job.output, known):
+            if known.status == "done" and known.output == job.target and is_as_written(job.output, known):
                 return ItemResult(outcome="kept", entry=known)
             if known.status == "failed" and not item.retry:
                 return ItemResult(outcome="failed-before", entry=known)
@@ -153,7 +153,7 @@ def place(computed: Computed) -> ItemResult:
     output = item.job.output
     done = ItemResult(outcome="done", entry=entry, notices=computed.notices)
     try:
-        if not computed.replaces and _is_as_written(output, entry):
+        if not computed.replaces and is_as_written(output, entry):
             return done  # a run that was killed before it could say so had written it
         if not computed.replaces and output.exists():
             raise _not_ours(item)
@@ -215,7 +215,7 @@ def _may_replace(item: Item, options_key: str) -> bool:
         return False
     if known is None or known.output != item.job.target:
         raise _not_ours(item)
-    if known.output_sha256 and (_is_as_written(output, known) or _is_damaged(output)):
+    if known.output_sha256 and (is_as_written(output, known) or _is_damaged(output)):
         return True
     if not known.claim:
         raise _not_ours(item)
@@ -232,7 +232,7 @@ def _not_ours(item: Item) -> OutputError:
     return OutputError(f"{output} exists and is not from this batch; give --overwrite to replace it")
 
 
-def _is_as_written(output: Path, entry: Entry) -> bool:
+def is_as_written(output: Path, entry: Entry) -> bool:
     """Whether the output is still the one of ``entry``."""
     try:
         if output.stat().st_size != entry.output_bytes:
