@@ -58,6 +58,10 @@ _OWN = {0x0112, 0x011A, 0x011B, 0x0128}
 _STRIP_BYTES = 256 << 10
 
 
+#: One for all files: a logger keeps every handler that it is given.
+_SILENT = logging.NullHandler()
+
+
 @dataclass(frozen=True)
 class TiffFacts:
     """What the directory of the first page says about its samples."""
@@ -117,7 +121,7 @@ def read_tiff(data: bytes) -> TiffHeader:
     """Read the directories. Raises what tifffile raises: nearly everything, on a hostile file."""
     import tifffile
 
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # or it would print its warnings
+    logging.getLogger("tifffile").addHandler(_SILENT)  # or it would print its warnings
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         tags: dict[int, Any] = {}
