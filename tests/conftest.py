@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from xlsr_cli.engine.telemetry import disable_telemetry
+
+disable_telemetry()  # some tests import onnxruntime themselves
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
