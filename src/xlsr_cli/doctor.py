@@ -103,6 +103,7 @@ def examine() -> Diagnosis:
 
 def _libraries() -> Iterator[Finding]:
     import xlsr_cli.engine  # noqa: F401 - before onnxruntime, which it keeps from reporting
+
     for module, distribution in _LIBRARIES.items():
         try:
             importlib.import_module(module)
