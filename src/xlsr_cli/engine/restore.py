@@ -1,0 +1,125 @@
+"""How strongly a source was compressed, and which networks are trained for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xlsr_cli.engine.jpeg_traces import jpeg_traces
+from xlsr_cli.engine.models import Restore
+
+#: What was looked at: the file's own word, or the pixels since it has none.
+Seen = Literal["file", "pixels"]
+
+#: JPEG's quality below which the network for light, and for strong compression scores best.
+_LIGHT_BELOW, _STRONG_BELOW = 97, 81
+
+
+@dataclass(frozen=True)
+class _Quantizers:
+    """A codec's name, and its quantizers from which on, and below which, the source is no more than that."""
+
+    name: str
+    light_from: float
+    strong_from: float
+    largest: int
+
+
+#: By FFmpeg's names of codecs, and xlsr's of formats. Measured (``docs/restore.md``).
+_QUANTIZERS = {
+    "webp": _Quantizers("WebP", 2, 20, 127),
+    "avif": _Quantizers("AVIF", 20, 90, 255),
+    "h264": _Quantizers("H.264", 17, 25, 51),
+    "hevc": _Quantizers("HEVC", 17, 26, 51),
+    "vp8": _Quantizers("VP8", 4, 30, 127),
+    "vp9": _Quantizers("VP9", 30, 100, 255),
+    "av1": _Quantizers("AV1", 30, 100, 255),
+    "mpeg1video": _Quantizers("MPEG-1", 2, 4, 31),
+    "mpeg2video": _Quantizers("MPEG-2", 2, 4, 56),
+    **{
+        codec: _Quantizers(name, 2, 4, 31)
+        for codec, name in (
+            ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
+            ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),
+        )
+    },
+}  # fmt: skip
+#: Of codecs that tell no quantizer: names, and the bits a pixel below which a film, or one of key frames
+#: alone, is lightly and strongly compressed.
+_NAMES = {"prores": "ProRes", "dnxhd": "DNxHD", "mjpeg": "Motion JPEG", "theora": "Theora", "vvc": "VVC"}
+_BITS, _KEY_FRAME_BITS = (0.6, 0.12), (2.5, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """How strongly a source was compressed.
+
+    ``level`` is the network that it needs. ``codec`` is a name for people, empty where nothing is known.
+    ``measure`` tells how strong: ``quality`` (JPEG's by libjpeg, 1 to 100, falling), ``quantizer`` (the
+    codec's own) or ``bits`` (a pixel), and ``value`` how much of it. ``note``: why the file's own word did
+    not count, a whole sentence, or empty.
+    """
+
+    level: Restore
+    codec: str = ""
+    measure: Literal["", "quality", "quantizer", "bits"] = ""
+    value: float = 0
+    seen: Seen = "file"
+    note: str = ""
+
+    def __str__(self) -> str:
+        """``JPEG, about quality 72``; ``H.264, quantizer 29``; ``no traces of compression`` …"""
+        if not self.codec:
+            return "no traces of compression"
+        name = self.codec if self.seen == "file" else f"traces of {self.codec}"
+        if self.measure == "quality":
+            return f"{name}, about quality {self.value:g}"
+        if self.measure == "quantizer":
+            return f"{name}, quantizer {self.value:g}"
+        if self.measure == "bits":
+            return f"{name}, {self.value:.2f} bits a pixel"
+        return name
+
+
+def jpeg(quality: int, *, codec: str = "JPEG", seen: Seen = "file") -> Compression:
+    """A JPEG of libjpeg's ``quality``, a film of such, or pixels that were one."""
+    level: Restore = "off" if quality >= _LIGHT_BELOW else "light" if quality >= _STRONG_BELOW else "strong"
+    return Compression(level=level, codec=codec, measure="quality", value=quality, seen=seen)
+
+
+def by_quantizer(codec: str, quantizer: float) -> Compression | None:
+    """A picture or film by the mean of its quantizers; None for a value that ``codec`` does not have."""
+    known = _QUANTIZERS.get(codec)
+    if known is None or not 0 <= quantizer <= known.largest:
+        return None
+    level: Restore = (
+        "off" if quantizer < known.light_from else "light" if quantizer < known.strong_from else "strong"
+    )
+    return Compression(level=level, codec=known.name, measure="quantizer", value=round(quantizer))
+
+
+def by_bits(codec: str, bits: float, *, key_frames_alone: bool) -> Compression:
+    """A film of which only its bits a pixel are known."""
+    light, strong = _KEY_FRAME_BITS if key_frames_alone else _BITS
+    level: Restore = "off" if bits >= light else "light" if bits >= strong else "strong"
+    return Compression(level=level, codec=codec_name(codec), measure="bits", value=bits)
+
+
+def codec_name(codec: str) -> str:
+    """The name for people of FFmpeg's ``codec``."""
+    return _QUANTIZERS[codec].name if codec in _QUANTIZERS else _NAMES.get(codec, codec)
+
+
+def look(pixels: NDArray[Any], note: str = "") -> Compression:
+    """What pixels tell: uint8 or uint16, (H, W) or (H, W, C) as the upscaler takes them.
+
+    16-bit pixels are taken for clean. ``note`` says why nobody else knew.
+    """
+    traces = jpeg_traces(pixels) if pixels.dtype == np.uint8 else None
+    if traces is None:
+        return Compression(level="off", seen="pixels", note=note)
+    found = jpeg(traces.quality, seen="pixels")
+    return Compression(**{**vars(found), "note": note})

@@ -1,0 +1,1 @@
+"""How strongly a picture or film was compressed, from what its file says."""

@@ -1,0 +1,132 @@
+"""How strongly a film was compressed: one answer for the whole of it.
+
+Looked at are a few packets at a few places, the same whatever part of the film is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.container
+import av.error
+import numpy as np
+
+from xlsr_cli.engine.restore import Compression, by_bits, by_quantizer, codec_name, jpeg, look
+from xlsr_cli.media.compression import headers, jpeg_tables
+from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
+from xlsr_cli.media.video.pyav import side_data
+
+if TYPE_CHECKING:
+    from xlsr_cli.media.video.demux import AnyPacket
+
+#: How many places of a film are looked at, and how many packets at each.
+_PLACES, _PACKETS = 4, 12
+#: Decoders of FFmpeg's MPEG family, which export the quantizer of every block.
+_EXPORTING = frozenset(
+    {"mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
+)  # fmt: skip
+#: They tell the scale of the steps, which is twice the code in the stream.
+_EXPORTED_SCALE = 2
+#: ``AVVideoEncParams``: how many blocks, where they begin, how long each is, the kind, the frame's own
+#: quantizer; behind four numbers of place and size, each block's difference from it.
+_PARAMETERS, _DIFFERENCE_AT = struct.Struct("=Ixxxxqqii"), 16
+
+
+def compression_of(path: Path) -> Compression:
+    """How strongly the video in ``path`` was compressed.
+
+    By the quantizers in its headers, else those that the decoder exports, else the bits a pixel; where all
+    that makes no sense, by the pixels of its first frame. Raises :class:`InputError` for what is no video.
+    """
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        context = stream.codec_context
+        name, pixels = context.codec.canonical_name, context.width * context.height
+        if context.codec.lossless and not context.codec.lossy:
+            return Compression(level="off", codec=codec_name(name))
+        found = _by_numbers(name, _numbers(container, stream, name))
+    if found is not None:
+        return found
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        sizes = [packet.size for packet in _packets(container, stream)]
+        key_frames_alone = context.codec.intra_only
+    if sizes and pixels:
+        bits = 8 * sum(sizes) / len(sizes) / pixels
+        return by_bits(name, bits, key_frames_alone=key_frames_alone)
+    return _by_first_frame(path, f"the {codec_name(name)} stream does not say how strongly it is compressed")
+
+
+def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
+    """From quantizers, or for Motion JPEG qualities; None where there are none, or senseless ones."""
+    if not numbers:
+        return None
+    mean = sum(numbers) / len(numbers)
+    return jpeg(round(mean), codec=codec_name(codec)) if codec == "mjpeg" else by_quantizer(codec, mean)
+
+
+def _numbers(container: av.container.InputContainer, stream: av.VideoStream, codec: str) -> list[int]:
+    """Quantizers of frames, slices or blocks; of Motion JPEG the qualities of its frames."""
+    packets = _packets(container, stream)
+    if headers.tells(codec):
+        return headers.quantizers(codec, stream, packets)
+    if codec == "mjpeg":
+        qualities = (jpeg_tables.quality_of(bytes(packet)) for packet in packets)
+        return [quality for quality in qualities if quality is not None]
+    if codec in _EXPORTING:
+        stream.codec_context.options = {"export_side_data": "venc_params"}
+        return [mean for frame in _decoded(packets, stream) if (mean := _exported(frame)) is not None]
+    return []
+
+
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[AnyPacket]:
+    """The first packets of the video, and those behind a few further places where the file can be sought."""
+    yield from _next_packets(container, stream)
+    duration = container.duration or 0
+    for place in range(1, _PLACES):
+        try:
+            container.seek((container.start_time or 0) + duration * place // _PLACES)
+        except av.error.FFmpegError:
+            return
+        yield from _next_packets(container, stream)
+
+
+def _next_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[AnyPacket]:
+    found = (packet for packet in packets_of(container) if packet.stream_index == stream.index)
+    return islice((packet for packet in found if packet.size), _PACKETS)
+
+
+def _decoded(packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in packets:
+        with contextlib.suppress(av.error.FFmpegError):
+            yield from stream.decode(packet)
+
+
+def _exported(frame: av.VideoFrame) -> int | None:
+    """The mean quantizer of a frame's blocks; None where the decoder did not export any."""
+    exported = [data for data in side_data(frame) if data.type.name == "VIDEO_ENC_PARAMS"]
+    if not exported:
+        return None
+    content = bytes(exported[0])
+    count, start, length, _, base = map(int, _PARAMETERS.unpack_from(content))
+    if not count or start + count * length > len(content):
+        return None
+    differences = [
+        int.from_bytes(content[at : at + 4], sys.byteorder, signed=True)
+        for at in range(start + _DIFFERENCE_AT, start + count * length, length)
+    ]
+    return round((base + sum(differences) / count) / _EXPORTED_SCALE)
+
+
+def _by_first_frame(path: Path, note: str) -> Compression:
+    with open_video(path) as container:
+        stream = main_stream(container, path)
+        frame = next(decoded(packets_of(container), stream, lambda: None), None)
+        return look(np.zeros((1, 1), np.uint8) if frame is None else frame.to_ndarray(format="bgr24"), note)

@@ -1,0 +1,92 @@
+"""The quantizers in the headers of coded frames, as FFmpeg's ``trace_headers`` filter reads them.
+
+The filter knows the headers of H.264, HEVC, VP8, VP9 and AV1 and prints every field; nothing else in use
+tells what no decoder exports.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import av.logging
+from av.bitstream import BitStreamFilterContext
+
+#: The log belongs to the process: one thread at a time listens.
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """Names of the field that tells a frame's or slice's quantizer, and of the one that it is added to."""
+
+    quantizer: str
+    base: str = ""
+    offset: int = 0
+
+
+_FIELDS = {
+    "h264": _Fields(quantizer="slice_qp_delta", base="pic_init_qp_minus26", offset=26),
+    "hevc": _Fields(quantizer="slice_qp_delta", base="init_qp_minus26", offset=26),
+    "av1": _Fields(quantizer="base_q_idx"),
+    "vp9": _Fields(quantizer="base_q_idx"),
+    "vp8": _Fields(quantizer="base_qindex"),
+}
+#: A line of the filter: place, name (with indices), bits, value.
+_LINE = re.compile(r"^\d+\s+([a-z][a-z0-9_]*)(?:\[\d+\])*\s+[01]*\s*= (-?\d+)\s*$", re.MULTILINE)
+
+
+def tells(codec: str) -> bool:
+    """Whether quantizers can be read from the headers of ``codec``, by FFmpeg's name of it."""
+    return codec in _FIELDS
+
+
+def quantizers(codec: str, stream: Any, packets: Iterable[Any]) -> list[int]:
+    """The quantizer of every slice or frame in ``packets`` of ``stream``, in order; none where damaged."""
+    fields = _FIELDS[codec]
+    found: list[int] = []
+    base = 0
+    for name, value in _traced(stream, packets):
+        if name == fields.base:
+            base = value
+        elif name == fields.quantizer:
+            found.append(fields.offset + base + value)
+    return found
+
+
+def _traced(stream: Any, packets: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """Name and value of every field, those of the stream's own headers first."""
+    try:
+        with _messages() as messages:
+            filter = BitStreamFilterContext("trace_headers", stream)
+        yield from _lines(messages)
+        for packet in packets:
+            with _messages() as messages:
+                filter.filter(packet)
+            yield from _lines(messages)
+    except av.error.FFmpegError:
+        return
+
+
+@contextmanager
+def _messages() -> Iterator[list[Any]]:
+    """A list that holds what FFmpeg says to this thread within the block."""
+    with _LOCK:
+        before = av.logging.get_level()
+        av.logging.set_level(av.logging.INFO)
+        try:
+            with av.logging.Capture() as messages:
+                yield messages
+        finally:
+            av.logging.set_level(before)
+
+
+def _lines(messages: Iterable[tuple[int, str, str]]) -> Iterator[tuple[str, int]]:
+    for _, name, message in messages:
+        if "trace_headers" in name and (line := _LINE.match(message)):
+            yield line[1], int(line[2])

@@ -1,0 +1,103 @@
+"""How strongly films were compressed: one answer, by quantizers where there are any."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.photographs import photograph
+from xlsr_cli.media.compression.film import compression_of
+
+SIDE = 96
+
+
+def film(
+    path: Path, encoder: str, options: dict[str, str], pix_fmt: str = "yuv420p", frames: int = 30
+) -> Path:
+    """A picture that moves."""
+    picture = photograph(0, SIDE + 40, SIDE + 40)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(encoder, rate=25)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt, stream.options = pix_fmt, options
+        for number in range(frames):
+            at = number % 40
+            shown = np.ascontiguousarray(picture[at : at + SIDE, at : at + SIDE, ::-1])
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return path
+
+
+CODECS = [
+    ("libx264", ".mp4", "H.264", {"crf": "14"}, {"crf": "40"}),
+    ("libx264", ".ts", "H.264", {"crf": "14"}, {"crf": "40"}),
+    ("libx265", ".mkv", "HEVC", {"crf": "12", "x265-params": "log-level=none"},
+     {"crf": "42", "x265-params": "log-level=none"}),
+    ("libvpx-vp9", ".webm", "VP9", {"crf": "10", "b": "0", "cpu-used": "8", "deadline": "realtime"},
+     {"crf": "60", "b": "0", "cpu-used": "8", "deadline": "realtime"}),
+    ("libvpx", ".webm", "VP8", {"qmin": "0", "qmax": "2", "b": "9M", "cpu-used": "8", "deadline": "realtime"},
+     {"qmin": "58", "qmax": "63", "b": "20k", "cpu-used": "8", "deadline": "realtime"}),
+    ("libsvtav1", ".mp4", "AV1", {"crf": "12", "preset": "12"}, {"crf": "60", "preset": "12"}),
+    ("mpeg4", ".avi", "MPEG-4", {"qmin": "2", "qmax": "2"},
+     {"qmin": "20", "qmax": "20"}),
+    ("mpeg2video", ".mpg", "MPEG-2", {"qmin": "2", "qmax": "2"},
+     {"qmin": "20", "qmax": "20"}),
+    ("mpeg1video", ".mpg", "MPEG-1", {"qmin": "2", "qmax": "2"},
+     {"qmin": "20", "qmax": "20"}),
+    ("mjpeg", ".avi", "Motion JPEG", {"qmin": "2", "qmax": "2"},
+     {"qmin": "20", "qmax": "20"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("encoder", "suffix", "name", "better", "worse"),
+    CODECS,
+    ids=[codec[0] + codec[1] for codec in CODECS],
+)
+def test_worse_films_of_every_codec_need_a_stronger_network(
+    tmp_path: Path, encoder: str, suffix: str, name: str, better: dict[str, str], worse: dict[str, str]
+) -> None:
+    order = ["off", "light", "strong"]
+    pix_fmt = "yuvj420p" if encoder == "mjpeg" else "yuv420p"
+    good = compression_of(film(tmp_path / f"good{suffix}", encoder, better, pix_fmt))
+    bad = compression_of(film(tmp_path / f"bad{suffix}", encoder, worse, pix_fmt))
+    assert good.codec == bad.codec == name
+    assert good.measure == bad.measure
+    assert good.measure == ("quality" if encoder == "mjpeg" else "quantizer")
+    assert order.index(good.level) < order.index(bad.level)
+    assert bad.level == "strong"
+
+
+def test_lossless_films_are_clean(tmp_path: Path) -> None:
+    found = compression_of(film(tmp_path / "film.mkv", "ffv1", {}))
+    assert (found.level, str(found)) == ("off", "ffv1")
+
+
+def test_codecs_without_quantizers_are_judged_by_their_bits(tmp_path: Path) -> None:
+    found = compression_of(film(tmp_path / "film.mov", "prores_ks", {"profile": "3"}, "yuv422p10le"))
+    assert found.measure == "bits"
+    assert found.codec == "ProRes"
+    assert found.level == "off"
+
+
+def test_the_answer_is_the_same_again(tmp_path: Path) -> None:
+    path = film(tmp_path / "film.mp4", "libx264", {"crf": "28"})
+    assert compression_of(path) == compression_of(path)
+
+
+def test_a_damaged_film_is_judged_by_what_is_left(tmp_path: Path) -> None:
+    whole = film(tmp_path / "film.ts", "libx264", {"crf": "28"}).read_bytes()
+    random = np.random.default_rng(0)
+    for number in range(10):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        places = random.integers(0, len(damaged), 30)
+        damaged[places] = random.integers(0, 256, 30)
+        path = tmp_path / f"damaged{number}.ts"
+        path.write_bytes(damaged.tobytes())
+        assert compression_of(path).level in ("off", "light", "strong")
