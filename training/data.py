@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.compress import MARGIN, Level, compress
 from training.network import HALO
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 
@@ -29,12 +33,14 @@ class NoPictures(Exception):
 class Pair:
     """A picture and its shrunk twin: uint8, (H·s, W·s, C) and (H, W, C), C = 3 (BGR) or 1 (luma).
 
-    ``weight`` is how much its squared errors count (:mod:`training.loss`).
+    ``weight`` is how much its squared errors count (:mod:`training.loss`). A ``compressed`` twin has been
+    through a codec already.
     """
 
     high: Pixels
     low: Pixels
     weight: float = 1.0
+    compressed: bool = False
 
 
 def full_range_luma(bgr: Pixels) -> Pixels:
@@ -80,6 +86,39 @@ def hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
     return [pair for index, pair in enumerate(pairs) if not held or index % HOLD_OUT_EVERY], held
 
 
+def keep_pairs(
+    path: Path, make: Callable[[], tuple[list[Pair], list[Pair]]]
+) -> tuple[list[Pair], list[Pair]]:
+    """What ``make`` gives, training pairs and held-out pairs, kept in the file ``path``: it takes minutes."""
+    if not path.exists():
+        _store_pairs(path, *make())
+    with np.load(path) as stored:
+        compressed = stored["compressed"]
+        pairs = [
+            Pair(high=stored[f"high{index}"], low=stored[f"low{index}"], compressed=bool(flag))
+            for index, flag in enumerate(compressed)
+        ]
+        first_held = int(stored["first_held"])
+    return pairs[:first_held], pairs[first_held:]
+
+
+def _store_pairs(path: Path, training: list[Pair], held: list[Pair]) -> None:
+    pairs = [*training, *held]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {"first_held": np.array(len(training)), "compressed": np.array([p.compressed for p in pairs])}
+    for index, pair in enumerate(pairs):
+        arrays |= {f"high{index}": pair.high, f"low{index}": pair.low}
+    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+    np.savez(unfinished, **arrays)  # type: ignore[arg-type]
+    os.replace(unfinished, path)
+
+
+def listing_hash(folder: Path, *more: object) -> str:
+    """A short hash of which files ``folder`` holds and of ``more``: equal as long as both stay."""
+    listed = sorted((str(path), path.stat().st_size) for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(repr((listed, *more)).encode()).hexdigest()[:16]
+
+
 def shrunk_too(pairs: list[Pair], scale: int, factors: list[float]) -> list[Pair]:
     """``pairs``, and each picture again at every size of ``factors``: what is shrunk is sharper."""
     return pairs + [_shrunk(pair, scale, factor) for factor in factors for pair in pairs]
@@ -89,6 +128,28 @@ def _shrunk(pair: Pair, scale: int, factor: float) -> Pair:
     height, width = (round(side * factor) // scale * scale for side in pair.high.shape[:2])
     high = to_uint8(imresize(pair.high, height, width))
     return Pair(high=high, low=shrink(high, scale))
+
+
+def middle(pair: Pair, scale: int, side: int = 64) -> Pair:
+    """At most ``side`` × ``side`` pixels from the middle of ``pair``'s twin, and what belongs to them."""
+    top, left = (max(0, (length - side) // 2) for length in pair.low.shape[:2])
+    low = pair.low[top : top + side, left : left + side]
+    rows, columns = (
+        slice(at * scale, (at + length) * scale)
+        for at, length in zip((top, left), low.shape[:2], strict=True)
+    )
+    return replace(pair, low=low, high=pair.high[rows, columns])
+
+
+def compressed(pairs: list[Pair], level: Level | None, seed: int = 0) -> list[Pair]:
+    """``pairs`` with each whole twin compressed once as files of ``level`` are: to be scored or weighed."""
+    if level is None:
+        return pairs
+    random = np.random.default_rng(seed)
+    return [
+        pair if pair.compressed else replace(pair, low=compress(pair.low, level, random), compressed=True)
+        for pair in pairs
+    ]
 
 
 class Crops:
@@ -111,12 +172,14 @@ class Crops:
         seed: int,
         flat: int = 0,
         flat_weight: float = 1.0,
+        level: Level | None = None,
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
         if not self.pairs:
             raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
         self.scale, self.crop, self.batch = scale, crop, batch
         self.flat, self.flat_weight = flat, flat_weight
+        self.level = level
         self.intensities = np.asarray(intensities, dtype=np.float32)
         self.random = np.random.default_rng(seed)
 
@@ -144,13 +207,23 @@ class Crops:
 
     def _cut(self) -> tuple[Pixels, Pixels, float]:
         pair = self.pairs[self.random.integers(len(self.pairs))]
-        top = int(self.random.integers(pair.low.shape[0] - self.crop + 1))
-        left = int(self.random.integers(pair.low.shape[1] - self.crop + 1))
-        low = pair.low[top : top + self.crop, left : left + self.crop]
+        whole_low, whole_high = self._turn(pair.low, pair.high, int(self.random.integers(8)))
+        top = int(self.random.integers(whole_low.shape[0] - self.crop + 1))
+        left = int(self.random.integers(whole_low.shape[1] - self.crop + 1))
+        low = whole_low[top : top + self.crop, left : left + self.crop]
+        if self.level is not None and not pair.compressed:
+            low = self._compressed(whole_low, top, left, self.level)
         inner, scale = self.crop - 2 * HALO, self.scale
-        first_row, first_column = (top + HALO) * scale, (left + HALO) * scale
-        high = pair.high[first_row : first_row + inner * scale, first_column : first_column + inner * scale]
-        return *self._turn(low, high, int(self.random.integers(8))), pair.weight
+        rows, columns = (slice((at + HALO) * scale, (at + HALO + inner) * scale) for at in (top, left))
+        return low, whole_high[rows, columns], pair.weight
+
+    def _compressed(self, whole: Pixels, top: int, left: int, level: Level) -> Pixels:
+        """The crop of ``whole``, compressed together with a random part of what is around it."""
+        before = self.random.integers(0, MARGIN, 2)
+        rows, columns = min(top, int(before[0])), min(left, int(before[1]))
+        end = self.crop + MARGIN // 2
+        around = compress(whole[top - rows : top + end, left - columns : left + end], level, self.random)
+        return around[rows : rows + self.crop, columns : columns + self.crop]
 
     @staticmethod
     def _turn(low: Pixels, high: Pixels, symmetry: int) -> tuple[Pixels, Pixels]:

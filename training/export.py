@@ -26,7 +26,7 @@ from torch import nn
 
 from training.anchor import NEIGHBOURS
 from training.network import BLOCKS, FEATURES, FoldedXLSR
-from training.quantize import LEVELS, Layer
+from training.quantize import Layer
 
 #: Operator set 13 is understood by every runtime of the last five years.
 _OPSET = 13
@@ -143,18 +143,23 @@ def export_fp32(network: FoldedXLSR, *, path: Path) -> None:
 
 
 def _integer_conv(graph: _Graph, name: str, layer: Layer, features: str) -> str:
-    outputs = layer.weight.shape[0]
-    unit = graph.constant("unit", np.array(1.0 / LEVELS, dtype=np.float32))
+    """``layer`` of the uint8 tensor ``features``, as the convolution between dequantizing and quantizing.
+
+    That is the form which all runtimes understand. Activations have scale 1 and weights powers of two, so
+    each number in between is exact in float32, whether a runtime computes in integers or not.
+    """
+    one = graph.constant("one", np.array(1.0, dtype=np.float32))
     zero = graph.constant("zero", np.array(0, dtype=np.uint8))
+    step = graph.constant(f"{name}.step", np.exp2(-layer.shift).astype(np.float32))
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    bias = graph.constant(f"{name}.bias", layer.bias)
     inputs = [
-        features, unit, zero,
-        graph.constant(f"{name}.weight", layer.weight),
-        graph.constant(f"{name}.scale", layer.weight_scale),
-        graph.constant(f"{name}.zero", np.zeros(outputs, dtype=np.int8)),
-        unit, zero,
-        graph.constant(f"{name}.bias", layer.bias),
-    ]  # fmt: skip
-    return graph.node("QLinearConv", inputs, f"{name}.out")
+        graph.node("DequantizeLinear", [features, one, zero], f"{name}.input"),
+        graph.node("DequantizeLinear", [weight, step], f"{name}.weight_exact", axis=0),
+        graph.node("DequantizeLinear", [bias, step], f"{name}.bias_exact", axis=0),
+    ]
+    exact = graph.node("Conv", inputs, f"{name}.exact")
+    return graph.node("QuantizeLinear", [exact, one, zero], f"{name}.out")
 
 
 def _float_conv(
@@ -175,7 +180,7 @@ def _float_conv(
 def _reorder(layer: Layer, order: NDArray[np.intp]) -> Layer:
     return Layer(
         weight=layer.weight[order],
-        weight_scale=layer.weight_scale[order],
+        shift=layer.shift[order],
         bias=layer.bias[order],
     )
 
@@ -187,6 +192,6 @@ def _pad(layer: Layer, *, inputs: int | None = None, multiple: int = 1) -> Layer
     more_in = 0 if inputs is None else inputs - into
     return Layer(
         weight=np.pad(layer.weight, ((0, more_out), (0, more_in), (0, 0), (0, 0))),
-        weight_scale=np.pad(layer.weight_scale, (0, more_out), constant_values=1.0),
+        shift=np.pad(layer.shift, (0, more_out)),
         bias=np.pad(layer.bias, (0, more_out)),
     )

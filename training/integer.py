@@ -1,4 +1,8 @@
-"""The quantized graph in numpy integers: what every runtime must give, bit for bit."""
+"""The quantized network in integers: additions, products and shifts, which every runtime must equal exactly.
+
+A layer is a valid convolution of uint8 by int8 with int32 sums and biases; each channel's sum is divided by
+its power of two, rounded half to even, and cut to 0 … 255. Nothing else happens to a picture.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,20 @@ Pixels = NDArray[np.uint8]
 
 
 def run_layer(layer: Layer, features: Pixels) -> Pixels:
-    """One valid integer convolution: uint8 (H, W, in) to uint8 (H - k + 1, W - k + 1, out).
-
-    The sum is int32; it is scaled in float32 and rounded half to even, as onnxruntime's MLAS does.
-    """
+    """One valid convolution: uint8 (H, W, in) to uint8 (H - k + 1, W - k + 1, out)."""
     kernel = layer.weight.shape[2]
     windows = np.lib.stride_tricks.sliding_window_view(features, (kernel, kernel), axis=(0, 1))
     flat = windows.reshape(*windows.shape[:2], -1).astype(np.int32)
     total = flat @ layer.weight.reshape(layer.weight.shape[0], -1).T.astype(np.int32) + layer.bias
-    scaled = total.astype(np.float32) * multipliers(layer)
-    return np.asarray(np.clip(np.rint(scaled), 0, LEVELS).astype(np.uint8))
+    return np.asarray(np.clip(shift_right(total, layer.shift), 0, LEVELS).astype(np.uint8))
 
 
-def multipliers(layer: Layer) -> NDArray[np.float32]:
-    """What each output channel's sum is multiplied by: (input scale · weight scale) / output scale.
-
-    In float32 and in this order, as onnxruntime computes it.
-    """
-    unit = np.float32(1.0 / LEVELS)
-    return np.asarray((unit * layer.weight_scale) / unit, dtype=np.float32)
+def shift_right(total: NDArray[np.int32], shift: NDArray[np.int32]) -> NDArray[np.int32]:
+    """``total`` divided by 2**``shift`` (not negative), rounded to the nearest integer, half to even."""
+    half = (1 << shift) >> 1
+    odd = (total >> shift) & 1
+    # Just below a half, one more where the quotient is odd: halves go to the even neighbour.
+    return np.asarray(total + np.maximum(half - 1, 0) + odd * np.minimum(half, 1) >> shift)
 
 
 def run_network(layers: dict[str, Layer], picture: Pixels) -> Pixels:

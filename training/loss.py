@@ -7,10 +7,9 @@ squares are a hundred times those of calm ones, do not decide alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.data import Pair
 from training.network import HALO
@@ -34,8 +33,8 @@ def loss_of(error: Tensor, weight: Tensor, recipe: Recipe) -> Tensor:
 
 
 @torch.no_grad()
-def weigh(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair]:
-    """``pairs`` with the weights that PSNR gives them when ``network`` answers."""
+def weights(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[float]:
+    """The weight that PSNR gives to each of ``pairs`` when ``network`` answers."""
     device = next(network.parameters()).device
 
     def planes(picture: Tensor) -> Tensor:
@@ -47,8 +46,19 @@ def weigh(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair]:
         answer = network(planes(torch.from_numpy(pair.low)))
         error = answer - planes(torch.from_numpy(pair.high[inner, inner]))
         squares = 255.0**2 * float(_squares(error, recipe))
-        weighed.append(replace(pair, weight=255.0**2 / (squares + _ENOUGH)))
+        weighed.append(255.0**2 / (squares + _ENOUGH))
     return weighed
+
+
+def overshoot(answer: Tensor, low: Tensor, scale: int) -> Tensor:
+    """How far ``answer`` (N, C, H·s, W·s) leaves the range of the 5×5 pixels of ``low`` around, on average.
+
+    ``low`` is (N, C, H + 2·HALO, W + 2·HALO).
+    """
+    seen = low[:, :, HALO - 2 : 2 - HALO, HALO - 2 : 2 - HALO]
+    most = functional.interpolate(functional.max_pool2d(seen, 5, stride=1), scale_factor=scale)
+    least = functional.interpolate(-functional.max_pool2d(-seen, 5, stride=1), scale_factor=scale)
+    return (functional.relu(answer - most) + functional.relu(least - answer)).mean()
 
 
 def _charbonnier(error: Tensor, recipe: Recipe) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from training.data import NoPictures
 from training.recipe import BadRecipe, load_recipe
-from training.record import RECORDS, restore_runs, write_record
+from training.record import RECORDS, is_recorded, restore_runs, write_record
 from training.ship import NotExact, collect, ship, write_manifest
 from training.train import git_revision, train
 
@@ -26,7 +26,16 @@ ORDER = (
     *("x3_rgb_anchored", "x2_rgb_anchored", "x4_rgb_anchored"),
     *("x3_luma_anchored", "x2_luma_anchored", "x4_luma_anchored"),
     *(f"x{scale}_{colour}_float" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
-    *(f"x{scale}_{colour}_int8" for scale in (3, 2, 4) for colour in ("rgb", "luma")),
+    *(
+        f"x{scale}_{kind}_float"
+        for scale in (2, 3, 4)
+        for kind in ("rgb_strong", "rgb_light", "rgb_drawing", "luma_strong", "luma_light")
+    ),
+    *(
+        f"x{scale}_{kind}_int8"
+        for scale in (2, 3, 4)
+        for kind in ("rgb", "luma", "rgb_strong", "rgb_light", "rgb_drawing", "luma_strong", "luma_light")
+    ),
 )
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -45,7 +54,8 @@ def finish(evaluation: Path | None, runs: Path, models: Path) -> None:
     specs = []
     for trained in collect(runs):
         for spec in ship(trained, models, evaluation, git_revision()):
-            write_record(spec, runs, RECORDS, today)
+            if not is_recorded(spec, RECORDS):
+                write_record(spec, runs, RECORDS, today)
             print(spec.name, spec.psnr, f"{spec.path.stat().st_size} bytes", flush=True)
             specs.append(spec)
     if not specs:

@@ -28,24 +28,37 @@ WEIGHT_MAX = 63
 LEVELS = 255
 #: Where calibration cuts an activation's range; beyond lie a few outliers, not worth the resolution.
 RANGE_QUANTILE = 0.99999
+#: A channel is stretched by up to this much to fill its step, and what saturates then is given up; one that
+#: would have to be stretched further is shrunk instead.
+_MOST_STRETCH = 1.15
+#: Each layer between two others: who reads it, and as which of its inputs.
+_READERS = (
+    ("head", "body.0", 0), ("skip", "fuse", FEATURES), ("body.0", "body.1", 0), ("body.1", "body.2", 0),
+    ("body.2", "fuse", 0), ("fuse", "tail", 0),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One integer convolution: ``uint8 = clip(rint(multiplier · (conv(uint8, weight) + bias)))``.
+    """One integer convolution: ``uint8 = clip((conv(uint8, weight) + bias) / 2**shift)``, half to even.
 
-    ``weight`` int8 (out, in, k, k) within ±63; ``weight_scale`` float32 (out,); ``bias`` int32 (out,),
-    in units of weight_scale / 255.
+    ``weight`` int8 (out, in, k, k) within ±63; ``shift`` int32 (out,), not negative; ``bias`` int32 (out,).
+    All sums stay below 2²⁴ in magnitude, so float32 holds them exactly.
     """
 
     weight: NDArray[np.int8]
-    weight_scale: NDArray[np.float32]
+    shift: NDArray[np.int32]
     bias: NDArray[np.int32]
 
 
 def smallest_step(weight: Tensor) -> Tensor:
-    """The smallest step (out,) with which 7 bits hold the largest weight of each filter (out, in, k, k)."""
-    return weight.detach().abs().amax(dim=(1, 2, 3)).clamp(min=1e-6) / WEIGHT_MAX
+    """The smallest power of two (out,) as a step with which 7 bits hold each filter (out, in, k, k).
+
+    Steps that are powers of two make every product and every scaled sum exact, in integers as in float32.
+    """
+    largest = weight.detach().double().abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
+    # A hair too large is not too large: the largest weight of a stretched filter was made to fit.
+    return torch.exp2(torch.ceil(torch.log2(largest / WEIGHT_MAX) - 1e-5).clamp(max=0)).to(weight.dtype)
 
 
 class QuantizedXLSR(nn.Module):
@@ -119,9 +132,43 @@ def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
     network.fuse.bias += network.fuse.weight[:, FEATURES:, 0, 0] @ ranges.skip_low
     _rescale(network.fuse, torch.cat([before, span]), ranges.fuse)
     _rescale(network.tail, ranges.fuse, torch.ones(len(network.tail.weight)))
+    fill_steps(network)
     for conv in network.convolutions().values():
         conv.get_buffer("step").copy_(smallest_step(conv.weight))
     return network
+
+
+@torch.no_grad()
+def fill_steps(network: QuantizedXLSR) -> None:
+    """Scale each channel between two layers so that its largest weight is as many steps as 7 bits hold.
+
+    A step is a power of two, so a channel's weights may use only half of their range. ReLU is positively
+    homogeneous: what a channel is stretched by, the layer that reads it divides by. Copies of the picture
+    stay what they are, and the skip branch, which lies in the middle of its range, is only shrunk.
+    """
+    layers = network.convolutions()
+    copies = dict(zip(("skip", "fuse"), exact_copies(network.colours), strict=True))
+    for name, reader, first in _READERS:
+        conv = layers[name]
+        stretch = _stretch(conv, 1.0 if name == "skip" else _MOST_STRETCH)
+        if name in copies and _holds_copies(conv):
+            stretch[: copies[name]] = 1.0
+        assert conv.bias is not None
+        conv.weight *= stretch.reshape(-1, 1, 1, 1)
+        conv.bias *= stretch
+        layers[reader].weight[:, first : first + len(stretch)] /= stretch.reshape(1, -1, 1, 1)
+
+
+def _stretch(conv: nn.Conv2d, most: float) -> Tensor:
+    """What each filter is multiplied by to fill its step: at most ``most``, else less than 1."""
+    fill = WEIGHT_MAX * smallest_step(conv.weight) / conv.weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
+    return torch.where(fill <= most, fill, fill / 2)
+
+
+def _holds_copies(conv: nn.Conv2d) -> bool:
+    """Whether the first filter copies one of its inputs."""
+    first = conv.weight[0].flatten()
+    return bool((first != 0).sum() == 1 and first.max() == 1.0)
 
 
 def _with_exact_copies(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
@@ -219,6 +266,6 @@ def _integer_layer(conv: nn.Conv2d) -> Layer:
     assert conv.bias is not None
     return Layer(
         weight=(conv.weight / step.reshape(-1, 1, 1, 1)).round().to(torch.int8).numpy(),
-        weight_scale=step.float().numpy(),
+        shift=(-torch.log2(step.double())).round().to(torch.int32).numpy(),
         bias=(conv.bias.double() * LEVELS / step.double()).round().to(torch.int32).numpy(),
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from xlsr_cli.engine.models import Restore
+
 Form = Literal["xlsr", "folded", "int8"]
 
 
@@ -19,12 +21,15 @@ class Recipe:
     counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′,
     on which pictures are scored and which eyes see best. ``loss`` is Charbonnier's, or squares as PSNR
     counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second time.
-    With ``bfloat16`` products are computed in that format: faster, but the weights, which it rounds to
-    eight bits, settle where the rounded ones are best. ``flat`` crops of each batch are plain colours and
-    ramps. ``anchored`` keeps the picture among the features (:mod:`training.anchor`). The held-out pictures
-    are scored every ``score_every`` steps. ``refit`` solves the last layer once training is over
-    (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`). ``groups`` and
-    ``clipped`` exist for the ablation record.
+    With ``bfloat16`` products are computed in that format, but for the last ``exact_steps``: faster, but the
+    weights, which it rounds to eight bits, settle where the rounded ones are best. ``flat`` crops of each
+    batch are plain colours and ramps. ``restore`` is what the low-resolution side went through
+    (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames of films
+    (:mod:`training.films`). ``overshoot`` adds that much of the mean overshoot to the loss.
+    ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
+    The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once
+    training is over (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`).
+    ``groups`` and ``clipped`` exist for the ablation record.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Recipe:
     warmup: int = 200
     optimizer: Literal["adam", "muon", "soap"] = "adam"
     bfloat16: bool = True
+    exact_steps: int = 0
     loss: Literal["charbonnier", "psnr"] = "charbonnier"
     ema: float = 0.999
     epsilon: float = 1e-3
@@ -46,6 +52,9 @@ class Recipe:
     intensities: list[float] = field(default_factory=lambda: [1.0])
     shrunk: list[float] = field(default_factory=list)
     flat: int = 0
+    restore: Restore = "off"
+    films: bool = False
+    overshoot: float = 0.0
     score_every: int = 5000
     anchored: bool = False
     refit: bool = False

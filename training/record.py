@@ -38,9 +38,14 @@ def write_record(spec: ModelSpec, runs: Path, records: Path, date: str) -> Path:
 
 
 def _light(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Without the optimizers' running means, larger than the network and soon found again."""
-    optimizers = [optimizer | {"state": {}} for optimizer in checkpoint["optimizers"]]
-    return checkpoint | {"optimizers": optimizers}
+    """The averaged weights and what was solved from them; whatever else training had is soon found again."""
+    return {key: checkpoint[key] for key in ("recipe", "step", "average", "solved") if key in checkpoint}
+
+
+def is_recorded(spec: ModelSpec, records: Path) -> bool:
+    """Whether ``records`` hold one of just this file."""
+    texts = (path.read_text(encoding="utf-8") for path in records.glob(f"*-{spec.name}/metrics.toml"))
+    return any(f'sha256 = "{spec.sha256}"' in text for text in texts)
 
 
 def restore_runs(records: Path, runs: Path) -> None:

@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from training.data import Crops
 from training.network import conv_matrix, conv_patches, store_matrix, weighed
-from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR, smallest_step
+from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR, fill_steps, smallest_step
 
 #: Batches of crops that each layer's inputs are taken from: a million pixels.
 BATCHES = 100
-#: Steps that are tried for each channel, from the smallest that holds its largest weight to 1.5 times that.
-_STEPS = 24
 
 
 @torch.no_grad()
@@ -30,6 +28,7 @@ def round_weights(network: QuantizedXLSR, crops: Crops, batches: int = BATCHES) 
     crops; each crop counts as much as its weight says. Copies of the picture stay what they are: what 7 bits
     hold exactly is not changed.
     """
+    fill_steps(network)
     for name, conv in network.convolutions().items():
         gram = _gram(network, name, conv, crops, batches)
         rounded, step = round_jointly(conv_matrix(conv), gram, smallest_step(conv.weight).double())
@@ -49,16 +48,17 @@ def _gram(network: QuantizedXLSR, name: str, conv: nn.Conv2d, crops: Crops, batc
 
 
 def round_jointly(trained: Tensor, gram: Tensor, smallest: Tensor) -> tuple[Tensor, Tensor]:
-    """``trained`` (N + 1, K) on a grid of 7-bit weights and whole biases, and the step (K,) of each channel.
+    """``trained`` (N + 1, K) on a grid of 7-bit weights and whole biases, and each channel's step (K,).
 
-    No step is below ``smallest`` (K,). The bias has steps so small that it may be left out at first and set
-    to whatever is best in the end.
+    A step is ``smallest`` (K,), which holds the largest weight, or half of that, where the others make up for
+    what is cut off. The bias has steps so small that it may be left out at first and set to whatever is best
+    in the end.
     """
     exact, bias_gram = trained[:-1], gram[:-1, -1] / gram[-1, -1]
     triangle, order = _sorted_cholesky(gram[:-1, :-1] - torch.outer(bias_gram, gram[-1, :-1]))
     best, step = torch.zeros_like(exact), smallest
     least = torch.full_like(smallest, torch.inf)
-    for candidate in (smallest * (1 + 0.5 * index / _STEPS) for index in range(_STEPS)):
+    for candidate in (smallest, smallest / 2):
         whole = _nearest_plane(exact[order] / candidate, triangle)
         error = (triangle @ (exact[order] - whole * candidate)).square().sum(dim=0)
         better = error < least

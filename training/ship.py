@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ from training.quantize import Layer, QuantizedXLSR, integer_layers
 from training.recipe import Recipe
 from training.train import load_checkpoint, restore_network
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
-from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec
+from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, Restore
 from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.tile import model_input
 from xlsr_cli.engine.upscaler import Upscaler
@@ -35,10 +37,11 @@ class NotExact(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training left for one scale and colour: the float network and the integers."""
+    """What training left for one scale, colour and kind of source: the float network and the integers."""
 
     scale: int
     colours: int
+    restore: Restore
     network: FoldedXLSR
     layers: dict[str, Layer]
     float_recipe: str
@@ -49,28 +52,40 @@ class Trained:
         """``rgb`` or ``luma``."""
         return "rgb" if self.colours == 3 else "luma"
 
+    @property
+    def name(self) -> str:
+        """``x2_rgb``, or ``x2_rgb_light`` where sources are compressed: what recipes and files begin with."""
+        return network_name(self.scale, self.colour, self.restore)
+
+
+def network_name(scale: int, colour: Colour, restore: Restore) -> str:
+    """``x2_rgb``, or ``x2_rgb_light``."""
+    return f"x{scale}_{colour}" + ("" if restore == "off" else f"_{restore}")
+
 
 def collect(runs: Path) -> Iterator[Trained]:
-    """What ``runs`` holds for each scale and colour; those that are not tuned yet are left out."""
-    for scale in (2, 3, 4):
-        for colours, colour in ((3, "rgb"), (1, "luma")):
-            tuned = runs / f"x{scale}_{colour}_int8"
-            checkpoint = load_checkpoint(tuned)
-            if checkpoint is None:
-                continue
-            float_recipe = Recipe(**checkpoint["recipe"]).start
-            assert float_recipe is not None
-            network, quantized = _restored(runs / float_recipe), _restored(tuned)
-            assert isinstance(network, FoldedXLSR)
-            assert isinstance(quantized, QuantizedXLSR)
-            yield Trained(
-                scale=scale,
-                colours=colours,
-                network=network,
-                layers=integer_layers(quantized),
-                float_recipe=float_recipe,
-                int8_recipe=tuned.name,
-            )
+    """What ``runs`` holds of each kind; those that are not tuned and rounded yet are left out."""
+    kinds: tuple[Restore, ...] = get_args(Restore)
+    for restore, scale, colours in itertools.product(kinds, (2, 3, 4), (3, 1)):
+        colour: Colour = "rgb" if colours == 3 else "luma"
+        tuned = runs / f"{network_name(scale, colour, restore)}_int8"
+        checkpoint = load_checkpoint(tuned)
+        if checkpoint is None or "solved" not in checkpoint:
+            continue
+        float_recipe = Recipe(**checkpoint["recipe"]).start
+        assert float_recipe is not None
+        network, quantized = _restored(runs / float_recipe), _restored(tuned)
+        assert isinstance(network, FoldedXLSR)
+        assert isinstance(quantized, QuantizedXLSR)
+        yield Trained(
+            scale=scale,
+            colours=colours,
+            restore=restore,
+            network=network,
+            layers=integer_layers(quantized),
+            float_recipe=float_recipe,
+            int8_recipe=tuned.name,
+        )
 
 
 def _restored(run: Path) -> FoldedXLSR | QuantizedXLSR:
@@ -86,7 +101,7 @@ def ship(trained: Trained, models: Path, eval_folder: Path | None, revision: str
 
     Raises :class:`NotExact` when onnxruntime's answer differs from the integer reference anywhere.
     """
-    name = f"xlsr_x{trained.scale}_{trained.colour}"
+    name = f"xlsr_{trained.name}"
     models.mkdir(parents=True, exist_ok=True)
     int8, fp32 = models / f"{name}_int8.onnx", models / f"{name}_fp32.onnx"
     export_int8(trained.layers, scale=trained.scale, colours=trained.colours, path=int8)
@@ -114,6 +129,7 @@ def _describe(
         "scale": trained.scale,
         "colour": trained.colour,
         "precision": precision,
+        "restore": trained.restore,
         "layout": "windows" if _reads_windows(trained, precision) else "runs",
         "halo": HALO,
         "input_channels": INPUT_CHANNELS[trained.colours] if precision == "int8" else trained.colours,

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,9 +21,23 @@ import torch
 from torch import Tensor, nn
 
 from training.anchor import anchor, exact_copies, hold, is_anchored
-from training.data import Crops, NoPictures, Pair, hold_out, load_pairs, shrunk_too
+from training.compress import LEVELS
+from training.data import (
+    Crops,
+    NoPictures,
+    Pair,
+    compressed,
+    hold_out,
+    keep_pairs,
+    listing_hash,
+    load_pairs,
+    middle,
+    shrunk_too,
+)
+from training.drawings import drawing_pairs
 from training.evaluate import score_pairs, torch_upscale
-from training.loss import LUMA_BGR, PLAIN_WEIGHT, loss_of, weigh
+from training.films import film_pairs
+from training.loss import LUMA_BGR, PLAIN_WEIGHT, loss_of, overshoot, weights
 from training.network import XLSR, FoldedXLSR, fold, parameter_count
 from training.optimizer import build_optimizers, learning_rate_at
 from training.quantize import QuantizedXLSR, normalise
@@ -34,6 +48,8 @@ from training.rounding import round_weights
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
 CALIBRATION_BATCHES = 32
+#: Of the photographs, every n-th is shown among drawings: screenshots hold some.
+PHOTOGRAPHS_EVERY = 20
 
 
 def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> nn.Module:
@@ -46,12 +62,11 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     checkpoint = load_checkpoint(run)
     if checkpoint is not None and _is_finished(recipe, checkpoint):
         return restore_network(recipe, checkpoint)
-    training, held = hold_out(load_pairs(pictures, recipe.scale, recipe.colours))
-    training = shrunk_too(training, recipe.scale, recipe.shrunk)
+    training, held = pairs_for(recipe, pictures, runs)
     network = build_network(recipe, runs, _crops(recipe, training)).to(device)
     if recipe.loss == "psnr":
         # Before the checkpoint is loaded, so that a resumed run weighs as it did.
-        training = weigh(network, training, recipe)
+        training = _weighed(network, training, recipe)
     crops = _crops(recipe, training)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network)
@@ -63,7 +78,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, recipe)
-        loss_sum += _step(recipe, network, optimizers, crops.next(), device)
+        loss_sum += _step(recipe, network, optimizers, crops.next(), device, _rounds(recipe, step))
         _update_average(average, network, min(recipe.ema, (step + 1) / (step + 10)))
         step += 1
         if step % LOG_EVERY == 0:
@@ -83,6 +98,40 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     finished = load_checkpoint(run)
     assert finished is not None
     return restore_network(recipe, finished)
+
+
+def pairs_for(recipe: Recipe, pictures: Path, kept: Path) -> tuple[list[Pair], list[Pair]]:
+    """(training pairs, held-out pairs) of the folder ``pictures``; what takes long is kept in ``kept``.
+
+    Held-out pairs have been compressed as the recipe's level is. Raises :class:`NoPictures`.
+    """
+    shape = (recipe.scale, recipe.colours)
+
+    def shrink_all() -> tuple[list[Pair], list[Pair]]:
+        training, held = hold_out(load_pairs(pictures, *shape))
+        return shrunk_too(training, recipe.scale, recipe.shrunk), held
+
+    name = listing_hash(pictures, *shape, recipe.shrunk)
+    training, held = keep_pairs(kept / f"pairs_{name}.npz", shrink_all)
+    if recipe.restore == "drawing":
+        drawn, drawn_held = hold_out(drawing_pairs(recipe.scale, recipe.colours))
+        return drawn + training[::PHOTOGRAPHS_EVERY], drawn_held
+    held = compressed(held, LEVELS.get(recipe.restore))
+    if recipe.films:
+        films = kept / f"films_{name}_{recipe.restore}.npz"
+        training += keep_pairs(films, lambda: (film_pairs(training, recipe.restore, recipe.scale), []))[0]
+    return training, held
+
+
+def _weighed(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair]:
+    """``pairs``, each with the weight that PSNR gives to the middle of it.
+
+    A picture's weight is the same for every quality of a level: were each weighed by its own error, the best
+    files would decide.
+    """
+    seen = compressed([middle(pair, recipe.scale) for pair in pairs], LEVELS.get(recipe.restore))
+    found = weights(network, seen, recipe)
+    return [replace(pair, weight=weight) for pair, weight in zip(pairs, found, strict=True)]
 
 
 def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
@@ -171,19 +220,26 @@ def _tail_of(source: nn.Module, target: dict[str, Tensor]) -> dict[str, Tensor]:
     return target
 
 
+def _rounds(recipe: Recipe, step: int) -> bool:
+    """Whether products of this step are computed in bfloat16."""
+    # Fake quantization needs the exact grid of 1/255, which bfloat16 cannot hold.
+    return recipe.bfloat16 and recipe.form != "int8" and step < recipe.steps - recipe.exact_steps
+
+
 def _step(
     recipe: Recipe,
     network: nn.Module,
     optimizers: list[torch.optim.Optimizer],
     batch: tuple[Tensor, Tensor, Tensor],
     device: torch.device,
+    bfloat16: bool,
 ) -> float:
     low, high, weight = (side.to(device) for side in batch)
-    # Fake quantization needs the exact grid of 1/255, which bfloat16 cannot hold.
-    enabled = recipe.bfloat16 and recipe.form != "int8"
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
         answer = network(low)
     loss = loss_of(answer.float() - high, weight, recipe)
+    if recipe.overshoot:
+        loss = loss + recipe.overshoot * overshoot(answer.float(), low, recipe.scale)
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -223,6 +279,7 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         seed=recipe.seed,
         flat=recipe.flat,
         flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
+        level=LEVELS.get(recipe.restore),
     )
 
 
@@ -277,8 +334,11 @@ def _resume(
 ) -> int:
     if checkpoint is None:
         return 0
-    network.load_state_dict(checkpoint["network"])
     average.load_state_dict(checkpoint["average"])
+    if "network" not in checkpoint:  # a record's, which is light: the average goes on, with fresh optimizers
+        network.load_state_dict(checkpoint["average"])
+        return int(checkpoint["step"])
+    network.load_state_dict(checkpoint["network"])
     for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
         optimizer.load_state_dict(state)
     crops.random.bit_generator.state = checkpoint["random"]

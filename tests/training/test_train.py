@@ -15,7 +15,7 @@ from training import train as loop  # noqa: E402
 from training.ablation import PlainInt8  # noqa: E402
 from training.data import Crops, NoPictures, Pair, load_pairs, shrunk_too  # noqa: E402
 from training.evaluate import torch_upscale  # noqa: E402
-from training.loss import loss_of, weigh  # noqa: E402
+from training.loss import loss_of, weights  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR  # noqa: E402
 from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
 from training.refit import refit_tail  # noqa: E402
@@ -88,10 +88,10 @@ def test_a_square_counts_as_much_as_psnr_makes_it_count() -> None:
         Pair(high=np.full((48, 48, 3), level, np.uint8), low=np.full((24, 24, 3), level, np.uint8))
         for level in (10, 40)
     ]
-    weights = [pair.weight for pair in weigh(network, pairs, recipe())]
-    np.testing.assert_allclose(weights, [255**2 / 105, 255**2 / 1605], rtol=1e-5)
+    found = weights(network, pairs, recipe())
+    np.testing.assert_allclose(found, [255**2 / 105, 255**2 / 1605], rtol=1e-5)
     error = torch.stack([torch.full((3, 8, 8), level / 255) for level in (10, 40)])
-    loss = loss_of(error, torch.tensor(weights), recipe(loss="psnr"))
+    loss = loss_of(error, torch.tensor(found), recipe(loss="psnr"))
     assert float(loss) == pytest.approx((100 / 105 + 1600 / 1605) / 2, rel=1e-5)
 
 
@@ -181,7 +181,7 @@ def test_each_stage_starts_from_the_one_before(pictures: Path, tmp_path: Path) -
 def test_what_is_solved_once_training_is_over_is_solved_once(
     form: str, refit: bool, worse: float, pictures: Path, tmp_path: Path
 ) -> None:
-    start = recipe(name="start", steps=40, optimizer="muon")
+    start = recipe(name="start", steps=200, optimizer="muon")
     loop.train(start, pictures, tmp_path, CPU)
     stage = recipe(name="stage", form=form, start="start", steps=10, refit=refit)
     after = loop.train(stage, pictures, tmp_path, CPU)

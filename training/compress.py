@@ -1,0 +1,128 @@
+"""What files went through before somebody wants them larger: JPEG, WebP, AVIF, a camera's own processing.
+
+A level is a range of compression that one network is trained for. Every crop is compressed anew, so no two
+steps see the same one; films are made beforehand (:mod:`training.films`).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+Random = np.random.Generator
+
+#: Quantization tables of quality 50, row by row: libjpeg's (annex K of the standard) and the one that mozjpeg
+#: takes by default for luma and chroma alike (Robidoux's, as ImageMagick had it).
+_ANNEX_K_LUMA = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_ROBIDOUX = (
+    (16, 16, 16, 18, 25, 37, 56, 85),
+    (16, 17, 20, 27, 34, 40, 53, 75),
+    (16, 20, 24, 31, 43, 62, 91, 135),
+    (18, 27, 31, 40, 53, 74, 106, 156),
+    (25, 34, 43, 53, 69, 94, 131, 189),
+    (37, 40, 62, 74, 94, 124, 169, 238),
+    (56, 53, 91, 106, 131, 169, 226, 311),
+    (85, 75, 135, 156, 189, 238, 311, 418),
+)
+#: Flat tables and libjpeg's with the high frequencies spared, as some cameras and editors write them.
+_FLAT = tuple((18,) * 8 for _ in range(8))
+
+#: How far a crop is extended before it is compressed, so that it may begin anywhere within a block.
+MARGIN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What the files of one level went through: qualities from … to, and how often a camera's traces.
+
+    ``rare`` is the range that one JPEG in twelve has instead: what lies beyond the level, so that nothing
+    there comes out worse than it went in.
+    """
+
+    jpeg: tuple[int, int]
+    rare: tuple[int, int]
+    webp: tuple[int, int]
+    avif: tuple[int, int]
+    camera: float = 0.0
+
+
+LEVELS = {
+    "light": Level(jpeg=(80, 97), rare=(70, 100), webp=(82, 98), avif=(72, 94), camera=0.12),
+    "strong": Level(jpeg=(30, 86), rare=(8, 92), webp=(25, 84), avif=(25, 74)),
+}
+
+
+def compress(picture: Pixels, level: Level, random: Random) -> Pixels:
+    """``picture``, uint8 (H, W, 3) BGR or (H, W, 1), as a file of ``level`` would give it back."""
+    if random.random() < level.camera:
+        picture = _as_a_camera(picture, random)
+    kind = random.random()
+    if kind < 0.80:
+        return _jpeg_maybe_twice(picture, level, random)
+    if kind < 0.93:
+        return through_file(picture, "WEBP", quality=int(random.integers(*level.webp)), method=2)
+    return through_file(picture, "AVIF", quality=int(random.integers(*level.avif)), speed=10, max_threads=1)
+
+
+def _jpeg_maybe_twice(picture: Pixels, level: Level, random: Random) -> Pixels:
+    """One JPEG in six was one before, of about the same quality or a better one, its blocks elsewhere."""
+    low, high = level.rare if random.random() < 1 / 12 else level.jpeg
+    quality = int(random.integers(low, high + 1))
+    if random.random() < 1 / 6:
+        rows, columns = random.integers(0, 8, 2)
+        before = np.pad(picture, ((rows, 0), (columns, 0), (0, 0)), mode="edge")
+        first = int(random.integers(quality, 99)) if quality < 98 else quality
+        picture = _jpeg(before, first, random)[rows:, columns:]
+    return _jpeg(picture, quality, random)
+
+
+def _jpeg(picture: Pixels, quality: int, random: Random) -> Pixels:
+    """Through JPEG with one of the usual tables; 4:2:0 seven times of ten, else 4:2:2 or 4:4:4."""
+    subsampling = int(random.choice([2, 2, 2, 2, 2, 2, 2, 1, 0, 0]))
+    kind = random.random()
+    if kind < 0.7:
+        return through_file(picture, "JPEG", quality=quality, subsampling=subsampling)
+    table = scaled_table(_ROBIDOUX if kind < 0.9 else _FLAT if kind < 0.95 else _ANNEX_K_LUMA, quality)
+    return through_file(picture, "JPEG", qtables=[table, table], subsampling=subsampling)
+
+
+def scaled_table(table: tuple[tuple[int, ...], ...], quality: int) -> list[int]:
+    """A quality-50 table at ``quality``, by libjpeg's rule (jpeg_quality_scaling), for 8-bit tables."""
+    percent = 5000 / quality if quality < 50 else 200 - 2 * quality
+    return [int(np.clip((step * percent + 50) // 100, 1, 255)) for row in table for step in row]
+
+
+def through_file(picture: Pixels, kind: str, **options: object) -> Pixels:
+    """``picture`` written by Pillow as ``kind`` and read back, in the channels that it had."""
+    gray = picture.shape[2] == 1
+    image = Image.fromarray(np.ascontiguousarray(picture[..., 0] if gray else picture[..., ::-1]))
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    decoded = np.asarray(Image.open(stream).convert("L" if gray else "RGB"), dtype=np.uint8)
+    return decoded[..., None] if gray else np.ascontiguousarray(decoded[..., ::-1])
+
+
+def _as_a_camera(picture: Pixels, random: Random) -> Pixels:
+    """A little sensor noise, and the sharpening that phones put over it."""
+    noisy = picture.astype(np.float32)
+    if random.integers(2):
+        noisy += random.normal(0.0, random.uniform(0.5, 2.5), picture.shape).astype(np.float32)
+    if random.integers(2):
+        blurred = cv2.GaussianBlur(noisy, (0, 0), float(random.uniform(0.6, 1.2)))
+        noisy += np.float32(random.uniform(0.1, 0.5)) * (noisy - blurred.reshape(noisy.shape))
+    return np.asarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
