@@ -198,7 +198,7 @@ def _figure(canvas: Canvas, side: int) -> Pixels:
     random = canvas.random
     half = random.random((side, (side + 1) // 2)).astype(np.float32)
     if random.random() < 0.7:
-        half = cv2.blur(half, (3, 3))
+        half = np.asarray(cv2.blur(half, (3, 3)), dtype=np.float32)
     levels = np.digitize(half, np.quantile(half, [0.4, 0.6, 0.8]))
     levels = np.hstack([levels, levels[:, ::-1][:, side % 2 :]])
     colours = np.array([(0, 0, 0, 0), *((*canvas.colour(), 255) for _ in range(3))], dtype=np.uint8)

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import numpy as np
@@ -73,7 +74,7 @@ def film_pairs(pictures: list[Pair], level: str, scale: int, seed: int = 7) -> l
     random = np.random.default_rng(seed)
     large = [pair.high for pair in pictures if min(pair.high.shape[:2]) >= WINDOW + TRAVEL]
     names = [name for name, encoder in ENCODERS.items() for _ in range(encoder.share)]
-    pairs = []
+    pairs: list[Pair] = []
     for clip in range(CLIPS):
         name = names[clip % len(names)]
         encoder = ENCODERS[name]
@@ -113,17 +114,18 @@ def through_encoder(frames: list[Pixels], name: str, quantizer: int) -> list[Pix
     options = {**dict(encoder.options), encoder.quantizer: str(quantizer)}
     if encoder.quantizer == "qmin":
         options["qmax"] = str(quantizer)
+    height, width = (side // 2 * 2 for side in frames[0].shape[:2])
+    pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"
     with av.open(stream, "w", format="matroska") as file:
-        track = file.add_stream(name, rate=25, options=options)
-        track.height, track.width = (side // 2 * 2 for side in frames[0].shape[:2])
-        track.pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"
+        track = cast(av.VideoStream, file.add_stream(name, rate=25, options=options))
+        track.height, track.width, track.pix_fmt = height, width, pix_fmt
         track.thread_count = 1
         for frame in frames:
-            file.mux(track.encode(_gray_frame(frame[: track.height, : track.width, 0], track.pix_fmt)))
+            file.mux(track.encode(_gray_frame(frame[:height, :width, 0], pix_fmt)))
         file.mux(track.encode())
     stream.seek(0)
-    with av.open(stream) as file:
-        decoded = [_luma(frame) for frame in file.decode(video=0)]
+    with av.open(stream, "r") as source:
+        decoded = [_luma(frame) for frame in source.decode(video=0)]
     return [_like(plane, frame) for plane, frame in zip(decoded, frames, strict=True)]
 
 
@@ -135,7 +137,7 @@ def _gray_frame(luma: Pixels, pix_fmt: str) -> av.VideoFrame:
 
 def _luma(frame: av.VideoFrame) -> Pixels:
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)
+    rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(-1, plane.line_size)
     return np.array(rows[: frame.height, : frame.width, None])
 
 
