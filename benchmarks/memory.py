@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import machine_line, parser, publish, table
 from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.pictures import made_picture
-from xlsr_cli.media.picture.image import format_for
+from xlsr_cli.formats import format_for
 from xlsr_cli.options import Size
 
 Pixels = NDArray[Any]

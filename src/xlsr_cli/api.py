@@ -9,8 +9,7 @@ from typing import Any
 from xlsr_cli.declaration import assembled, takes_options_of
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
-from xlsr_cli.jobs.picture import PictureResult, default_output, read_source, upscale_file
-from xlsr_cli.media.picture.image import probe
+from xlsr_cli.jobs.picture import PictureResult, upscale_file
 from xlsr_cli.options import PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
@@ -36,13 +35,9 @@ def upscale(
     asked = assembled(PictureOptions, options)
     if asked.y4m:
         raise UsageError("format y4m is for streams; this function writes pictures")
-    path = Path(source)
-    if output is None:
-        target = default_output(path, asked, probe(read_source(path), str(path)))
-    else:
-        target = Path(output)
+    target = None if output is None else Path(output)
     upscaler = Upscaler.from_options(asked.engine, asked.target)
     try:
-        return upscale_file(path, target, asked, upscaler=upscaler, progress=progress)
+        return upscale_file(Path(source), target, asked, upscaler=upscaler, progress=progress)
     finally:
         upscaler.close()

@@ -13,6 +13,7 @@ from typing import Literal
 
 from xlsr_cli.declaration import check_choices, option
 from xlsr_cli.errors import UsageError
+from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
 
 ColorMode = Literal["auto", "rgb", "ycbcr"]
 Precision = Literal["auto", "int8", "fp32"]
@@ -207,12 +208,6 @@ class EngineOptions:
         if self.max_memory is not None and self.max_memory < 1 << 20:
             raise UsageError("--max-memory must be at least 1M")
 
-
-#: Picture formats that can be written.
-PictureFormat = Literal["png", "jpeg", "webp", "avif", "tiff", "jp2", "bmp", "pnm"]
-PICTURE_FORMATS: tuple[PictureFormat, ...] = (
-    "png", "jpeg", "webp", "avif", "tiff", "jp2", "bmp", "pnm",
-)  # fmt: skip
 
 #: The choice of --format that is no picture's: raw frames.
 Y4M = "y4m"

@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.cli.pictures import photo
 from xlsr_cli.cli.app import main
-from xlsr_cli.media.picture.image import probe
+from xlsr_cli.media.picture.image import open_picture
 
 DOCUMENTED = {3, 4}
 SECONDS = 30
@@ -117,7 +117,7 @@ def test_what_ordinary_programs_open(tmp_path: Path, name: str, capfd: pytest.Ca
     source.write_bytes(data)
     assert main(["upscale", str(source), str(target), "--quiet"]) == 0, capfd.readouterr().err
     assert capfd.readouterr() == ("", "")
-    size = probe(data, name).size
+    size = open_picture(data, name).size
     with Image.open(target) as image:
         image.load()
         assert image.size == (2 * size.width, 2 * size.height)
@@ -204,7 +204,7 @@ def test_all_the_odd_files(shared_data: Path, tmp_path: Path) -> None:
         assert float(seconds) < SECONDS, path
         assert traceback == "False", path
         if code == "0":
-            size = probe(path.read_bytes(), path.name).size
+            size = open_picture(path.read_bytes(), path.name).size
             with Image.open(output) as image:
                 image.load()
                 assert image.size == (2 * size.width, 2 * size.height), path

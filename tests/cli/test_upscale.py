@@ -93,7 +93,11 @@ class TestStarting:
                 "multiprocessing",
             ),
             *("pydoc", "rich", "secrets", "xlsr_cli.media.picture.animation"),
-            *("xlsr_cli.media.picture.netpbm", "xlsr_cli.media.picture.tiff", "xlsr_cli.quality.page"),
+            *(
+                "xlsr_cli.media.picture.codecs.netpbm",
+                "xlsr_cli.media.picture.codecs.tiff",
+                "xlsr_cli.quality.page",
+            ),
         ]
         script = (
             "import sys, typer.main\n"
@@ -348,7 +352,7 @@ class TestRefusing:
         def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError("boom")
 
-        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_file", broken)
+        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_picture", broken)
         assert main(["upscale", str(picture)]) == 1
         line = one_sentence(capsys.readouterr().err)
         assert "internal error (ZeroDivisionError: boom)" in line
@@ -478,7 +482,7 @@ class TestFaults:
         def fails(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_file", fails)
+        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_picture", fails)
         assert main(["upscale", str(picture)]) == 6
         assert "not enough memory" in one_sentence(capsys.readouterr().err)
 

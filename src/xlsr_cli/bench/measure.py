@@ -30,11 +30,14 @@ from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
 from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import UsageError
+from xlsr_cli.formats import FALLBACK, PictureFormat, writable_format
+from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.machine import Machine, this_machine
-from xlsr_cli.media.picture.image import Picture, decode, encode, writable_format
+from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, PictureFormat, Size, Target
+from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 
 DEFAULT_SIZE = Size(width=640, height=360)
@@ -151,18 +154,15 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
 def _subject(options: BenchOptions) -> _Subject:
     if options.image is None:
         size = options.size or DEFAULT_SIZE
-        picture = Picture(pixels=made_picture(size), metadata=Metadata(), format="png")
-        return _Subject(
-            name=f"made, {size}", content=encode(picture, "png")[0], pixels=picture.pixels, format="png"
-        )
-    try:
-        content = options.image.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {options.image}: {error.strerror or error}") from error
-    picture, _ = decode(content, str(options.image), max_pixels=DEFAULT_MAX_PIXELS)
+        format = FALLBACK.name
+        picture = Picture(pixels=made_picture(size), metadata=Metadata(), format=format)
+        content, _ = encode(picture, format)
+        return _Subject(name=f"made, {size}", content=content, pixels=picture.pixels, format=format)
+    source = open_file(options.image)
+    picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     return _Subject(
-        name=str(options.image),
-        content=content,
+        name=source.name,
+        content=source.data,
         pixels=picture.pixels,
         format=writable_format(picture.format),
     )
@@ -171,12 +171,16 @@ def _subject(options: BenchOptions) -> _Subject:
 def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
     """From file to file; a contestant that gives the seconds of every stage."""
     seconds: dict[str, float] = {}
-    seconds |= timed("decode", partial(decode, subject.content, subject.name, max_pixels=1 << 60))()
+    seconds |= timed("decode", partial(_decoded, subject))()
     result, inside = staged(upscaler, subject.pixels)
     picture = Picture(pixels=result, metadata=Metadata(), format=subject.format)
     seconds |= inside
     seconds |= timed("encode", partial(encode, picture, subject.format))()
     return seconds | {"engine": sum(inside.values()), "whole": sum(seconds.values())}
+
+
+def _decoded(subject: _Subject) -> Picture:
+    return decode(open_picture(subject.content, subject.name), max_pixels=1 << 60)[0]
 
 
 def _contestants(

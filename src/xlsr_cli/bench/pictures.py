@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.options import Size
 from xlsr_cli.quality.bicubic import shrink
 from xlsr_cli.quality.metrics import luma_psnr
-
-Pixels = NDArray[Any]
 
 #: OpenCV's filters that stand beside the network.
 FILTERS: dict[str, int] = {"bicubic": cv2.INTER_CUBIC, "Lanczos": cv2.INTER_LANCZOS4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from xlsr_cli.options import PictureOptions, VideoOptions
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.picture import PicturePlan
+    from xlsr_cli.media.picture.source import Source
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -105,8 +107,9 @@ class _Request:
         self.upscaler, self.dry_run, self.html, self.json = upscaler, dry_run, html, json
 
     def run(self) -> None:
+        from xlsr_cli.formats import HEAD_BYTES
         from xlsr_cli.jobs.picture import read_head
-        from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
+        from xlsr_cli.media.sniff import kind_of
 
         if self.source == STANDARD_STREAM:
             self._run_stream(_standard_input(), "stdin")
@@ -134,43 +137,54 @@ class _Request:
     # One for each kind of input
 
     def _run_picture(self, path: Path) -> None:
-        from xlsr_cli.jobs.picture import read_source, refuse_same_file, upscale_file
+        from xlsr_cli.jobs.picture import check_target, open_file, refuse_same_file
 
         self._refuse_video_options(path.name)
-        target = self._picture_output(path)
-        if self.dry_run:
-            self._show_plan(read_source(path), str(path), target)
-            return
-        if target is None:
-            self._to_stdout(read_source(path), str(path))
-            return
-        if self.html is not None:
+        named = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        if named is not None and not self.dry_run:
+            check_target(path, named, self.options)
+        source = open_file(path)
+        if self.output is None:
+            named = self._default_output(path, source)
+            if not self.dry_run:
+                check_target(path, named, self.options)
+        if self.html is not None and named is not None:
             refuse_same_file(path, self.html)
-        with console.progress(path.name) as progress:
-            result = upscale_file(path, target, self.options, upscaler=self.upscaler, progress=progress)
-        self._report(result)
-        if self.html is not None:
-            self._write_page(path, target)
+        self._upscale(source, named)
+        if self.html is not None and named is not None and not self.dry_run:
+            self._write_page(path, named)
 
-    def _picture_output(self, path: Path) -> Path | None:
-        """Where the result goes; None is stdout. Says so where its format is not the one of the name."""
-        from xlsr_cli.jobs.picture import default_output, read_source
-        from xlsr_cli.media.picture.image import probe, writable_format
+    def _default_output(self, path: Path, source: Source) -> Path:
+        """Where the result goes. Says so where its format is not the one of the name."""
+        from xlsr_cli.formats import writable_format
+        from xlsr_cli.jobs.picture import default_output
 
-        if self.output is not None:
-            return None if self.output == STANDARD_STREAM else Path(self.output)
-        header = probe(read_source(path), str(path))
-        target = default_output(path, self.options, header)
+        target = default_output(path, self.options, source)
         if target.suffix != path.suffix and self.options.format is None:
-            known = writable_format(header.format) == header.format
+            known = writable_format(source.format) == source.format
             why = "is what it holds" if known else "cannot be written"
-            console.info(f"{path}: {header.format} {why}; the result is {target.name}")
+            console.info(f"{path}: {source.format} {why}; the result is {target.name}")
         return target
 
+    def _upscale(self, source: Source, target: Path | None) -> None:
+        """One picture, to a file or, with None, to stdout."""
+        from xlsr_cli.jobs.picture import upscale_picture
+
+        if self.dry_run:
+            self._show_plan(source, target)
+            return
+        if target is None:
+            self._to_stdout(source)
+            return
+        with console.progress(Path(source.name).name) as progress:
+            result = upscale_picture(source, target, self.options, upscaler=self.upscaler, progress=progress)
+        self._report(result)
+
     def _run_stream(self, stream: Any, name: str) -> None:
-        from xlsr_cli.jobs.picture import upscale_to_file
+        from xlsr_cli.formats import HEAD_BYTES
         from xlsr_cli.media.atomic import check_output
-        from xlsr_cli.media.sniff import HEAD_BYTES, kind_of
+        from xlsr_cli.media.picture.image import open_picture
+        from xlsr_cli.media.sniff import kind_of
 
         target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
         if target is not None and not self.dry_run:
@@ -185,16 +199,7 @@ class _Request:
         data = stream.read()
         if not data:
             raise InputError(f"{name} is empty")
-        if self.dry_run:
-            self._show_plan(data, name, target)
-        elif target is None:
-            self._to_stdout(data, name)
-        else:
-            with console.progress(name) as progress:
-                result = upscale_to_file(
-                    data, name, target, self.options, upscaler=self.upscaler, progress=progress
-                )
-            self._report(result)
+        self._upscale(open_picture(data, name), target)
 
     def _run_video(self, path: Path) -> None:
         from xlsr_cli.jobs.picture import refuse_same_file
@@ -213,7 +218,7 @@ class _Request:
 
     def _run_animation(self, path: Path) -> None:
         from xlsr_cli.jobs.animation import upscale_animation
-        from xlsr_cli.jobs.picture import refuse_same_file
+        from xlsr_cli.jobs.picture import open_file, refuse_same_file
 
         if self.output == STANDARD_STREAM:
             raise UsageError("an animation cannot go to stdout; give an output file")
@@ -221,7 +226,10 @@ class _Request:
         refuse_same_file(path, target)
         self._refuse_options_of_pictures("an animation")
         with console.progress(path.name) as progress:
-            result = upscale_animation(path, target, self.options, upscaler=self.upscaler, progress=progress)
+            source = open_file(path)
+            result = upscale_animation(
+                source, target, self.options, upscaler=self.upscaler, progress=progress
+            )
         self._report(result)
 
     def _run_camera_or_sequence(self) -> bool:
@@ -288,18 +296,18 @@ class _Request:
 
     # What is said
 
-    def _to_stdout(self, data: bytes, name: str) -> None:
-        from xlsr_cli.jobs.picture import upscale_bytes
+    def _to_stdout(self, source: Source) -> None:
+        from xlsr_cli.jobs.picture import upscale_picture
 
         self._refuse_page("what goes to stdout")
-        stdout = console.binary()
-        with console.progress(name) as progress:
-            encoded, result = upscale_bytes(
-                data, name, None, self.options, upscaler=self.upscaler, progress=progress
+        stdout, file = console.binary(), io.BytesIO()
+        with console.progress(source.name) as progress:
+            result = upscale_picture(
+                source, None, self.options, file=file, upscaler=self.upscaler, progress=progress
             )
-        console.notices(name, result.notices)
+        console.notices(source.name, result.notices)
         with console.writing_stdout():
-            stdout.write(encoded)
+            stdout.write(file.getbuffer())
             stdout.flush()
 
     def _report(self, result: Any) -> None:
@@ -312,10 +320,10 @@ class _Request:
             if field.name not in ("source", "output", "source_size", "size", "notices"):
                 console.detail(f"  {field.name}: {getattr(result, field.name)}")
 
-    def _show_plan(self, data: bytes, name: str, target: Path | None) -> None:
+    def _show_plan(self, source: Source, target: Path | None) -> None:
         from xlsr_cli.jobs.picture import plan_picture
 
-        plan = plan_picture(data, name, target, self.options, upscaler=self.upscaler)
+        plan, name = plan_picture(source, target, self.options, upscaler=self.upscaler), source.name
         output = STANDARD_STREAM if target is None else str(target)
         if self.json:
             console.json(_described(plan, name, output))

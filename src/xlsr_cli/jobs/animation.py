@@ -6,24 +6,34 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
-from xlsr_cli.jobs.picture import read_source
+from xlsr_cli.formats import FORMATS, still_of
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.animation import Animation, AnimationFormat, Pixels, open_animation, without
-from xlsr_cli.media.picture.animation_writing import (
-    Film,
+from xlsr_cli.media.picture.animation import (
+    Animation,
+    AnimationFormat,
+    animation_format,
+    capabilities_of,
     check_animation_limits,
     delays_fit,
+    open_animation,
     write_animation,
 )
+from xlsr_cli.media.picture.fitting import fit_metadata
+from xlsr_cli.media.picture.source import Film, Source
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
-_FORMATS: dict[str, AnimationFormat] = {".gif": "gif", ".png": "png", ".apng": "png", ".webp": "webp"}
+if TYPE_CHECKING:
+    from xlsr_cli.engine.pixels import Pixels
+
+#: Delays in parts of a second as fine as these lose nothing that anybody sees by being rounded.
+_FINE_TICKS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +52,14 @@ class AnimationResult:
 
 
 def upscale_animation(
-    source: Path,
+    source: Source,
     output: Path,
     options: PictureOptions,
     *,
     upscaler: Upscaler,
     progress: Progress = QUIET,
 ) -> AnimationResult:
-    """Read the animation ``source``, enlarge every frame, write ``output`` whole or not at all.
+    """Enlarge every frame of the animation ``source``, write ``output`` whole or not at all.
 
     Delays, loop count and number of frames stay. Everything that can be refused is refused before the
     first frame is computed. Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed.
@@ -57,11 +67,11 @@ def upscale_animation(
     started = time.perf_counter()
     check_output(output, overwrite=options.overwrite)
     format = output_format(output, options)
-    animation = open_animation(read_source(source), str(source), max_pixels=options.max_pixels)
+    animation = open_animation(source, max_pixels=options.max_pixels)
     target = options.target.size_for(animation.size)
     check_animation_limits(format, target)
     film, notices = _film(animation, format, target, options)
-    enforce(notices, strict=options.strict, name=str(source))
+    enforce(notices, strict=options.strict, name=source.name)
     reuse = Reuse()
     progress.start(len(film.delays), "frames")
     with atomic_output(output, overwrite=options.overwrite) as file:
@@ -69,7 +79,7 @@ def upscale_animation(
         write_animation(file, format, film, frames, quality=options.quality, lossless=options.lossless)
     progress.finish()
     return AnimationResult(
-        source=str(source),
+        source=source.name,
         output=str(output),
         source_size=animation.size,
         size=target,
@@ -86,13 +96,18 @@ def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
 
     Raises :class:`UsageError` for a format that holds no animation, and says what does.
     """
-    suffix = f".{options.format}" if options.format is not None else output.suffix.lower()
-    if suffix not in _FORMATS:
+    extension = output.suffix.lstrip(".").lower()
+    if options.format is not None:
+        extension = still_of(options.format).extensions[0]
+    found = animation_format(extension)
+    if found is None:
+        stated = (options.format or extension).upper() or "a name without extension"
+        *most, last = sorted(f".{f.animation.extensions[0]}" for f in FORMATS if f.animation is not None)
         raise UsageError(
-            f"{output.name}: {suffix.lstrip('.').upper() or 'a name without extension'} holds no animation; "
-            "write .gif, .png or .webp (for a video, 'ffmpeg -i in.gif film.mkv' first)"
+            f"{output.name}: {stated} holds no animation; "
+            f"write {', '.join(most)} or {last} (for a video, 'ffmpeg -i in.gif film.mkv' first)"
         )
-    return _FORMATS[suffix]
+    return found
 
 
 def _film(
@@ -100,13 +115,14 @@ def _film(
 ) -> tuple[Film, list[Notice]]:
     """What is written beside pixels, and everything that will be lost."""
     metadata = animation.metadata.stripped() if options.strip else animation.metadata.for_size(target)
-    metadata, dropped = without(metadata, format)
+    room = capabilities_of(format)
+    metadata, dropped = fit_metadata(metadata, room, in_color=animation.channels > 1)
     notices = [*animation.notices, *dropped]
     if not delays_fit(format, animation.delays):
         message = "its delays are rounded to the format's steps; the whole takes as long as before"
-        notices.append(Notice(code="delays-rounded", message=message, loss=format == "gif"))
-    if format == "gif" and animation.format != "gif":
-        message = "a GIF has 255 colours a frame"
+        notices.append(Notice(code="delays-rounded", message=message, loss=room.ticks < _FINE_TICKS))
+    if room.colors is not None and animation.format != format:
+        message = f"a {room.shown} has {room.colors} colours a frame"
         message += " and its edges are hard" if animation.channels == 4 else ""
         notices.append(Notice(code="colors-reduced", message=message))
     film = Film(size=target, delays=animation.delays, plays=animation.plays, metadata=metadata)

@@ -15,32 +15,24 @@ from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.formats import FORMATS, PictureFormat, extension_for, format_for, still_of, writable_format
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import (
-    Header,
-    Picture,
     check_limits,
+    check_pixels,
+    check_written,
     decode,
     encode,
     encode_into,
-    extension_for,
-    format_for,
-    probe,
-    writable_format,
+    open_picture,
 )
 from xlsr_cli.media.picture.metadata import STRIPPED, Metadata
+from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureFormat, PictureOptions, Size
+from xlsr_cli.options import PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
-#: What encoders take beside the picture, in bytes for each of the picture's, measured with photographs.
-#: OpenCV holds the encoded bytes twice. libwebp keeps tokens, more where there is more detail (2.4 to 5 for
-#: photographs), and OpenCV has no option that forbids it.
-_ENCODER_MEMORY: dict[PictureFormat, float] = {
-    "png": 0.1, "jpeg": 0.4, "webp": 4.5, "avif": 6.5, "tiff": 0.1, "jp2": 7.0, "bmp": 2.05, "pnm": 2.05,
-}  # fmt: skip
-_LOSSLESS_WEBP_MEMORY = 12.0
 #: What an encoded picture takes that goes to a stream and is whole in memory, in the same measure.
 _STREAMED_MEMORY = 0.6
 #: Side of the picture with which codecs are timed.
@@ -75,7 +67,7 @@ class PicturePlan:
     reading, enlarging, encoding, and the process itself.
     """
 
-    header: Header
+    source: Source
     format: PictureFormat
     steps: Plan
     seconds: float
@@ -97,6 +89,11 @@ def read_source(path: Path) -> bytes:
     return data
 
 
+def open_file(path: Path) -> Source:
+    """The picture file ``path``, read once. Raises :class:`InputError` when that fails."""
+    return open_picture(read_source(path), str(path))
+
+
 def read_head(path: Path, count: int) -> bytes:
     """The first ``count`` bytes of an input file. Raises :class:`InputError` when it cannot be read."""
     try:
@@ -110,7 +107,7 @@ def read_head(path: Path, count: int) -> bytes:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def output_format(options: PictureOptions, output: Path | None, header: Header) -> PictureFormat:
+def output_format(options: PictureOptions, output: Path | None, source: Source) -> PictureFormat:
     """The format to write: ``--format``, else what the output's name says, else the input's own.
 
     Raises :class:`OutputError` for a name that asks for a format which cannot be written.
@@ -120,81 +117,98 @@ def output_format(options: PictureOptions, output: Path | None, header: Header) 
     if output is not None and output.suffix:
         named = format_for(output.name)
         if named is None:
+            *most, last = (f".{format.still.extensions[0]}" for format in FORMATS if format.still is not None)
             raise OutputError(
                 f"{output}: pictures cannot be written as '{output.suffix}'; "
-                "use .png, .jpg, .webp, .avif, .tif, .jp2, .bmp or .ppm, or give --format"
+                f"use {', '.join(most)} or {last}, or give --format"
             )
         return named
-    return writable_format(header.format)
+    return writable_format(source.format)
 
 
-def default_output(source: Path, options: PictureOptions, header: Header) -> Path:
-    """``<stem>_x2.<ext>`` beside ``source``; the extension follows the format that will be written."""
-    format = output_format(options, None, header)
-    same = format_for(source.name) == format
-    suffix = source.suffix if same else extension_for(format)
-    return source.with_name(f"{source.stem}_{options.target.label}{suffix}")
+def default_output(path: Path, options: PictureOptions, source: Source) -> Path:
+    """``<stem>_x2.<ext>`` beside ``path``; the extension follows the format that will be written."""
+    format = output_format(options, None, source)
+    same = format_for(path.name) == format
+    suffix = path.suffix if same else extension_for(format)
+    return path.with_name(f"{path.stem}_{options.target.label}{suffix}")
+
+
+def check_target(path: Path, output: Path, options: PictureOptions) -> None:
+    """Raise :class:`OutputError` when ``output`` cannot be written, or is the input ``path`` itself."""
+    refuse_same_file(path, output)
+    check_output(output, overwrite=options.overwrite)
+
+
+def _target_of(
+    source: Source, output: Path | None, options: PictureOptions
+) -> tuple[PictureFormat, Size, list[Notice]]:
+    """Format and size of the result, and what of --quality and --lossless the format cannot heed.
+
+    Everything that can be refused before the picture is decoded is refused here: raises
+    :class:`InputError` for too many pixels, :class:`OutputError` when the format cannot hold the result,
+    :class:`UsageError` for an impossible size, or where the result would be lossy although asked not to be.
+    """
+    check_pixels(source.size, source.name, options.max_pixels)
+    format = output_format(options, output, source)
+    target = options.target.size_for(source.size)
+    check_limits(format, target)
+    room = still_of(format)
+    if options.lossless and room.lossless == "never":
+        raise UsageError(f"{room.shown} is never lossless; {_lossless_formats()}")
+    if options.quality is None or room.lossless != "always":
+        return format, target, []
+    message = f"{room.shown} is always lossless, and --quality changes nothing"
+    return format, target, [Notice(code="quality-ignored", message=message, loss=False)]
+
+
+def _lossless_formats() -> str:
+    """``write .png, or .webp or .avif with --lossless``"""
+    stills = [format.still for format in FORMATS if format.still is not None]
+    always = next(room for room in stills if room.lossless == "always")
+    optional = [f".{room.extensions[0]}" for room in stills if room.lossless == "optional"]
+    return f"write .{always.extensions[0]}, or {' or '.join(optional)} with --lossless"
 
 
 def plan_picture(
-    data: bytes, name: str, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
+    source: Source, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
 ) -> PicturePlan:
     """Everything that can be said and refused before decoding; see :class:`PicturePlan`.
 
-    Raises :class:`InputError` for a damaged header or too many pixels, :class:`OutputError` when the
-    format cannot hold the result, :class:`UsageError` for an impossible size.
+    ``output`` is None for stdout. Raises what :func:`upscale_picture` raises before it decodes.
     """
-    header = probe(data, name)
-    _check_pixels(header.size, name, options.max_pixels)
-    format = output_format(options, output, header)
-    target = options.target.size_for(header.size)
-    check_limits(format, target)
-    _quality_notices(format, options)
-    steps = upscaler.plan(header.size, channels=header.channels, depth=header.depth, size=target)
-    result = target.pixels * header.channels * (2 if header.depth > 8 else 1)
-    lossless = options.lossless or (header.lossless and header.format == format and options.quality is None)
-    encoder = _LOSSLESS_WEBP_MEMORY if lossless and format == "webp" else _ENCODER_MEMORY[format]
-    encoding = steps.kept_memory + int(encoder * result)
+    format, target, _ = _target_of(source, output, options)
+    steps = upscaler.plan(source.size, channels=source.channels, depth=source.depth, size=target)
+    result = target.pixels * source.channels * (2 if source.depth > 8 else 1)
+    lossless = options.lossless or (source.lossless and source.format == format and options.quality is None)
+    encoding = steps.kept_memory + int(still_of(format).memory(lossless=lossless) * result)
     if output is None:
-        encoding += len(data) + int(_STREAMED_MEMORY * result)
-    needed = PROCESS_MEMORY + max(len(data) + steps.peak_memory, encoding)
-    refuse_beyond(memory_limit(), needed, name)
+        encoding += len(source.data) + int(_STREAMED_MEMORY * result)
+    needed = PROCESS_MEMORY + max(len(source.data) + steps.peak_memory, encoding)
+    refuse_beyond(memory_limit(), needed, source.name)
     return PicturePlan(
-        header=header,
+        source=source,
         format=format,
         steps=steps,
-        seconds=steps.seconds + _codec_seconds(header, target, format, options.quality, lossless),
+        seconds=steps.seconds + _codec_seconds(source, target, format, options.quality, lossless),
         peak_memory=needed,
     )
 
 
-def _quality_notices(format: PictureFormat, options: PictureOptions) -> list[Notice]:
-    """What of --quality and --lossless ``format`` cannot heed.
-
-    Raises :class:`UsageError` where the result would be lossy although asked not to be.
-    """
-    if options.lossless and format == "jpeg":
-        raise UsageError("JPEG is never lossless; write .png, or .webp or .avif with --lossless")
-    if options.quality is None or format not in ("png", "tiff", "bmp", "pnm"):
-        return []
-    message = f"{format.upper()} is always lossless, and --quality changes nothing"
-    return [Notice(code="quality-ignored", message=message, loss=False)]
-
-
 def _codec_seconds(
-    header: Header, target: Size, format: PictureFormat, quality: int | None, lossless: bool
+    source: Source, target: Size, format: PictureFormat, quality: int | None, lossless: bool
 ) -> float:
     """How long decoding and encoding will take, from a small made picture that is encoded and decoded."""
-    pixels = _made_pixels(header.channels, deep=header.depth > 8)
-    picture = Picture(pixels=pixels, metadata=Metadata(), format=header.format)
+    pixels = _made_pixels(source.channels, deep=source.depth > 8)
+    picture = Picture(pixels=pixels, metadata=Metadata(), format=source.format)
     started = time.perf_counter()
     encode(picture, format, quality=quality, lossless=lossless)
     encoded = time.perf_counter()
-    data, _ = encode(picture, writable_format(header.format))
+    data, _ = encode(picture, writable_format(source.format))
     began = time.perf_counter()
-    decode(data, "a made picture", max_pixels=pixels.size)
+    decode(open_picture(data, "a made picture"), max_pixels=pixels.size)
     decoded = time.perf_counter()
-    seconds = (encoded - started) * target.pixels + (decoded - began) * header.size.pixels
+    seconds = (encoded - started) * target.pixels + (decoded - began) * source.size.pixels
     return seconds / picture.size.pixels
 
 
@@ -228,95 +242,80 @@ class _Work:
     bytes_in: int
 
 
-def upscale_bytes(
-    data: bytes,
-    name: str,
+def upscale_file(
+    path: Path,
     output: Path | None,
     options: PictureOptions,
     *,
     upscaler: Upscaler,
     progress: Progress = QUIET,
-) -> tuple[bytes, PictureResult]:
-    """The encoded picture of ``data`` enlarged; ``name`` and ``output`` are for messages and the format.
+) -> PictureResult:
+    """Read the picture file ``path``, enlarge it, and write ``output``, by default beside it.
 
-    Raises what :func:`plan_picture` raises, and :class:`NotKeptError` under ``--strict``.
+    Raises what :func:`upscale_picture` raises, and :class:`InputError` when ``path`` cannot be read.
     """
-    work = _decoded(data, name, output, options, upscaler)
-    _enlarge(work, upscaler, progress)
-    file = io.BytesIO()
-    result = _encode(work, file, options, upscaler.threads)
-    return file.getvalue(), result
+    if output is not None:
+        check_target(path, output, options)
+    source = open_file(path)
+    if output is None:
+        output = default_output(path, options, source)
+        check_target(path, output, options)
+    return upscale_picture(source, output, options, upscaler=upscaler, progress=progress)
 
 
-def upscale_file(
-    source: Path,
-    output: Path,
+def upscale_picture(
+    source: Source,
+    output: Path | None,
     options: PictureOptions,
     *,
+    file: BinaryIO | None = None,
     upscaler: Upscaler,
     progress: Progress = QUIET,
 ) -> PictureResult:
-    """Read ``source``, enlarge it, and write ``output`` whole or not at all.
+    """Decode ``source``, enlarge it, encode it, and write ``output`` whole or not at all.
 
-    Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed; ``output`` is then as it
-    was before.
+    ``file`` (empty, seekable, readable) takes the result in place of ``output``, whose name still decides
+    the format; None for ``output`` is stdout, which needs it. ``source`` is closed on the way. Raises an
+    :class:`~xlsr_cli.errors.XlsrError` whose class says what failed, :class:`NotKeptError` under
+    ``--strict``; ``output`` is then as it was before.
     """
-    refuse_same_file(source, output)
-    check_output(output, overwrite=options.overwrite)
-    work = _decoded(read_source(source), str(source), output, options, upscaler)
+    work = _decoded(source, output, options, upscaler)
     _enlarge(work, upscaler, progress)
+    if file is not None:
+        return _encode(work, file, options, upscaler.threads)
+    assert output is not None
     return _write(work, output, options, upscaler.threads)
 
 
-def upscale_to_file(
-    data: bytes,
-    name: str,
-    output: Path,
-    options: PictureOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> PictureResult:
-    """The same for a picture whose bytes are known; ``name`` is for messages."""
-    work = _decoded(data, name, output, options, upscaler)
-    _enlarge(work, upscaler, progress)
-    return _write(work, output, options, upscaler.threads)
-
-
-def _decoded(
-    data: bytes, name: str, output: Path | None, options: PictureOptions, upscaler: Upscaler
-) -> _Work:
+def _decoded(source: Source, output: Path | None, options: PictureOptions, upscaler: Upscaler) -> _Work:
     """Everything that can be refused before the network runs has been refused then."""
-    header = probe(data, name)
-    _check_pixels(header.size, name, options.max_pixels)
-    format = output_format(options, output, header)
-    target = options.target.size_for(header.size)
-    check_limits(format, target)
+    format, target, ignored = _target_of(source, output, options)
     check_memory(
-        name,
-        header.size,
+        source.name,
+        source.size,
         target,
-        channels=header.channels,
-        depth=header.depth,
-        held=len(data),
+        channels=source.channels,
+        depth=source.depth,
+        held=len(source.data),
         upscaler=upscaler,
     )
-    ignored = _quality_notices(format, options)
     started = time.perf_counter()
-    picture, notices = decode(data, name, max_pixels=options.max_pixels)
+    picture, notices = decode(source, max_pixels=options.max_pixels)
+    bytes_in = len(source.data)
+    source.close()
     if options.strip:
         notices = [notice for notice in notices if notice.code not in STRIPPED]
-    enforce(notices, strict=options.strict, name=name)
+    enforce(notices, strict=options.strict, name=source.name)
     return _Work(
         picture=picture,
-        name=name,
+        name=source.name,
         output=output,
         format=format,
         source_size=picture.size,
-        target=options.target.size_for(picture.size),
+        target=target,
         notices=[*notices, *ignored],
         seconds={"decode": time.perf_counter() - started},
-        bytes_in=len(data),
+        bytes_in=bytes_in,
     )
 
 
@@ -359,9 +358,8 @@ def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) 
     )
     work.picture = picture = None
     enforce(work.notices, strict=options.strict, name=work.name)
-    file.seek(0)
-    encoded = file.read()
-    _verify(encoded, work.name, work.target)
+    bytes_out = file.seek(0, io.SEEK_END)
+    check_written(file, work.format, work.target, work.name)
     work.seconds["encode"] = time.perf_counter() - started
     return PictureResult(
         source=work.name,
@@ -373,7 +371,7 @@ def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) 
         seconds=work.seconds,
         notices=tuple(work.notices),
         bytes_in=work.bytes_in,
-        bytes_out=len(encoded),
+        bytes_out=bytes_out,
     )
 
 
@@ -387,21 +385,5 @@ def refuse_same_file(source: Path, output: Path) -> None:
         raise OutputError(f"{output} is the input itself; give another name")
 
 
-def _check_pixels(size: Size, name: str, most: int) -> None:
-    if size.pixels > most:
-        raise InputError(
-            f"{name} claims {size} pixels and --max-pixels allows {most}; raise it if you trust the file"
-        )
-
-
 def _channels(picture: Picture) -> int:
     return 1 if picture.pixels.ndim == 2 else int(picture.pixels.shape[2])
-
-
-def _verify(encoded: bytes, name: str, size: Size) -> None:
-    """What was encoded must say of itself that it is a picture of ``size``."""
-    header = probe(encoded, f"the result of {name}")
-    if header.size != size:
-        raise OutputError(
-            f"the encoder made a picture of {header.size} from {name} instead of {size}; nothing is written"
-        )

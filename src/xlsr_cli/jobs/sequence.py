@@ -12,10 +12,12 @@ from pathlib import Path
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.formats import format_for
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.image import Picture, encode, format_for
+from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.media.video.camera import Camera, Pixels, Recorder, check_recording, open_camera
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions

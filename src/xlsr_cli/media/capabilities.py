@@ -11,11 +11,13 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from xlsr_cli.errors import XlsrError
+from xlsr_cli.formats import FALLBACK, PICTURE_FORMATS, PictureFormat
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture.image import Picture, decode, encode
+from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.media.video.output.encoder import CODECS
-from xlsr_cli.options import PICTURE_FORMATS, PictureFormat, VideoCodec
+from xlsr_cli.options import VideoCodec
 
 _SIDE = 64
 _FRAMES = 3
@@ -30,8 +32,8 @@ def _picture_failure(format: PictureFormat) -> str | None:
     ramp = np.arange(_SIDE, dtype=np.uint8) * 3
     pixels = np.ascontiguousarray(np.broadcast_to(ramp[:, None, None], (_SIDE, _SIDE, 3)))
     try:
-        content, _ = encode(Picture(pixels=pixels, metadata=Metadata(), format="png"), format)
-        picture, _ = decode(content, f"a {format} picture", max_pixels=_SIDE * _SIDE)
+        content, _ = encode(Picture(pixels=pixels, metadata=Metadata(), format=FALLBACK.name), format)
+        picture, _ = decode(open_picture(content, f"a {format} picture"), max_pixels=_SIDE * _SIDE)
     except (XlsrError, ImportError) as error:
         return str(error)
     if picture.pixels.shape != pixels.shape:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.media.picture.image import Picture, decode
+from xlsr_cli.formats import FALLBACK
+from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.media.picture.image import decode
 from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
 from xlsr_cli.quality.bicubic import imresize, to_uint8
@@ -152,11 +155,7 @@ def decibel(value: float) -> str:
 
 def _read(path: Path) -> tuple[Pixels, list[Notice]]:
     """The picture as gray or BGR; alpha is left out and said to be."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    picture, notices = decode(data, str(path), max_pixels=DEFAULT_MAX_PIXELS)
+    picture, notices = decode(open_file(path), max_pixels=DEFAULT_MAX_PIXELS)
     pixels = picture.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels not in (2, 4):
@@ -184,7 +183,7 @@ def _rounded(values: NDArray[np.float64], like: Pixels) -> Pixels:
 
 
 def _as_png(pixels: Pixels, label: str) -> PagePicture:
-    return picture_pixels(Picture(pixels=pixels, metadata=Metadata(), format="png"), label)
+    return picture_pixels(Picture(pixels=pixels, metadata=Metadata(), format=FALLBACK.name), label)
 
 
 def _size(pixels: Pixels) -> Size:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+from xlsr_cli.engine.pixels import Pixels
+
 Plane = NDArray[np.float64]
 
 PEAK = 255.0

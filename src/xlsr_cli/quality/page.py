@@ -13,20 +13,14 @@ from pathlib import Path
 from string import Template
 from typing import Any, BinaryIO
 
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import UsageError
+from xlsr_cli.formats import FALLBACK, format_named
+from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.image import Picture, decode, encode, probe
+from xlsr_cli.media.picture.image import decode, encode
+from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.options import DEFAULT_MAX_PIXELS
 
-#: Formats that every current browser shows; the others are shown as PNG.
-_SHOWN = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "gif": "image/gif",
-    "bmp": "image/bmp",
-}
 #: Bytes that are encoded at a time; a multiple of three gives base64 without padding in the middle.
 _CHUNK = 3 << 18
 
@@ -58,14 +52,11 @@ def picture_file(path: Path, label: str) -> PagePicture:
 
     Raises :class:`InputError` where it cannot be read.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    kind = _SHOWN.get(probe(data, str(path)).format)
+    source = open_file(path)
+    kind = format_named(source.format).mime
     if kind is not None:
-        return PagePicture(data=data, kind=kind, label=label)
-    picture, _ = decode(data, str(path), max_pixels=DEFAULT_MAX_PIXELS)
+        return PagePicture(data=source.data, kind=kind, label=label)
+    picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     return picture_pixels(picture, label)
 
 
@@ -79,9 +70,9 @@ def file_pair(before: Path, after: Path, name: str) -> PagePair:
 
 
 def picture_pixels(picture: Picture, label: str) -> PagePicture:
-    """A decoded picture for the page, as PNG."""
-    data, _ = encode(picture, "png")
-    return PagePicture(data=data, kind=_SHOWN["png"], label=label)
+    """A decoded picture for the page, in a format that every browser shows."""
+    data, _ = encode(picture, FALLBACK.name)
+    return PagePicture(data=data, kind=FALLBACK.mime or "", label=label)
 
 
 def check_page(path: Path, *, overwrite: bool) -> None:

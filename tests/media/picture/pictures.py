@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
+from xlsr_cli.media.picture import image as picture_files
+from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.notices import Notice
+
 XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -20,6 +24,11 @@ XMP = (
     b"</rdf:Description></rdf:RDF></x:xmpmeta>"
     b'<?xpacket end="w"?>'
 )
+
+
+def decode(data: bytes, name: str, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
+    """Open and decode the file in ``data``."""
+    return picture_files.decode(picture_files.open_picture(data, name), max_pixels=max_pixels)
 
 
 def icc() -> bytes:

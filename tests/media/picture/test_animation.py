@@ -20,10 +20,11 @@ from PIL import Image
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError
 from xlsr_cli.jobs.animation import AnimationResult, upscale_animation
-from xlsr_cli.media.picture import animation_writing
-from xlsr_cli.media.picture.animation import Animation, open_animation
-from xlsr_cli.media.picture.animation_writing import Film, write_animation
+from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.media.picture.animation import Animation, delays_fit, open_animation, write_animation
+from xlsr_cli.media.picture.image import open_picture
 from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Film
 from xlsr_cli.options import PictureOptions, Size, Target
 
 FORMATS = ("gif", "png", "webp")
@@ -71,7 +72,7 @@ def encoded(
 
 
 def opened(data: bytes) -> Animation:
-    return open_animation(data, "it", max_pixels=4_000_000)
+    return open_animation(open_picture(data, "it"), max_pixels=4_000_000)
 
 
 def seen(data: bytes) -> list[np.ndarray]:
@@ -99,7 +100,9 @@ def run(
 ) -> tuple[AnimationResult, bytes]:
     source = tmp_path / name
     source.write_bytes(data)
-    result = upscale_animation(source, tmp_path / output, PictureOptions(**options), upscaler=upscaler)
+    result = upscale_animation(
+        open_file(source), tmp_path / output, PictureOptions(**options), upscaler=upscaler
+    )
     return result, (tmp_path / output).read_bytes()
 
 
@@ -153,13 +156,13 @@ class TestWriting:
         ],
     )
     def test_delays(self, format: str, delays: list[Fraction]) -> None:
-        assert animation_writing.delays_fit(format, delays)  # type: ignore[arg-type]
+        assert delays_fit(format, delays)
         assert opened(encoded(format, ball(4), delays)).delays == tuple(delays)
 
     @given(st.lists(st.fractions(0, 2), min_size=1, max_size=50))
     def test_rounded_delays_do_not_drift(self, delays: list[Fraction]) -> None:
         tick = Fraction(1, 100)
-        ticks = animation_writing._ticks(delays, tick)
+        ticks = Film(size=Size(width=1, height=1), delays=delays, plays=0, metadata=PLAIN).ticks(100)
         ends = zip(itertools.accumulate(ticks), itertools.accumulate(delays), strict=True)
         assert all(abs(found * tick - exact) <= tick / 2 for found, exact in ends)
         assert min(ticks) >= 0
@@ -350,7 +353,7 @@ def test_the_odd_animations(shared_data: Path, tmp_path: Path, upscaler: Upscale
             output = tmp_path / f"{path.name}.{format}"
             if before.size.pixels > 200_000 and format == "webp":
                 continue  # seconds of encoding, and nothing new
-            upscale_animation(path, output, PictureOptions(), upscaler=upscaler)
+            upscale_animation(open_file(path), output, PictureOptions(), upscaler=upscaler)
             after = opened(output.read_bytes())
             if format == "webp" and len(after.delays) == 1:
                 continue  # of frames that are all equal, libwebp makes a still picture

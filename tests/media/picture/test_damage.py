@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tests.media.picture import pictures
+from tests.media.picture.pictures import decode
 from xlsr_cli.errors import InputError, XlsrError
-from xlsr_cli.media.picture.image import decode, probe
+from xlsr_cli.media.picture.image import open_picture
 
 RGB = pictures.pixels(64, 96, 3)
 
@@ -199,7 +200,7 @@ def test_changed_bytes_never_crash(name: str) -> None:
     source = random.Random(name)
     for _ in range(40):
         data = mutated(FILES[name], source)
-        for function in (probe, lambda data, name: decode(data, name, max_pixels=200_000)):
+        for function in (open_picture, lambda data, name: decode(data, name, max_pixels=200_000)):
             try:
                 function(data, "it")
             except XlsrError as error:
@@ -222,14 +223,13 @@ resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 from pathlib import Path
 from PIL import Image
 from xlsr_cli.errors import XlsrError
-from xlsr_cli.media.picture.image import decode, encode, probe
-from xlsr_cli.media.picture.image import writable_format
+from xlsr_cli.formats import writable_format
+from xlsr_cli.media.picture.image import decode, encode, open_picture
 import io
 for path in map(Path, sys.argv[1:]):
     try:
         data = path.read_bytes()
-        probe(data, path.name)
-        picture, notices = decode(data, path.name, max_pixels=250_000_000)
+        picture, notices = decode(open_picture(data, path.name), max_pixels=250_000_000)
         result, more = encode(picture, writable_format(picture.format))
         with Image.open(io.BytesIO(result)) as image:
             image.load()

@@ -17,8 +17,10 @@ import pytest
 from PIL import Image
 
 from tests.media.picture import pictures
-from xlsr_cli.media.picture.image import Picture, decode, encode
-from xlsr_cli.options import PICTURE_FORMATS, PictureFormat
+from tests.media.picture.pictures import decode
+from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
+from xlsr_cli.media.picture.image import encode
+from xlsr_cli.media.picture.source import Picture
 
 DOC = Path(__file__).parents[3] / "docs" / "fidelity.md"
 

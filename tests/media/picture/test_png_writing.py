@@ -11,14 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from xlsr_cli.media.picture import png_writing
+from xlsr_cli.media.picture.codecs import png
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.png_writing import write_png
+from xlsr_cli.media.picture.source import Encoding
 
 
 def written(pixels: NDArray[Any], threads: int) -> bytes:
     file = io.BytesIO()
-    write_png(file, pixels, Metadata(), threads=threads)
+    png.write(file, pixels, Metadata(), Encoding(threads=threads))
     return file.getvalue()
 
 
@@ -28,8 +28,8 @@ def written(pixels: NDArray[Any], threads: int) -> bytes:
 def test_pixels_come_back(
     dtype: type[Any], channels: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png_writing, "_BAND_BYTES", 1000)  # several bands, and several steps in each
-    monkeypatch.setattr(png_writing, "_FILTERED_BYTES", 400)
+    monkeypatch.setattr(png, "_BAND_BYTES", 1000)  # several bands, and several steps in each
+    monkeypatch.setattr(png, "_FILTERED_BYTES", 400)
     random = np.random.default_rng(0)
     pixels = random.integers(0, np.iinfo(dtype).max, (*size, channels), dtype=dtype, endpoint=True)
     pixels = pixels[..., 0] if channels == 1 else pixels

@@ -15,10 +15,11 @@ import tifffile
 from PIL import Image, ImageFile, ImageOps
 
 from tests.media.picture import pictures
+from tests.media.picture.pictures import decode
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.picture import png as png_chunks
-from xlsr_cli.media.picture.image import Header, Picture, decode, probe
-from xlsr_cli.media.picture.source import open_source
+from xlsr_cli.media.picture.codecs import png as png_chunks
+from xlsr_cli.media.picture.image import open_picture
+from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.notices import Notice
 
 EXIF = b"Exif\0\0"
@@ -26,7 +27,7 @@ EXIF = b"Exif\0\0"
 
 def read(data: bytes) -> tuple[Picture, list[Notice]]:
     """Decode, and hold the header against what came."""
-    header = probe(data, "it")
+    header = open_picture(data, "it")
     picture, notices = decode(data, "it", max_pixels=2_000_000)
     channels = 1 if picture.pixels.ndim == 2 else picture.pixels.shape[2]
     expected = (header.format, header.size, header.channels, header.depth)
@@ -640,7 +641,7 @@ def test_lab_becomes_srgb() -> None:
 def test_further_pages_are_told() -> None:
     pages = [Image.new("L", (8, 8), value) for value in (10, 20, 30)]
     data = pictures.saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    assert probe(data, "it").pages == 3
+    assert open_picture(data, "it").pages == 3
     picture, notices = read(data)
     assert codes(notices) == ["pages-dropped"]
     assert int(picture.pixels.max()) == 10
@@ -651,7 +652,7 @@ def test_directories_in_a_circle_end() -> None:
     (first,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, first)
     struct.pack_into("<I", data, first + 2 + 12 * count, first)
-    assert probe(bytes(data), "it").pages == 1
+    assert open_picture(bytes(data), "it").pages == 1
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -661,7 +662,7 @@ def test_pages_are_counted_in_every_kind_of_tiff(order: Any, big: bool) -> None:
     with tifffile.TiffWriter(target, byteorder=order, bigtiff=big) as writer:
         for kind in (0, 1, 0, 1, 0):
             writer.write(pictures.pixels(8, 8), subfiletype=kind, metadata=None)
-    assert probe(target.getvalue(), "it").pages == 3
+    assert open_picture(target.getvalue(), "it").pages == 3
 
 
 def test_a_picture_behind_its_preview_is_told() -> None:
@@ -682,7 +683,7 @@ def test_a_preview_is_no_page() -> None:
 
 def test_further_pictures_of_netpbm_are_told() -> None:
     one = b"P5\n3 2\n255\n" + bytes(range(6))
-    assert probe(one * 3, "it").pages == 3
+    assert open_picture(one * 3, "it").pages == 3
     picture, notices = read(one * 3)
     assert codes(notices) == ["pages-dropped"]
     assert picture.pixels.shape == (2, 3)
@@ -695,7 +696,7 @@ def test_further_frames_are_told_where_a_picture_is_wanted(format: str) -> None:
     frames = [pictures.image(32, 48, 3), Image.new("RGB", (48, 32), "red")]
     data = pictures.saved(frames[0], format, save_all=True, append_images=frames[1:])
     assert codes(read(data)[1]) == ["frames-dropped"]
-    assert open_source(data, "it").notices == ()
+    assert open_picture(data, "it").notices == ()
 
 
 def test_mpo_takes_the_first_picture() -> None:
@@ -808,9 +809,9 @@ def test_imagemagicks_profiles_in_png_text() -> None:
 
 def test_probe_knows_the_size_as_displayed() -> None:
     data = pictures.saved(pictures.image(32, 48, 3), "JPEG", exif=EXIF + pictures.exif(orientation=6))
-    header = probe(data, "it")
+    header = open_picture(data, "it")
     assert (header.size.width, header.size.height, header.orientation) == (32, 48, 6)
-    assert isinstance(header, Header)
+    assert isinstance(header, Source)
 
 
 @pytest.mark.parametrize("format", ["BMP", "TGA", "PCX", "GIF", "PNG", "JPEG", "WEBP", "TIFF"])
@@ -823,7 +824,7 @@ def test_probe_decodes_nothing(format: str, monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
-    header = probe(data, "it")
+    header = open_picture(data, "it")
     assert (header.size.width, header.size.height, header.channels) == (48, 32, 3)
 
 
@@ -858,7 +859,7 @@ def test_too_many_pixels_are_refused_before_decoding(format: str) -> None:
     ],
 )
 def test_refusals_say_what_it_is(data: bytes, word: str) -> None:
-    for function in (probe, lambda data, name: decode(data, name, max_pixels=1000)):
+    for function in (open_picture, lambda data, name: decode(data, name, max_pixels=1000)):
         with pytest.raises(InputError, match=word):
             function(data, "it")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -118,21 +119,25 @@ def compute(
 def _upscaled(
     item: Item, data: bytes, entry: Entry, options: PictureOptions, upscaler: Upscaler, started: float
 ) -> Computed | ItemResult:
-    from xlsr_cli.jobs.picture import read_source, upscale_bytes
+    from xlsr_cli.jobs.picture import read_source, upscale_picture
+    from xlsr_cli.media.picture.image import open_picture
     from xlsr_cli.media.sniff import kind_of
 
     job = item.job
     _make_folder(job.out, job.output.parent)
-    if kind_of(data) == "animation":
+    source = open_picture(data, str(job.source))
+    is_animation = kind_of(data) == "animation"
+    if is_animation:
         from xlsr_cli.jobs.animation import upscale_animation
 
         claimed = item.known is not None and item.known.claim != ""
         options = replace(options, overwrite=options.overwrite or claimed)
-        animated = upscale_animation(job.source, job.output, options, upscaler=upscaler)
+        animated = upscale_animation(source, job.output, options, upscaler=upscaler)
         size, notices, encoded = animated.source_size, animated.notices, read_source(job.output)
     else:
-        encoded, result = upscale_bytes(data, str(job.source), job.output, options, upscaler=upscaler)
-        size, notices = result.source_size, result.notices
+        file = io.BytesIO()
+        result = upscale_picture(source, job.output, options, file=file, upscaler=upscaler)
+        size, notices, encoded = result.source_size, result.notices, file.getvalue()
     entry = replace(
         entry,
         output_bytes=len(encoded),
@@ -140,7 +145,7 @@ def _upscaled(
         megapixels=size.pixels / 1e6,
         seconds=time.perf_counter() - started,
     )
-    if kind_of(data) == "animation":
+    if is_animation:
         return ItemResult(outcome="done", entry=entry, notices=notices)
     return Computed(item=item, entry=entry, encoded=encoded, replaces=options.overwrite, notices=notices)
 
@@ -244,11 +249,11 @@ def is_as_written(output: Path, entry: Entry) -> bool:
 
 def _is_damaged(output: Path) -> bool:
     """Whether nobody can have made the file as it is: no picture, or one that breaks off."""
-    from xlsr_cli.jobs.picture import read_source
+    from xlsr_cli.jobs.picture import open_file
     from xlsr_cli.media.picture.image import decode
 
     try:
-        decode(read_source(output), str(output), max_pixels=1 << 40)
+        decode(open_file(output), max_pixels=1 << 40)
     except InputError:
         return True
     return False

@@ -6,9 +6,9 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from xlsr_cli.formats import extension_for, format_for, writable_format
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.scan import Found
-from xlsr_cli.media.picture.image import extension_for, format_for, writable_format
 from xlsr_cli.options import PictureOptions
 
 

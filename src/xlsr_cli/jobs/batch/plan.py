@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.formats import FALLBACK, PictureFormat, format_for, still_of
 from xlsr_cli.jobs.batch.job import WORKER_MEMORY, Job, Refusal
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.naming import output_names
 from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
 from xlsr_cli.jobs.batch.selection import Selection
-from xlsr_cli.media.picture.image import check_limits, format_for
-from xlsr_cli.options import PictureFormat, PictureOptions
+from xlsr_cli.media.picture.image import check_limits
+from xlsr_cli.options import PictureOptions
 
-#: Bytes of a pixel as formats store photographs, for the check of free space.
-_STORED = {"png": 2.5, "tiff": 3.0, "bmp": 3.0, "pnm": 3.0, "jpeg": 0.6, "webp": 0.5, "avif": 0.4, "jp2": 1.0}
-#: Bytes for each pixel of input and output together, measured: what lies between them, and what encoders
-#: of these formats take; see ``_memory``.
+#: Bytes for each pixel of input and output together, measured: what lies between them; see ``_memory``.
 _HELD, _HELD_WITH_ALPHA, _HELD_DEEP = 6, 12, 22
-_HELD_BY_ENCODER = {"webp": 30, "avif": 20, "jp2": 20}
 #: The longest file name on the file systems of Linux, macOS and Windows, in bytes.
 _LONGEST_NAME = 255
 
@@ -117,11 +114,11 @@ def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOpt
     seen = found.seen
     factor = _area_factor(found, options)
     pixels = 0 if seen is None else seen.size.pixels
-    format = options.format or format_for(target) or "png"
+    format = options.format or format_for(target) or FALLBACK.name
     if format == found.format or not pixels:
         space = found.bytes_in * factor
     else:
-        space = pixels * factor * _STORED[format]
+        space = pixels * factor * still_of(format).stored
     return Job(
         folder=folder,
         name=found.name,
@@ -129,7 +126,7 @@ def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOpt
         target=target,
         bytes_in=found.bytes_in,
         pixels=pixels,
-        memory=_memory(found, format, factor),
+        memory=_memory(found, format, factor, options),
         space=int(space),
     )
 
@@ -143,17 +140,27 @@ def _area_factor(found: Found, options: PictureOptions) -> float:
         return 1.0
 
 
-def _memory(found: Found, format: PictureFormat, factor: float) -> int:
+def _memory(found: Found, format: PictureFormat, factor: float, options: PictureOptions) -> int:
     """Bytes that a worker takes for ``found``, libraries and model included."""
     seen = found.seen
     if seen is None:  # most likely one of the formats that store bytes as they are
-        pixels, held = found.bytes_in // 3, _HELD_DEEP
+        pixels, held = found.bytes_in // 3, float(_HELD_DEEP)
     else:
         pixels = seen.size.pixels
         held = _HELD_DEEP if seen.deep else _HELD_WITH_ALPHA if seen.alpha else _HELD
-    held = max(held, _HELD_BY_ENCODER.get(format, 0))
+    held = max(held, _held_by_encoder(found, format, lossless=options.lossless))
     # Models enlarge by whole factors; what is larger than asked for is shrunk afterwards.
     return WORKER_MEMORY + int(pixels * (1 + math.ceil(math.sqrt(factor)) ** 2) * held)
+
+
+def _held_by_encoder(found: Found, format: PictureFormat, *, lossless: bool) -> float:
+    """Bytes of an encoded pixel and of what the encoder takes for it."""
+    room, seen = still_of(format), found.seen
+    samples = 4 if seen is not None and seen.alpha else 3
+    deep = seen is not None and seen.deep and room.bits > 8
+    # A lossless source stays lossless in its own format, and whether it is one has not been read yet.
+    memory = room.memory(lossless=lossless or found.format == format)
+    return samples * (2 if deep else 1) * (1 + memory)
 
 
 def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | None:
@@ -171,7 +178,7 @@ def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | No
     try:
         target = options.target.size_for(size)
         if found.format != "animation":
-            check_limits(options.format or format_for(job.target) or "png", target)
+            check_limits(options.format or format_for(job.target) or FALLBACK.name, target)
     except (UsageError, OutputError) as error:
         return f"{job.source}: {error}"
     return None

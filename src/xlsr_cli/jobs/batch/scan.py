@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlsr_cli.errors import InputError
+from xlsr_cli.formats import HEAD_BYTES, format_for, format_of
 from xlsr_cli.jobs.batch.job import Refusal
 from xlsr_cli.jobs.batch.journal import is_journal
 from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.jobs.picture import read_head
-from xlsr_cli.media.picture.image import format_for
+from xlsr_cli.media.picture.damage import refusal_of
 from xlsr_cli.media.picture.quick_header import Glance, glance
-from xlsr_cli.media.picture.source import REFUSED
-from xlsr_cli.media.sniff import HEAD_BYTES, kind_of, picture_format
-
-#: Documents and drawings that begin like a picture and are none.
-_NO_PICTURES = ("pdf", "eps", "svg", "xcf")
+from xlsr_cli.media.sniff import kind_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,16 +54,16 @@ def look_at(
         except (InputError, OSError) as error:
             refused.append(Refusal(name=name, reason=str(error)))
             continue
-        kind, format = kind_of(head), picture_format(head) or ""
-        seen = glance(path, head) if kind in ("picture", "animation") else None
-        if seen is None and format in REFUSED and format not in _NO_PICTURES:
-            reason = f"{path} is {REFUSED[format]}; convert it to PNG or TIFF first"
-            refused.append(Refusal(name=name, reason=reason))
-        elif kind in ("picture", "animation") and format not in _NO_PICTURES:
+        format = format_of(head)
+        seen = None if format is None else glance(path, format, head)
+        if format is not None and not format.document:
+            if seen is None and format.refused:
+                refused.append(Refusal(name=name, reason=refusal_of(format, str(path))))
+                continue
             found.append(
                 Found(
                     name=name,
-                    format="animation" if kind == "animation" else format,
+                    format="animation" if kind_of(head) == "animation" else format.name,
                     bytes_in=status.st_size,
                     identity=(status.st_dev, status.st_ino),
                     seen=seen,

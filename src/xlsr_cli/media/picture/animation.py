@@ -1,4 +1,4 @@
-"""Read animations: GIF, APNG and animated WebP, composed frame by frame as browsers show them.
+"""Animations: read composed frame by frame, as browsers show them, and written frame by frame.
 
 Pillow composes: it applies offsets, disposal and blending. Frames are decoded one at a time and never
 kept, so memory does not grow with their number.
@@ -6,25 +6,27 @@ kept, so memory does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from xlsr_cli.errors import InputError
+from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.formats import FORMATS, FormatCapabilities, format_named
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture import pillow
+from xlsr_cli.media.picture.codecs import codec_of, pillow
+from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.source import damaged, open_source
+from xlsr_cli.media.picture.source import Encoding, Film, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
-AnimationFormat = Literal["gif", "png", "webp"]
-Pixels = NDArray[np.uint8]
+#: The ``name`` of a row of :data:`~xlsr_cli.formats.FORMATS` that has an ``animation``.
+AnimationFormat = str
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 #: An APNG counts its delays in fractions of 16-bit numbers.
@@ -59,28 +61,27 @@ class Animation:
 
     def frames(self) -> Iterator[Pixels]:
         """The frames as they are seen, one after the other: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
-        with pillow.quiet(), pillow.open_image(self.data, self.format) as image:
+        with pillow.quiet(), pillow.open_image(self.data, format_named(self.format)) as image:
             for number in range(self.first, self.first + len(self.delays)):
                 image.seek(number)
                 yield _composed(image, self.size, self.channels)
 
 
-def open_animation(data: bytes, name: str, *, max_pixels: int) -> Animation:
+def open_animation(source: Source, *, max_pixels: int) -> Animation:
     """Look at an animation from beginning to end, keeping nothing of its frames.
 
     Where a frame is damaged, the animation ends before it, as browsers do, and a notice says so. Raises
     :class:`InputError` where not even the first one is whole, or the canvas has more than ``max_pixels``.
     """
-    source = open_source(data, name)
-    if source.size.pixels > max_pixels:
+    name, size = source.name, source.stored_size
+    if size.pixels > max_pixels:
         raise InputError(
-            f"{name} claims {source.size.pixels / 1e6:.0f} megapixels; "
-            f"--max-pixels {source.size.pixels} allows that"
+            f"{name} claims {size.pixels / 1e6:.0f} megapixels; --max-pixels {size.pixels} allows that"
         )
-    if source.format not in ("gif", "png", "webp"):
+    if format_named(source.format).animation is None:
         raise InputError(f"{name} is a {source.format.upper()} file, which is no animation that xlsr knows")
     with native_messages(), pillow.quiet():
-        survey = _survey(data, source.format, source.size)
+        survey = _survey(source.data, source.format, size)
     if not survey.delays:
         raise damaged(name, "its first frame cannot be decoded") from survey.failure
     notices = list(source.notices)
@@ -95,10 +96,10 @@ def open_animation(data: bytes, name: str, *, max_pixels: int) -> Animation:
         message = f"animations are enlarged in 8 of its {source.bits} bits per sample"
         notices.append(Notice(code="depth-reduced", message=message))
     return Animation(
-        data=data,
+        data=source.data,
         name=name,
-        format=source.format,  # type: ignore[arg-type]  # one of the three, see above
-        size=source.size,
+        format=source.format,
+        size=size,
         channels=4 if survey.alpha else 3 if survey.colour else 1,
         delays=tuple(survey.delays),
         plays=survey.plays,
@@ -124,9 +125,9 @@ def _survey(data: bytes, format: str, size: Size) -> _Survey:
     found = _Survey(delays=[])
     # On a hostile file Pillow raises nearly everything; each means that this frame is damaged.
     try:
-        with pillow.open_image(data, format) as image:
-            found.plays = _plays(image, format)
-            found.first = 1 if format == "png" and image.info.get("default_image") else 0
+        with pillow.open_image(data, format_named(format)) as image:
+            found.plays = codec_of(format_named(format)).plays_of(image.info.get("loop"))
+            found.first = 1 if image.info.get("default_image") else 0
             for number in range(found.first, getattr(image, "n_frames", 1)):
                 image.seek(number)
                 pixels = _composed(image, size, 4)
@@ -136,14 +137,6 @@ def _survey(data: bytes, format: str, size: Size) -> _Survey:
     except Exception as error:
         found.failure = error
     return found
-
-
-def _plays(image: Image.Image, format: str) -> int:
-    """How often, 0 for ever. GIF counts repetitions, and plays once without its extension."""
-    loop = image.info.get("loop")
-    if format == "gif":
-        return 1 if loop is None else 0 if loop == 0 else int(loop) + 1
-    return int(loop or 0)
 
 
 def _delay(image: Image.Image) -> Fraction:
@@ -163,31 +156,48 @@ def _composed(image: Image.Image, size: Size, channels: int) -> Pixels:
     return pixels if channels == 1 else np.ascontiguousarray(pixels[..., [2, 1, 0, 3][:channels]])
 
 
-def without(metadata: Metadata, format: AnimationFormat) -> tuple[Metadata, list[Notice]]:
-    """What of ``metadata`` an animation of ``format`` has room for, and a notice for everything else."""
-    kept = {
-        "gif": {"xmp", "text"},
-        "png": {"icc", "cicp", "exif", "xmp", "dpi", "color_chunks", "text"},
-        "webp": {"icc", "exif", "xmp"},
-    }[format]
-    if metadata.text and (metadata.text[0][0] == b"GIF") != (format == "gif"):
-        kept.discard("text")
-    shown = {"gif": "GIF", "png": "APNG", "webp": "animated WebP"}[format]
-    lost = {
-        "icc": "its colour profile, and its colours may look different",
-        "cicp": "its kind of colours (CICP), and they may look different",
-        "exif": "its EXIF",
-        "xmp": "its XMP",
-        "iptc": "its IPTC caption",
-        "dpi": "its resolution",
-        "color_chunks": "its gamma, and its tones may look different",
-        "text": "its comments",
-    }
-    notices = []
-    changes: dict[str, Any] = {}
-    for field, what in lost.items():
-        if getattr(metadata, field) and field not in kept:
-            code = "gamma" if field == "color_chunks" else field
-            notices.append(Notice(code=f"{code}-dropped", message=f"{shown} has no place for {what}"))
-            changes[field] = () if field in ("color_chunks", "text") else None
-    return replace(metadata, **changes), notices
+def animation_format(extension: str) -> AnimationFormat | None:
+    """The format of animations whose files end in ``extension`` (without dot, in small letters)."""
+    found = (f.name for f in FORMATS if f.animation is not None and extension in f.animation.extensions)
+    return next(found, None)
+
+
+def capabilities_of(format: AnimationFormat) -> FormatCapabilities:
+    """What an animation of ``format`` has room for."""
+    room = format_named(format).animation
+    assert room is not None  # an AnimationFormat
+    return room
+
+
+def check_animation_limits(format: AnimationFormat, size: Size) -> None:
+    """Raise :class:`OutputError` when a canvas of ``size`` does not fit into ``format``."""
+    longest = capabilities_of(format).longest_side
+    if max(size.width, size.height) > longest:
+        raise OutputError(
+            f"an animation of this format holds at most {longest} pixels a side and the result "
+            f"would be {size}; choose a smaller --scale, or another format"
+        )
+
+
+def delays_fit(format: AnimationFormat, delays: Iterable[Fraction]) -> bool:
+    """Whether ``format`` can hold every delay exactly."""
+    ticks = capabilities_of(format).ticks
+    return not ticks or all((delay * ticks).denominator == 1 for delay in delays)
+
+
+def write_animation(
+    file: BinaryIO,
+    format: AnimationFormat,
+    film: Film,
+    frames: Iterator[Pixels],
+    *,
+    quality: int | None = None,
+    lossless: bool = False,
+) -> None:
+    """Encode ``frames`` (uint8; gray, BGR or BGRA, all alike) one after the other into ``file``.
+
+    ``quality`` and ``lossless`` are for formats where that is optional. Delays that the format cannot hold
+    are rounded so that no frame begins more than half a tick late or early.
+    """
+    encoding = Encoding(quality=quality, lossless=lossless)
+    codec_of(format_named(format)).write_animation(file, film, frames, encoding)

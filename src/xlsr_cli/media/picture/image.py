@@ -1,106 +1,82 @@
-"""Pictures: bytes in, pixels out, and back."""
+"""Pictures: a file's bytes in, pixels out, and back; each step is taken once."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import replace
+from typing import BinaryIO
 
-from xlsr_cli.errors import OutputError
-from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.reading import read_pixels
-from xlsr_cli.media.picture.source import open_source
-from xlsr_cli.media.picture.writing import ROOM, write_pixels
+from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.formats import (
+    FALLBACK,
+    HEAD_BYTES,
+    PICTURE_FORMATS,
+    PictureFormat,
+    format_named,
+    format_of,
+    still_of,
+)
+from xlsr_cli.media.picture.codecs import codec_of
+from xlsr_cli.media.picture.codecs.pillow import FOREIGN_COLORS
+from xlsr_cli.media.picture.damage import damaged
+from xlsr_cli.media.picture.fitting import fit_metadata, fit_pixels
+from xlsr_cli.media.picture.pixels import turned, with_channels
+from xlsr_cli.media.picture.source import Encoding, Picture, Source, further_frames
 from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureFormat, Size
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.picture.samples import Pixels
+from xlsr_cli.options import Size
 
 
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """What a picture's header says, before anything is decoded.
-
-    ``format``: a :data:`PictureFormat`, or the name of one that can only be read (``gif``, ``ico`` …).
-    ``size``: as displayed, orientation applied. ``channels``: of the decoded picture: 1 gray, 2 gray and
-    alpha, 3 colour, 4 colour and alpha. ``depth``: 8 or 16 bits of the decoded picture. ``pages``: how
-    many pictures the file holds. ``orientation``: EXIF's 1 to 8, still to be applied. ``animated``: the
-    pages are frames of an animation. ``lossless``: coded so in a format that can also be lossy.
-    """
-
-    format: str
-    size: Size
-    channels: int
-    depth: int
-    pages: int = 1
-    orientation: int = 1
-    animated: bool = False
-    lossless: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
-    """A decoded picture.
-
-    ``pixels``: uint8 or uint16, upright; (H, W) gray, (H, W, 2) gray + alpha, (H, W, 3) BGR,
-    (H, W, 4) BGRA; alpha is not premultiplied. ``metadata``: what goes into the output beside the
-    pixels. ``format``: as in :class:`Header`. ``bits``: how many of a sample's bits the source had, None
-    for all. ``lossless``: the source was losslessly coded in a format that can also be lossy.
-    """
-
-    pixels: Pixels
-    metadata: Metadata
-    format: str
-    bits: int | None = None
-    lossless: bool = False
-
-    @property
-    def depth(self) -> int:
-        """Bits per sample: 8 or 16."""
-        return 8 * int(self.pixels.itemsize)
-
-    @property
-    def size(self) -> Size:
-        """The size in pixels."""
-        return Size(width=int(self.pixels.shape[1]), height=int(self.pixels.shape[0]))
-
-
-def probe(data: bytes, name: str) -> Header:
-    """Read the header of the picture in ``data`` and decode nothing.
+def open_picture(data: bytes, name: str) -> Source:
+    """Read header and metadata of the picture in ``data`` and decode nothing.
 
     ``name`` is how the file is called in the sentence of an :class:`InputError`, which is raised for what
     is damaged or not supported.
     """
-    source = open_source(data, name)
-    return Header(
-        format=source.format,
-        size=source.displayed_size,
-        channels=source.channels,
-        depth=source.depth,
-        pages=source.pages,
-        orientation=source.orientation,
-        animated=source.animated,
-        lossless=source.lossless,
-    )
+    if not data:
+        raise InputError(f"{name} is empty; get an intact copy")
+    format = format_of(data[:HEAD_BYTES])
+    if format is None:
+        raise InputError(
+            f"{name} is not a picture or film that xlsr knows; convert it to {FALLBACK.shown} or MP4 first"
+        )
+    source = codec_of(format).read_header(data, name, format)
+    if source.size.width < 1 or source.size.height < 1:
+        raise damaged(name, "its header gives a size without pixels")
+    return source
 
 
-def decode(data: bytes, name: str, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
-    """Decode the picture in ``data``: upright, at its own depth, with what the file holds beside pixels.
+def check_pixels(size: Size, name: str, max_pixels: int) -> None:
+    """Raise :class:`InputError` for a picture of more than ``max_pixels``."""
+    if size.pixels > max_pixels:
+        raise InputError(
+            f"{name} claims {size} pixels and --max-pixels allows {max_pixels}; "
+            "raise it if you trust the file"
+        )
+
+
+def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
+    """Decode the picture: upright, at its own depth, with what the file holds beside pixels.
 
     The notices tell what of the file is not in the :class:`Picture`. Raises :class:`InputError` for what
     is damaged, not supported, or claims more than ``max_pixels`` (checked before anything is decoded).
     """
-    source = open_source(data, name)
-    pixels, metadata, notices = read_pixels(source, max_pixels)
-    return Picture(
-        pixels=pixels,
-        metadata=metadata,
+    check_pixels(source.stored_size, source.name, max_pixels)
+    decoded = codec_of(format_named(source.format)).read_pixels(source, max_pixels)
+    pixels = decoded.pixels
+    if not decoded.upright and source.orientation != 1:
+        pixels = turned(pixels, source.orientation)
+    metadata = source.metadata
+    if source.mode in FOREIGN_COLORS:
+        metadata = replace(metadata, icc=None)  # it described the colours as they were
+    frames = [further_frames(source.pages)] if source.animated else []
+    picture = Picture(
+        pixels=with_channels(pixels, source.channels),
+        metadata=metadata.upright(),
         format=source.format,
         bits=source.bits,
         lossless=source.lossless,
-    ), notices
+    )
+    return picture, [*source.notices, *frames, *decoded.notices]
 
 
 def encode(
@@ -132,95 +108,52 @@ def encode_into(
 ) -> list[Notice]:
     """Encode ``picture``; the notices tell what ``format`` has no room for (``docs/fidelity.md``).
 
-    ``file`` is empty, seekable and readable; a PNG or TIFF goes there piece by piece and is never whole in
-    memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for WebP, AVIF and
-    JPEG 2000, and is the default where the source was of the same format and lossless. ``strip`` leaves
-    out all metadata but what decides how the colours look. ``threads`` may work on it, which changes no
-    byte. Raises :class:`OutputError` when it cannot be encoded.
+    ``file`` is empty, seekable and readable; formats whose row is ``trusted`` go there piece by piece and
+    are never whole in memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for
+    formats where it is optional, and is the default where the source was of the same format and lossless.
+    ``strip`` leaves out all metadata but what decides how the colours look. ``threads`` may work on it, which
+    changes no byte. Raises :class:`OutputError` when it cannot be encoded.
     """
     check_limits(format, picture.size)
+    room, bits = still_of(format), picture.bits or picture.depth
+    pixels, notices = fit_pixels(picture.pixels, room, bits)
     metadata = picture.metadata.stripped() if strip else picture.metadata.for_size(picture.size)
+    in_color = pixels.ndim == 3 and pixels.shape[2] >= 3
+    metadata, dropped = fit_metadata(metadata, room, in_color=in_color)
     same = picture.lossless and picture.format == format and quality is None
-    notices = write_pixels(
-        file,
-        picture.pixels,
-        metadata,
-        format,
-        bits=picture.bits or picture.depth,
-        quality=quality,
-        lossless=lossless or same,
-        threads=threads,
-    )
-    if picture.format not in LIMITS:
-        message = f"{picture.format.upper()} is read and not written: the result is {ROOM[format].shown}"
+    encoding = Encoding(quality=quality, lossless=lossless or same, bits=bits, threads=threads)
+    notices += dropped + codec_of(format_named(format)).write(file, pixels, metadata, encoding)
+    if picture.format not in PICTURE_FORMATS:
+        message = f"{picture.format.upper()} is read and not written: the result is {room.shown}"
         notices.append(Notice(code="format-changed", message=message, loss=False))
     return notices
 
 
-#: The longest side that a format, or the library that writes it, can hold, in pixels.
-LIMITS: dict[PictureFormat, int] = {
-    "png": 1_000_000,  # libpng's own limit, which nearly every reader has
-    "jpeg": 65_500,
-    "webp": 16_383,
-    "avif": 65_536,
-    "tiff": 0x7FFFFFFF,
-    "jp2": 0x7FFFFFFF,
-    "bmp": 0x7FFFFFFF,
-    "pnm": 0x7FFFFFFF,
-}
+def check_written(file: BinaryIO, format: PictureFormat, size: Size, name: str) -> None:
+    """Raise :class:`OutputError` when what was encoded does not say of itself that it is of ``size``.
 
-#: The most pixels altogether: AVIF readers refuse more (libavif's default), BMP counts bytes in 32 bits.
-_MOST_PIXELS: dict[PictureFormat, int] = {"avif": 16_384 * 16_384, "bmp": (1 << 30) - (1 << 20)}
+    The file is not read where the format's row says that its header is to be trusted.
+    """
+    if still_of(format).trusted:
+        return
+    file.seek(0)
+    written = open_picture(file.read(), f"the result of {name}")
+    if written.size != size:
+        raise OutputError(
+            f"the encoder made a picture of {written.size} from {name} instead of {size}; nothing is written"
+        )
 
 
 def check_limits(format: PictureFormat, size: Size) -> None:
     """Raise :class:`OutputError` when a picture of ``size`` does not fit into ``format``."""
-    limit = LIMITS[format]
-    if max(size.width, size.height) > limit:
+    room = still_of(format)
+    limit = None
+    if max(size.width, size.height) > room.longest_side:
+        limit = f"{room.longest_side} pixels a side"
+    elif room.most_pixels is not None and size.pixels > room.most_pixels:
+        limit = f"{room.most_pixels} pixels"
+    if limit is not None:
         raise OutputError(
-            f"{ROOM[format].shown} holds at most {limit} pixels a side and the result would be {size}; "
+            f"{room.shown} holds at most {limit} and the result would be {size}; "
             "choose another format, such as --format tiff"
         )
-    most = _MOST_PIXELS.get(format)
-    if most is not None and size.pixels > most:
-        raise OutputError(
-            f"{ROOM[format].shown} holds at most {most} pixels and the result would be {size}; "
-            "choose another format, such as --format tiff"
-        )
-
-
-_EXTENSIONS: dict[str, PictureFormat] = {
-    "png": "png",
-    "jpg": "jpeg",
-    "jpeg": "jpeg",
-    "jpe": "jpeg",
-    "jfif": "jpeg",
-    "webp": "webp",
-    "avif": "avif",
-    "tif": "tiff",
-    "tiff": "tiff",
-    "jp2": "jp2",
-    "bmp": "bmp",
-    "dib": "bmp",
-    "pnm": "pnm",
-    "ppm": "pnm",
-    "pgm": "pnm",
-}
-
-
-def format_for(name: str) -> PictureFormat | None:
-    """The format that a file ``name`` asks for by its extension; None when it names none that we write."""
-    return _EXTENSIONS.get(PurePath(name).suffix[1:].lower())
-
-
-def extension_for(format: PictureFormat) -> str:
-    """The usual extension of ``format``, with its dot."""
-    return {"jpeg": ".jpg", "tiff": ".tif", "pnm": ".ppm"}.get(format, f".{format}")
-
-
-def writable_format(format: str) -> PictureFormat:
-    """The format to write by default for a picture read as ``format``: the same, or PNG."""
-    for candidate in LIMITS:
-        if candidate == format:
-            return candidate
-    return "png"

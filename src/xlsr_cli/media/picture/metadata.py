@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xlsr_cli.media.picture import xmp as xmp_packet
-from xlsr_cli.media.picture.exif import ExifBlock
+from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -17,6 +17,8 @@ DAMAGED_PROFILE = Notice(
     code="icc-dropped",
     message="its colour profile is damaged and not kept, and its colours may look different",
 )
+
+GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
 
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {
@@ -85,6 +87,13 @@ class Metadata:
             exif=None if self.exif is None else ExifBlock(self.exif).for_size(size),
             xmp=None if self.xmp is None else xmp_packet.for_size(self.xmp, size),
         )
+
+    def with_dpi_in_exif(self) -> Metadata:
+        """The same for formats that tell the resolution in EXIF alone."""
+        if self.dpi is None:
+            return self
+        exif = ExifBlock(self.exif).with_dpi(self.dpi) if self.exif else exif_with_dpi(self.dpi)
+        return replace(self, exif=exif or self.exif)
 
     def stripped(self) -> Metadata:
         """Only what decides how the colours look: the profile and its like. Nothing about the user."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlsr_cli.media.picture import pillow
-from xlsr_cli.media.sniff import picture_format
+from xlsr_cli.formats import Format
+from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.options import Size
 
 _TURNED = (5, 6, 7, 8)
@@ -22,23 +22,21 @@ class Glance:
     alpha: bool = False
 
 
-def glance(path: Path, head: bytes) -> Glance | None:
-    """Look at the header of the picture at ``path``, whose first bytes are ``head``.
+def glance(path: Path, format: Format, head: bytes) -> Glance | None:
+    """Look at the header of the picture at ``path``, which is of ``format`` and begins with ``head``.
 
     Nothing is checked and nothing raised: None where it does not say, or the file is damaged.
     """
-    from PIL import Image
-
-    format = picture_format(head)
     try:
-        with pillow.quiet(), Image.open(path) as opened:
+        with pillow.quiet(), pillow.open_image(path, format) as opened:
             width, height = opened.size
             if "exif" in opened.info and opened.getexif().get(_ORIENTATION, 1) in _TURNED:
                 width, height = height, width
             return Glance(
                 size=Size(width=width, height=height),
                 # Pillow tells of 16 bits in gray alone.
-                deep=opened.mode.startswith("I") or (format == "png" and head[24:25] == b"\x10"),
+                deep=opened.mode.startswith("I")
+                or (format.has_deep_header is not None and format.has_deep_header(head)),
                 alpha=opened.has_transparency_data,
             )
     except Exception:  # any decoder may fail in any way on a damaged file

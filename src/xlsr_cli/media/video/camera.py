@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.options import Size
-
-Pixels = NDArray[np.uint8]
 
 #: What OpenCV's writer can encode without system libraries, by the file's extension; FFV1 is lossless.
 _CODECS = {".mkv": "FFV1", ".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v"}

@@ -16,8 +16,8 @@ from typing import Any
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
-from numpy.typing import NDArray
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
@@ -25,8 +25,6 @@ from xlsr_cli.errors import InputError
 from xlsr_cli.media.video.layout import Layout, Siting, expand, layout_of, planes_of, reduce
 from xlsr_cli.media.video.tags import RANGE_FULL, RANGE_LIMITED, ColorTags, Rotation, carries_captions
 from xlsr_cli.options import Size
-
-Pixels = NDArray[Any]
 
 #: Where a conversion is asked for, none that loses more than it must.
 _CAREFUL = (

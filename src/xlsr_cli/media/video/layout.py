@@ -12,11 +12,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
-Pixels = NDArray[Any]
 #: Where the one chroma sample of 2×2 luma samples lies: between the left two, between all, on the first.
 Siting = Literal["left", "center", "topleft"]
 

@@ -1,15 +1,27 @@
-"""Netpbm's headers: the largest value of a sample is theirs alone to tell (netpbm, pgm(5), pam(5))."""
+"""PNM: PBM, PGM, PPM, PAM and PFM, headers and samples as netpbm's pgm(5), pam(5) and others describe them.
+
+OpenCV leaves out the scaling of binary samples, Pillow reads no colour of 16 bits, and neither a PAM.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from xlsr_cli.formats import Format
+from xlsr_cli.media.picture.codecs import opencv
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats, full_range
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
+from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from xlsr_cli.engine.pixels import Pixels
 
 _PLAIN = re.compile(
     rb"P([1-6])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?(?:\s|#)", re.DOTALL
@@ -21,8 +33,50 @@ _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d+)[ \t]*\r?$", r
 _MOST = 4096
 
 
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` is what the header says of samples."""
+    header = _read_header(data)
+    if header is None and _holds_cmyk(data):
+        raise not_supported(name, "a PAM of CMYK")
+    if header is None:
+        raise damaged(name, "its PNM header makes no sense")
+    pages = _count_pages(data, header)
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=header.size,
+        channels=header.channels,
+        bits=header.maximum.bit_length(),
+        maximum=header.maximum,
+        pages=pages,
+        notices=(further_pages(pages),) if pages > 1 else (),
+        detail=header,
+    )
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    header = source.detail
+    assert isinstance(header, _Header)
+    if header.kind in "14":
+        return opencv.read_pixels(source, max_pixels)
+    samples = _read_samples(source.data, header)
+    if samples is None:
+        raise damaged(source.name, TRUNCATED)
+    if header.floating:
+        return Decoded(pixels=bgr_of(from_floats(samples, source.name)), notices=[FLOAT_CONVERTED])
+    return Decoded(pixels=bgr_of(full_range(samples, header.maximum)))
+
+
+def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    file.write(opencv.imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, []))
+    return []
+
+
 @dataclass(frozen=True)
-class PnmHeader:
+class _Header:
     """``kind``: the letter behind the P. ``begin``: where the samples stand. ``big_endian``: of floats."""
 
     kind: str
@@ -50,14 +104,14 @@ class PnmHeader:
         return 4 if self.floating else 1 if self.maximum < 256 else 2
 
 
-def read_pnm_header(data: bytes) -> PnmHeader | None:
+def _read_header(data: bytes) -> _Header | None:
     """The header of a PBM, PGM, PPM, PAM or PFM; None for what makes no sense."""
     if data[:2] == b"P7":
         return _pam(data[:_MOST])
     if (match := _FLOATING.match(data[:_MOST])) is not None:
         size = Size(width=int(match[2]), height=int(match[3]))
         channels = 3 if match[1] == b"F" else 1
-        return PnmHeader(match[1].decode(), size, channels, 0xFFFF, match.end(), big_endian=match[4] == b"")
+        return _Header(match[1].decode(), size, channels, 0xFFFF, match.end(), big_endian=match[4] == b"")
     match = _PLAIN.match(data[:_MOST])
     if match is None:
         return None
@@ -66,10 +120,10 @@ def read_pnm_header(data: bytes) -> PnmHeader | None:
     if not 1 <= maximum <= 0xFFFF:
         return None
     size = Size(width=int(match[2]), height=int(match[3]))
-    return PnmHeader(kind, size, 3 if kind in "36" else 1, maximum, match.end())
+    return _Header(kind, size, 3 if kind in "36" else 1, maximum, match.end())
 
 
-def holds_cmyk(data: bytes) -> bool:
+def _holds_cmyk(data: bytes) -> bool:
     """Whether the file is a PAM of CMYK, as ImageMagick writes them."""
     return data[:2] == b"P7" and b"\nTUPLTYPE CMYK" in data[:_MOST].partition(b"ENDHDR\n")[0]
 
@@ -78,11 +132,11 @@ def holds_cmyk(data: bytes) -> bool:
 _MOST_PAGES = 200
 
 
-def count_pages(data: bytes, header: PnmHeader) -> int:
+def _count_pages(data: bytes, header: _Header) -> int:
     """How many pictures stand behind each other in ``data``, whose first ``header`` describes."""
     pages, begin = 1, header.end
     while begin is not None and pages < _MOST_PAGES:
-        following = read_pnm_header(data[begin : begin + _MOST])
+        following = _read_header(data[begin : begin + _MOST])
         if following is None or following.size.pixels == 0:
             break
         pages += 1
@@ -90,7 +144,7 @@ def count_pages(data: bytes, header: PnmHeader) -> int:
     return pages
 
 
-def read_samples(data: bytes, header: PnmHeader) -> NDArray[Any] | None:
+def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
     """Samples as they stand, (H, W, C), of all kinds but bitmaps; None when the file ends too early."""
     import numpy as np
 
@@ -118,15 +172,15 @@ _COMMENT = re.compile(rb"#[^\n]*")
 _MOST_COMMENTS = 100_000
 
 
-def _pam(head: bytes) -> PnmHeader | None:
+def _pam(head: bytes) -> _Header | None:
     end = head.find(b"ENDHDR\n")
     fields = {name: int(value) for name, value in _PAM_FIELD.findall(head[: max(0, end)])}
     if (
-        holds_cmyk(head)
+        _holds_cmyk(head)
         or len(fields) != 4
         or not 1 <= fields[b"DEPTH"] <= 4
         or not 1 <= fields[b"MAXVAL"] <= 0xFFFF
     ):
         return None
     size = Size(width=fields[b"WIDTH"], height=fields[b"HEIGHT"])
-    return PnmHeader("7", size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))
+    return _Header("7", size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))

@@ -1,4 +1,4 @@
-"""TIFF: what its directory says, its samples as they stand, and writing one with all of its metadata.
+"""TIFF: tifffile reads directories and writes, Pillow decodes up to 8 bits, tifffile or libtiff the rest.
 
 Tags: TIFF 6.0; ICC.1:2022, annex B.3; XMP specification part 3, section 1.1.4; EXIF 2.32, section 4.6.
 """
@@ -12,32 +12,46 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from xlsr_cli.errors import InputError
+from xlsr_cli.formats import Format, format_named
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture import xmp
+from xlsr_cli.media.picture.codecs import pillow
+from xlsr_cli.media.picture.codecs.tiff_strips import samples_by_libtiff
+from xlsr_cli.media.picture.damage import damaged, reason_in, reason_of, refusal_of
 from xlsr_cli.media.picture.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
 from xlsr_cli.media.picture.in_order import in_order
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.tiff_strips import samples_by_libtiff
+from xlsr_cli.media.picture.pixels import (
+    FLOAT_CONVERTED,
+    bgr_of,
+    from_floats,
+    full_range,
+    without_premultiplication,
+)
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xlsr_cli.media.picture.samples import Pixels
+    from xlsr_cli.engine.pixels import Pixels
 
 
 #: PhotometricInterpretation.
-MIN_IS_WHITE, MIN_IS_BLACK, PALETTE, SEPARATED, CIELAB, CFA = 0, 1, 3, 5, 8, 32803
-LINEAR_RAW = 34892
+_MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE, _SEPARATED, _CIELAB, _CFA = 0, 1, 3, 5, 8, 32803
+_LINEAR_RAW = 34892
 
 #: SampleFormat.
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
 #: ExtraSamples.
-UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
+_UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 
 _ORIENTATION, _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS = 274, 700, 33723, 34675, 50706, 37724
 _TRANSFER, _WHITE_POINT, _PRIMARIES = 301, 318, 319
@@ -63,7 +77,7 @@ _SILENT = logging.NullHandler()
 
 
 @dataclass(frozen=True)
-class TiffFacts:
+class _Facts:
     """What the directory of the first page says about its samples."""
 
     bits: int
@@ -78,47 +92,73 @@ class TiffFacts:
     @property
     def mode(self) -> str:
         """Pillow's name of colours that have to be converted; empty for all others."""
-        return {SEPARATED: "CMYK", CIELAB: "LAB"}.get(self.photometric, "")
+        return {_SEPARATED: "CMYK", _CIELAB: "LAB"}.get(self.photometric, "")
 
     @property
     def channels(self) -> int:
         """Of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
-        if self.photometric == PALETTE:
+        if self.photometric == _PALETTE:
             return (1 if self.gray_palette else 3) + self.alpha
-        gray = self.photometric in (MIN_IS_WHITE, MIN_IS_BLACK)
+        gray = self.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK)
         return (1 if gray else 3) + self.alpha
 
     @property
     def colors(self) -> int:
         """Samples of a pixel that are colours."""
-        return {MIN_IS_WHITE: 1, MIN_IS_BLACK: 1, PALETTE: 1, SEPARATED: 4}.get(self.photometric, 3)
+        return {_MIN_IS_WHITE: 1, _MIN_IS_BLACK: 1, _PALETTE: 1, _SEPARATED: 4}.get(self.photometric, 3)
 
     @property
     def alpha(self) -> bool:
         """Whether the first sample behind the colours is alpha; unnamed it is, as OpenCV writes them."""
-        if self.samples <= self.colors or self.photometric in (SEPARATED, CIELAB):
+        if self.samples <= self.colors or self.photometric in (_SEPARATED, _CIELAB):
             return False
-        return not self.extra or self.extra[0] != UNSPECIFIED
+        return not self.extra or self.extra[0] != _UNSPECIFIED
 
     @property
     def premultiplied(self) -> bool:
         """Whether the colours were multiplied by alpha."""
-        return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == ASSOCIATED
+        return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == _ASSOCIATED
 
 
-@dataclass(frozen=True)
-class TiffHeader:
-    """``pages``: pictures of their own, previews and masks not counted. ``size``: not yet turned."""
+#: Samples of a pixel beyond which a directory is not believed: a few bytes must not claim all memory.
+_MOST_SAMPLES = 8
 
-    size: Size
-    pages: int
-    facts: TiffFacts
-    metadata: Metadata
-    notices: tuple[Notice, ...]
+_EXTRA_CHANNELS = Notice(
+    code="extra-channels-dropped", message="channels that are neither colour nor alpha are not kept"
+)
 
 
-def read_tiff(data: bytes) -> TiffHeader:
-    """Read the directories. Raises what tifffile raises: nearly everything, on a hostile file."""
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` is what the directory says of samples."""
+    try:
+        tags = _tags(data)
+        facts = _facts(tags)
+        metadata, notices = _metadata(tags, data)
+        size, pages = Size(width=int(tags[256]), height=int(tags[257])), _count_pages(data)
+    except Exception as error:  # on a hostile file tifffile raises nearly everything
+        raise damaged(name, "its TIFF directory makes no sense") from error
+    if facts.camera_raw:
+        raise InputError(refusal_of(format_named("raw"), name))
+    if pages > 1:
+        notices.append(further_pages(pages))
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=size,
+        channels=3 if facts.mode else facts.channels,
+        bits=8 if facts.mode else min(16, max(8, facts.bits)),
+        mode=facts.mode,
+        pages=pages,
+        orientation=facts.orientation or (xmp.orientation(metadata.xmp) if metadata.xmp else 1),
+        metadata=metadata,
+        notices=tuple(notices),
+        detail=facts,
+    )
+
+
+def _tags(data: bytes) -> dict[int, Any]:
+    """The first directory. Raises what tifffile raises."""
     import tifffile
 
     logging.getLogger("tifffile").addHandler(_SILENT)  # or it would print its warnings
@@ -127,14 +167,7 @@ def read_tiff(data: bytes) -> TiffHeader:
         tags: dict[int, Any] = {}
         for tag in page.tags:
             tags.setdefault(tag.code, tag.value)  # of two with one number every reader takes the first
-    metadata, notices = _metadata(tags, data)
-    return TiffHeader(
-        size=Size(width=int(tags[256]), height=int(tags[257])),
-        pages=_count_pages(data),
-        facts=_facts(tags),
-        metadata=metadata,
-        notices=tuple(notices),
-    )
+    return tags
 
 
 #: Directories that are looked at to tell previews from pictures.
@@ -177,16 +210,16 @@ def _count_pages(data: bytes) -> int:
 _MOST_TAGS = 1000
 
 
-def _facts(tags: dict[int, Any]) -> TiffFacts:
-    photometric = int(tags.get(262, MIN_IS_BLACK))
+def _facts(tags: dict[int, Any]) -> _Facts:
+    photometric = int(tags.get(262, _MIN_IS_BLACK))
     extra = tags.get(338)
-    return TiffFacts(
+    return _Facts(
         bits=max(int(bits) for bits in _tuple(tags.get(258, 1))),
         samples=int(tags.get(277, 1)),
         photometric=photometric,
-        format=int(_tuple(tags.get(339, UNSIGNED))[0]),
+        format=int(_tuple(tags.get(339, _UNSIGNED))[0]),
         extra=None if extra is None else tuple(int(value) for value in _tuple(extra)),
-        camera_raw=_DNG_VERSION in tags or photometric in (CFA, LINEAR_RAW),
+        camera_raw=_DNG_VERSION in tags or photometric in (_CFA, _LINEAR_RAW),
         orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
         gray_palette=_gray_palette(tags.get(320)),
     )
@@ -239,7 +272,114 @@ def _dpi(tags: dict[int, Any]) -> tuple[float, float] | None:
     return x[0] / x[1] * factor, y[0] / y[1] * factor
 
 
-def tiff_samples(data: bytes) -> NDArray[Any] | None:
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; Pillow turns a TIFF, tifffile does not."""
+    facts = source.detail
+    assert isinstance(facts, _Facts)
+    if facts.format not in (_UNSIGNED, _FLOAT):
+        raise InputError(f"{source.name} holds signed numbers and not a picture; convert it to 16 bits first")
+    if source.stored_size.pixels * facts.samples > _MOST_SAMPLES * max_pixels:
+        raise damaged(
+            source.name, f"it claims {facts.samples} samples for each of {source.stored_size} pixels"
+        )
+    notices: list[Notice] = []
+    if facts.samples > facts.colors + facts.alpha:
+        notices.append(_EXTRA_CHANNELS)
+    failure = None
+    if facts.bits <= 8 or facts.mode:
+        try:  # Pillow knows every compression and most layouts of up to 8 bits
+            decoded = pillow.read_pixels(source, max_pixels)
+        except InputError as error:
+            failure = error
+        else:
+            if facts.bits > 8:
+                notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
+            return replace(decoded, notices=[*notices, *decoded.notices], upright=True)
+    samples = _samples_of(source, failure)
+    finish = _from_foreign if facts.mode else _finished
+    return Decoded(pixels=finish(samples, source, notices), notices=notices)
+
+
+def _samples_of(source: Source, before: InputError | None) -> NDArray[Any]:
+    """Samples as they stand: (H, W) or (H, W, S) in RGB order; ``before`` is why Pillow gave none."""
+    failure: Exception | None = None
+    with native_messages() as messages:
+        try:  # tifffile, too, raises nearly everything on a hostile file
+            samples = _samples(source.data)
+            compression, known = ("", True) if samples is not None else _compression_of(source.data)
+        except MemoryError:
+            raise
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise before or damaged(source.name, reason_in(messages, reason_of(failure))) from failure
+    if samples is None:
+        if before is not None and known:
+            raise before
+        raise InputError(
+            f"{source.name} is a kind of TIFF that is not supported ({source.detail.bits} bits, compression "
+            f"{compression}); convert it to PNG first"
+        )
+    if not _agree(samples, source):
+        raise damaged(source.name, "its TIFF directory contradicts itself")
+    return samples
+
+
+def _agree(samples: NDArray[Any], source: Source) -> bool:
+    """Whether the samples are what the directory's own words make one expect."""
+    facts = source.detail
+    assert isinstance(facts, _Facts)
+    size = (source.stored_size.height, source.stored_size.width)
+    shape = size if facts.samples == 1 else (*size, facts.samples)
+    return samples.shape == shape and facts.samples >= facts.colors and facts.bits <= 8 * samples.itemsize
+
+
+def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
+    """``samples`` as pixels: colours looked up or put upright, at 8 or 16 bits, alpha divided out."""
+    facts = source.detail
+    assert isinstance(facts, _Facts)
+    if facts.photometric == _PALETTE:
+        import numpy as np
+
+        colors = _colors_of_palette(source.data)
+        if colors is None:
+            raise damaged(source.name, "its palette is missing")
+        return bgr_of(np.take(colors, samples, axis=0, mode="clip"))
+    if samples.ndim == 3:
+        samples = samples[:, :, : facts.colors + facts.alpha]
+    if facts.format == _FLOAT:
+        pixels = from_floats(samples, source.name)
+        notices.append(FLOAT_CONVERTED)
+    elif samples.dtype.itemsize > 2:
+        notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 16"))
+        pixels = (samples >> (8 * samples.dtype.itemsize - 16)).astype("uint16")
+    else:
+        pixels = full_range(
+            samples.astype("uint8") if samples.dtype == bool else samples, (1 << facts.bits) - 1
+        )
+    if facts.photometric == _MIN_IS_WHITE:
+        pixels = pixels.copy()
+        tones = pixels[:, :, 0] if pixels.ndim == 3 else pixels
+        tones[...] = ~tones
+    if facts.premultiplied:
+        pixels = without_premultiplication(pixels)
+    return bgr_of(pixels)
+
+
+def _from_foreign(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
+    """CMYK, or Lab, with further channels or of more bits than Pillow reads, as sRGB of 8 bits."""
+    facts = source.detail
+    assert isinstance(facts, _Facts)
+    if samples.dtype.itemsize > 1:
+        notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
+        samples = samples >> (8 * samples.dtype.itemsize - 8)
+    image = pillow.from_samples(samples[:, :, : facts.colors].astype("uint8"), source.mode)
+    converted, notice = pillow.to_srgb(image, source.metadata.icc)
+    notices.append(notice)
+    return pillow.to_pixels(converted)
+
+
+def _samples(data: bytes) -> NDArray[Any] | None:
     """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
 
     Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile and Pillow raise.
@@ -276,7 +416,7 @@ def _by_tifffile(page: Any) -> NDArray[Any] | None:
 _BY_LIBTIFF = {2, 3, 4, 32771, 6, 7, 32809}
 
 
-def compression_of(data: bytes) -> tuple[str, bool]:
+def _compression_of(data: bytes) -> tuple[str, bool]:
     """The name of the compression of the first page, and whether Pillow should have read it.
 
     Raises what tifffile raises.
@@ -289,7 +429,7 @@ def compression_of(data: bytes) -> tuple[str, bool]:
         return name, compression in _BY_LIBTIFF
 
 
-def colors_of_palette(data: bytes) -> NDArray[Any] | None:
+def _colors_of_palette(data: bytes) -> NDArray[Any] | None:
     """The palette of the first page, (N, 3) uint16 in RGB order; None without a whole one.
 
     Raises what tifffile raises.
@@ -305,12 +445,8 @@ def colors_of_palette(data: bytes) -> NDArray[Any] | None:
     return np.ascontiguousarray(colors.T)
 
 
-def write_tiff(file: BinaryIO, pixels: Pixels, metadata: Metadata, *, threads: int) -> list[Notice]:
-    """Write ``pixels`` (H, W), (H, W, 2), BGR or BGRA, losslessly compressed, with ``metadata``.
-
-    ``file`` is empty, seekable and readable. The bytes do not depend on ``threads``. The notices tell what
-    there was no place for.
-    """
+def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; the encoded picture is never whole in memory."""
     import tifffile
 
     size = Size(width=pixels.shape[1], height=pixels.shape[0])
@@ -323,7 +459,7 @@ def write_tiff(file: BinaryIO, pixels: Pixels, metadata: Metadata, *, threads: i
     if metadata.iptc is not None:
         extra.append((_IPTC, 7, len(metadata.iptc), metadata.iptc, True))
     rows = _rows_per_strip(pixels)
-    strips = in_order(partial(_strip, pixels, rows, order), range(0, pixels.shape[0], rows), threads)
+    strips = in_order(partial(_strip, pixels, rows, order), range(0, pixels.shape[0], rows), encoding.threads)
     with tifffile.TiffWriter(file, byteorder=order, bigtiff=_needs_bigtiff(pixels)) as writer:
         writer.write(
             strips,

@@ -1,14 +1,16 @@
-"""Arithmetic on samples that reading and writing need: depth, alpha, turning. Integers only."""
+"""Arithmetic on pixels that reading and writing need: depth, alpha, turning, frames that differ."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xlsr_cli.errors import InputError
+from xlsr_cli.notices import Notice
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    #: uint8 or uint16; which shapes, each docstring says.
-    Pixels = NDArray[Any]
+    from xlsr_cli.engine.pixels import Pixels
 
 #: Rows are worked on in blocks of about this many samples, so that wide intermediates stay small.
 _BLOCK = 1 << 20
@@ -24,6 +26,42 @@ def full_range(pixels: NDArray[Any], maximum: int) -> Pixels:
     steps = np.arange(maximum + 1, dtype=np.uint32)
     table = ((steps * top + maximum // 2) // maximum).astype(kind)
     result: Pixels = np.take(table, pixels, mode="clip")
+    return result
+
+
+#: What :func:`from_floats` did.
+FLOAT_CONVERTED = Notice(code="float-converted", message="floating point is read as 16 bits")
+
+#: How far resampling may have thrown a value over the edge: 1/255 of the range.
+_ROUNDING = 1 / 255
+
+
+def from_floats(samples: NDArray[Any], name: str) -> Pixels:
+    """Floating point of 0 to 1 as 16 bits.
+
+    Raises :class:`InputError` for other ranges, which have no agreed meaning; ``name`` is the file's.
+    """
+    import numpy as np
+
+    low, high = float(np.min(samples)), float(np.max(samples))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise InputError(f"{name} holds numbers that are not finite; convert it to 16 bits first")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise InputError(
+            f"{name} holds floating point from {low:g} to {high:g} where 0 to 1 is a picture; "
+            "scale it or convert it to 16 bits first"
+        )
+    pixels: Pixels = np.rint(np.clip(samples, 0, 1) * np.float64(0xFFFF)).astype(np.uint16)
+    return pixels
+
+
+def bgr_of(pixels: Pixels) -> Pixels:
+    """RGB and RGBA in OpenCV's order, gray and gray + alpha as they are, in memory of their own."""
+    import numpy as np
+
+    if pixels.ndim == 3 and pixels.shape[2] >= 3:
+        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    result: Pixels = np.ascontiguousarray(pixels)
     return result
 
 
@@ -112,6 +150,22 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def changed(before: Pixels, after: Pixels) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle that holds every difference; one pixel without any."""
+    apart = before != after
+    return bounds(apart.any(axis=2) if apart.ndim == 3 else apart)
+
+
+def bounds(mask: NDArray[Any]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle that holds all of ``mask``; one pixel where it is empty."""
+    import numpy as np
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 1), slice(0, 1)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _blocks(pixels: Pixels) -> list[slice]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from xlsr_cli.media.picture import pillow
+from xlsr_cli.formats import format_named
+from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.exif import Field, packed
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _decompressed(data: bytes, page: Any, part: slice, row_bytes: int, step_byte
         fields += [longs(273, offsets), longs(278, [rows]), longs(279, counts)]
     at = len(data) + len(data) % 2
     file = struct.pack("<2sHI", b"II", 42, at) + data[8:] + bytes(len(data) % 2) + packed(fields, "<", at)
-    with pillow.quiet(), pillow.open_image(file, "tiff") as image:
+    with pillow.quiet(), pillow.open_image(file, format_named("tiff")) as image:
         return np.asarray(image)
 
 

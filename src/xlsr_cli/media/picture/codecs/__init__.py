@@ -1,0 +1,47 @@
+"""One module per picture format, each with the same functions; a row of :mod:`xlsr_cli.formats` names it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.pixels import Pixels
+    from xlsr_cli.formats import Format
+    from xlsr_cli.media.picture.metadata import Metadata
+    from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
+    from xlsr_cli.notices import Notice
+
+
+class Codec(Protocol):
+    """What the module of a format has. One of a format that is only read has no ``write``, and one of a
+    format without animations none of the last three."""
+
+    def read_header(self, data: bytes, name: str, format: Format) -> Source:
+        """Read header and metadata. Raises :class:`InputError` for what is damaged or not supported."""
+
+    def read_pixels(self, source: Source, max_pixels: int) -> Decoded:
+        """Decode the first picture. Raises :class:`InputError` for what is damaged or not supported."""
+
+    def write(self, file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+        """Encode into ``file`` (empty, seekable, readable) what the format's row says that it has room for.
+
+        The notices tell what there was no room for nevertheless. Raises :class:`OutputError`.
+        """
+
+    def is_animated(self, head: bytes) -> bool:
+        """Whether the file that begins with ``head`` has more than one frame, as far as that can be told."""
+
+    def plays_of(self, loop: int | None) -> int:
+        """How often an animation is played, 0 for ever, by what Pillow calls its ``loop``."""
+
+    def write_animation(
+        self, file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding
+    ) -> None:
+        """Encode ``frames`` (uint8; gray, BGR or BGRA, all alike) one after the other into ``file``."""
+
+
+def codec_of(format: Format) -> Codec:
+    """The module that reads and writes ``format``, imported when it is first asked for."""
+    return cast("Codec", importlib.import_module(f"{__name__}.{format.module}"))

@@ -1,0 +1,170 @@
+"""BMP: Pillow reads it but for its profile and for masks that it does not know; OpenCV writes it.
+
+Layouts: BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER of the Windows GDI.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from xlsr_cli.formats import Format
+from xlsr_cli.media.picture.codecs import opencv, pillow
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged
+from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from xlsr_cli.engine.pixels import Pixels
+
+#: Where the information header begins, behind the file's.
+_INFO = 14
+
+#: biCompression.
+_BITFIELDS, _JPEG, _PNG, _ALPHA_BITFIELDS = 3, 4, 5, 6
+
+#: Compressions that only printers know, by what they hold.
+_WRAPPED = {_JPEG: "JPEG", _PNG: "PNG"}
+
+_V5 = 124
+_PROFILE_EMBEDDED = b"DEBM"  # 'MBED' as a little-endian number
+
+
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` are the masks of a file whose pixels
+    Pillow does not decode."""
+    return pillow.read_header(
+        data,
+        name,
+        format,
+        describe=_described,
+        otherwise=partial(_by_masks, data, name, format),
+        unsupported=partial(_wrapped_format, data),
+    )
+
+
+def _described(source: Source, image: Image.Image) -> Source:
+    """Pillow rounds the resolution and leaves the profile out."""
+    dpi = source.metadata.dpi
+    if dpi is not None:
+        dpi = (dpi_from_meters(meters_from_dpi(dpi[0])), dpi_from_meters(meters_from_dpi(dpi[1])))
+    profile = _embedded_profile(source.data)
+    return replace(source, metadata=replace(source.metadata, dpi=dpi, icc=profile))
+
+
+def _by_masks(data: bytes, name: str, format: Format) -> Source | None:
+    masks = _read_masks(data)
+    if masks is None:
+        return None
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=masks.size,
+        channels=masks.channels,
+        detail=masks,
+    )
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; OpenCV takes the colours of palettes and of old or
+    compressed files for others."""
+    if not isinstance(source.detail, _Masks):
+        return pillow.read_pixels(source, max_pixels)
+    pixels = _masked_pixels(source.data, source.detail)
+    if pixels is None:
+        raise damaged(source.name, TRUNCATED)
+    return Decoded(pixels=pixels)
+
+
+def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    encoded = opencv.imencode(".bmp", pixels, [])
+    if metadata.dpi is not None:
+        # biXPelsPerMeter and biYPelsPerMeter of the information header, at the same place in all versions.
+        per_meter = (min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in metadata.dpi)
+        struct.pack_into("<ii", encoded, 38, *per_meter)
+    file.write(encoded)
+    return []
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """A BMP of 16 or 32 bits a pixel whose samples stand where ``masks`` say: red, green, blue, alpha."""
+
+    size: Size
+    top_down: bool
+    bits: int
+    begin: int
+    masks: tuple[int, int, int, int]
+
+    @property
+    def channels(self) -> int:
+        """3 or, with alpha, 4."""
+        return 4 if self.masks[3] else 3
+
+
+def _embedded_profile(data: bytes) -> bytes | None:
+    """The colour profile that stands behind the pixels of a BMP of version 5."""
+    if len(data) < _INFO + _V5 or _unpack("<I", data, _INFO) < _V5 or data[70:74] != _PROFILE_EMBEDDED:
+        return None
+    begin, length = struct.unpack_from("<II", data, _INFO + 112)
+    profile = data[_INFO + begin : _INFO + begin + length]
+    return profile if 128 <= length == len(profile) else None
+
+
+def _wrapped_format(data: bytes) -> str | None:
+    """What a file is in which one of another kind takes the place of the pixels."""
+    if len(data) < 34 or _unpack("<I", data, _INFO) < 40:
+        return None
+    wrapped = _WRAPPED.get(_unpack("<I", data, 30))
+    return None if wrapped is None else f"a BMP made of a {wrapped} file"
+
+
+def _read_masks(data: bytes) -> _Masks | None:
+    """The header of a BMP with masks; None for every other BMP."""
+    if len(data) < _INFO + 40 + 16:
+        return None
+    begin, head = _unpack("<I", data, 10), _unpack("<I", data, _INFO)
+    width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    if head < 40 or compression not in (_BITFIELDS, _ALPHA_BITFIELDS) or bits not in (16, 32):
+        return None
+    if width < 1 or height == 0:
+        return None
+    masks = struct.unpack_from("<IIII", data, _INFO + 40)
+    red, green, blue, alpha = (mask & (1 << bits) - 1 for mask in masks)
+    if head < 56 and compression != _ALPHA_BITFIELDS:
+        alpha = 0
+    if not (red and green and blue):
+        return None
+    return _Masks(Size(width=width, height=abs(height)), height < 0, bits, begin, (red, green, blue, alpha))
+
+
+def _masked_pixels(data: bytes, header: _Masks) -> Pixels | None:
+    """BGR or BGRA, uint8; None when the file ends too early."""
+    import numpy as np
+
+    width, height = header.size.width, header.size.height
+    stride = (width * header.bits // 8 + 3) // 4 * 4
+    if len(data) < header.begin + stride * height:
+        return None
+    rows = np.frombuffer(data, np.uint8, stride * height, header.begin).reshape(height, stride)
+    words = rows.view("<u2" if header.bits == 16 else "<u4")[:, :width]
+    red, green, blue, alpha = header.masks
+    pixels = np.empty((height, width, header.channels), np.uint8)
+    for channel, mask in enumerate((blue, green, red, alpha)[: header.channels]):
+        shift = (mask & -mask).bit_length() - 1
+        top = mask >> shift
+        samples = ((words & mask) >> shift).astype(np.uint64)
+        pixels[:, :, channel] = (samples * 255 + top // 2) // top
+    return pixels if header.top_down else np.ascontiguousarray(pixels[::-1])
+
+
+def _unpack(code: str, data: bytes, at: int) -> int:
+    return int(struct.unpack_from(code, data, at)[0])

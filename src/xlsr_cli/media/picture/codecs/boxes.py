@@ -1,0 +1,65 @@
+"""Boxes, as AVIF and JPEG 2000 files are made of them (ISO/IEC 14496-12, section 4.2; 15444-1, annex I)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+#: More boxes than stand side by side in any picture.
+_MOST_BOXES = 10_000
+
+
+def boxes(
+    data: bytes | memoryview, start: int = 0, end: int | None = None
+) -> Iterator[tuple[bytes, int, int]]:
+    """Type, begin and end of the content of every box from ``start`` to ``end``; stops at damage."""
+    at, end = start, len(data) if end is None else end
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end:
+            return
+        length, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if length == 1 and at + 16 <= end:
+            length = struct.unpack_from(">Q", data, at + 8)[0]
+            head = 16
+        elif length == 0:
+            length = end - at
+        if length < head or at + length > end:
+            return
+        yield kind, at + head, at + length
+        at += length
+
+
+def has_too_many(data: bytes) -> bool:
+    """Whether there are more boxes than in any picture, at the top or in one of those."""
+    for number, (_, begin, end) in enumerate(boxes(data), start=1):
+        if number == _MOST_BOXES or sum(1 for _ in boxes(data, begin, end)) == _MOST_BOXES:
+            return True
+    return False
+
+
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"jp2h": 0, b"res ": 0}
+
+
+def walk(data: bytes) -> Iterator[tuple[tuple[bytes, ...], int, int]]:
+    """Every box and the boxes in it, with the types that lead to it."""
+    stack = [((), box) for box in reversed(list(boxes(data)))]
+    todo: list[tuple[tuple[bytes, ...], tuple[bytes, int, int]]] = list(stack)
+    while todo:
+        path, (kind, begin, end) = todo.pop()
+        yield (*path, kind), begin, end
+        if kind in _CONTAINERS and len(path) < 4:
+            inner = list(boxes(data, begin + _CONTAINERS[kind], end))
+            todo += [((*path, kind), box) for box in reversed(inner)]
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """A whole box."""
+    return box_head(kind, len(content)) + content
+
+
+def box_head(kind: bytes, length: int) -> bytes:
+    """What stands before the ``length`` bytes of a box's content."""
+    if length + 8 > 0xFFFFFFFF:
+        return struct.pack(">I4sQ", 1, kind, length + 16)
+    return struct.pack(">I4s", length + 8, kind)

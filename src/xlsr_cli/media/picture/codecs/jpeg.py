@@ -1,0 +1,277 @@
+"""JPEG: Pillow reads the header, OpenCV the pixels; segments tell and hold what neither knows.
+
+Layouts: JFIF 1.02; EXIF 2.32, section 4.7; ICC.1:2022, annex B.4; XMP specification part 3, section 1.1.3.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from xlsr_cli.formats import Format
+from xlsr_cli.media.picture import xmp
+from xlsr_cli.media.picture.codecs import opencv, pillow
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
+from xlsr_cli.media.picture.metadata import ASPECT, DAMAGED_PROFILE, GAIN_MAP, Metadata
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
+from xlsr_cli.notices import Notice
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from xlsr_cli.engine.pixels import Pixels
+
+_EXIF_PREFIX = b"Exif\0\0"
+_XMP_PREFIX = b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENDED_XMP_PREFIX = b"http://ns.adobe.com/xmp/extension/\0"
+_ICC_PREFIX = b"ICC_PROFILE\0"
+_GAIN_MAP_PREFIX = b"urn:iso:std:iso:ts:21496:-1\0"
+_IPTC_PREFIX = b"Photoshop 3.0\0"
+
+_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SOF_LS = 0xF7
+_APP0, _APP1, _APP2, _APP13, _COM, _SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
+
+#: A segment's length counts its own two bytes.
+_MOST = 0xFFFF - 2
+
+
+#: A marker that has a segment, the 0xFF before it and what stands between segments: decoders skip it.
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])", re.DOTALL)
+
+#: More segments than any file has, and more bytes between two of them: damage must not make anybody walk
+#: through all of a large file.
+_MOST_SEGMENTS, _MOST_BETWEEN = 10_000, 1 << 20
+
+
+#: From this quality on colours keep their full resolution, as with ImageMagick.
+_FULL_COLOR_QUALITY = 90
+
+
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    if not _reaches_pixels(data) and _unusual_kind(data) is None:
+        raise damaged(name, "it has no pixels")
+    unsupported = partial(_unusual_kind, data)
+    return pillow.read_header(data, name, format, describe=_described, unsupported=unsupported)
+
+
+def _described(source: Source, image: Image.Image) -> Source:
+    data = source.data
+    if (kind := _unusual_kind(data)) is not None:
+        raise not_supported(source.name, kind)
+    notices = []
+    metadata, pages = source.metadata, _pages(image)
+    if _holds_gain_map(data) or (metadata.xmp is not None and xmp.has_gain_map(metadata.xmp)):
+        notices.append(GAIN_MAP)
+        if metadata.xmp is not None:
+            metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
+    elif pages > 1:
+        notices.append(further_pages(pages))
+    if _holds_extended_xmp(data):
+        message = "the part of its XMP that stands in further segments is not kept"
+        notices.append(Notice(code="xmp-extended-dropped", message=message))
+    if metadata.icc is None and _holds_profile(data):
+        notices.append(DAMAGED_PROFILE)
+    if others := _unknown_segments(data):
+        message = f"its segments {', '.join(others)} are not kept"
+        notices.append(Notice(code="segments-dropped", message=message))
+    width, height = image.info.get("jfif_density", (1, 1))
+    if image.info.get("jfif_unit") == 0 and width != height and width and height:
+        notices.append(ASPECT)
+    resources = image.info.get("photoshop")
+    iptc = resources.get(0x0404) if isinstance(resources, dict) else None
+    dpi = metadata.dpi
+    if not image.info.get("jfif_unit"):  # without it Pillow's value is EXIF's, or invented
+        dpi = metadata.dpi_of_exif
+    metadata = replace(metadata, iptc=iptc or None, dpi=dpi, text=_comments(data))
+    return replace(source, pages=pages, metadata=metadata, notices=tuple(notices))
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pictures an MPO holds; cameras put previews of the picture behind it, which are none."""
+    pages = int(getattr(image, "n_frames", 1))
+    entries: Any = getattr(image, "mpinfo", {}).get(0xB002, []) if pages > 1 else []
+    kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries[1:]]
+    return max(1, pages - sum("Thumbnail" in kind for kind in kinds))
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    if pillow.knows_colors_better(source):
+        return pillow.read_pixels(source, max_pixels)
+    data = _with_end(source.data)
+    pixels, messages = opencv.imdecode(data)
+    if data is not source.data and any("remature end" in line for line in messages):
+        raise damaged(source.name, TRUNCATED)
+    return opencv.decoded(source, pixels, messages, max_pixels)
+
+
+def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; EXIF, XMP and captions may be too long for it."""
+    import cv2
+
+    quality = encoding.quality or opencv.DEFAULT_QUALITY
+    sampling = (
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        if quality >= _FULL_COLOR_QUALITY
+        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    )
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    encoded, notices = _with_metadata(opencv.imencode(".jpg", pixels, parameters), metadata)
+    file.write(encoded)
+    return notices
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of every segment before the pixels."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at, at + _MOST_BETWEEN)
+        if found is None or found.end() + 2 > len(data):
+            return
+        marker, at = found[1][0], found.start()
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, data[at + 4 : at + 2 + length]
+        if marker in (_SOS, 0xD9):
+            return
+        at += 2 + max(2, length)
+
+
+def _reaches_pixels(data: bytes) -> bool:
+    """Whether the segments lead to a scan at all; libraries look for one in all of the file, byte by byte."""
+    return any(marker == _SOS for marker, _ in _segments(data))
+
+
+def _unusual_kind(data: bytes) -> str | None:
+    """What makes a JPEG one that libjpeg, as it is built everywhere, does not read; None for all others."""
+    for marker, content in _segments(data):
+        if marker == _SOF_LS:
+            return "a JPEG-LS picture"
+        if marker in _SOF and len(content) >= 6:
+            bits, components = content[0], content[5]
+            if bits != 8:
+                return f"a JPEG of {bits} bits"
+            if components not in (1, 3, 4):
+                return f"a JPEG of {components} colours"
+            if content[1:3] == b"\0\0":
+                return "a JPEG that tells its height behind its pixels"
+            return None
+    return None
+
+
+def _with_end(data: bytes) -> bytes:
+    """The file with an end marker, where a sequential file lacks one; its pixels may still be complete."""
+    kinds = {marker for marker, _ in _segments(data) if marker in _SOF}
+    if kinds <= {0xC0, 0xC1} and data.rstrip(b"\0")[-2:] != b"\xff\xd9" and b"\xff\xd9" not in data[-4096:]:
+        return data + b"\xff\xd9"
+    return data
+
+
+def _comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Every COM segment."""
+    return tuple((b"COM", content) for marker, content in _segments(data) if marker == _COM)
+
+
+def _holds_extended_xmp(data: bytes) -> bool:
+    """Whether a part of the XMP stands in further segments, where depth maps and the like are put."""
+    return any(m == _APP1 and content.startswith(_EXTENDED_XMP_PREFIX) for m, content in _segments(data))
+
+
+def _holds_profile(data: bytes) -> bool:
+    """Whether any part of a colour profile is there."""
+    return any(m == _APP2 and content.startswith(_ICC_PREFIX) for m, content in _segments(data))
+
+
+def _holds_gain_map(data: bytes) -> bool:
+    """Whether a gain map as ISO 21496-1 has it is announced."""
+    return any(m == _APP2 and content.startswith(_GAIN_MAP_PREFIX) for m, content in _segments(data))
+
+
+#: What application segments begin with that are read, or that only concern the encoder or the order of
+#: what follows: JFIF, Adobe's colour transform, Photoshop's "save for web", the index of an MPO.
+_UNDERSTOOD = (
+    (_APP0, b""), (_APP1, _EXIF_PREFIX), (_APP1, b"Exif\0"), (_APP1, _XMP_PREFIX),
+    (_APP1, _EXTENDED_XMP_PREFIX), (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"), (_APP2, _GAIN_MAP_PREFIX),
+    (0xEC, b"Ducky"), (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
+)  # fmt: skip
+
+
+def _unknown_segments(data: bytes) -> list[str]:
+    """The names of application segments that are not understood, such as APP11 with content credentials."""
+    found = []
+    for marker, content in _segments(data):
+        if 0xE0 <= marker <= 0xEF and not any(
+            marker == known and content.startswith(begin) for known, begin in _UNDERSTOOD
+        ):
+            found.append(f"APP{marker - 0xE0}")
+    return sorted(set(found))
+
+
+def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> tuple[bytes, list[Notice]]:
+    """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it.
+
+    EXIF and XMP have to fit into one segment each; what does not is left out with a notice.
+    """
+    notices: list[Notice] = []
+    parts = [_jfif(metadata.dpi)]
+    if metadata.exif is not None:
+        parts += _one_segment(_EXIF_PREFIX + metadata.exif, "exif", notices)
+    if metadata.xmp is not None:
+        parts += _one_segment(_XMP_PREFIX + metadata.xmp, "xmp", notices)
+    if metadata.icc is not None:
+        parts += _icc(metadata.icc)
+    if metadata.iptc is not None:
+        # One Photoshop resource, number 0x0404, with an empty name, padded to an even length.
+        resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(metadata.iptc)) + metadata.iptc
+        parts += _one_segment(_IPTC_PREFIX + resource + b"\0" * (len(metadata.iptc) % 2), "iptc", notices)
+    parts += [_segment(_COM, content) for name, content in metadata.text if name == b"COM"]
+    view = memoryview(encoded)
+    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :]]), notices
+
+
+_ONE_SEGMENT = {"exif": _APP1, "xmp": _APP1, "iptc": _APP13}
+
+
+def _one_segment(content: bytes, kind: str, notices: list[Notice]) -> list[bytes]:
+    if len(content) <= _MOST:
+        return [_segment(_ONE_SEGMENT[kind], content)]
+    notices.append(
+        Notice(
+            code=f"{kind}-dropped",
+            message=f"its {kind.upper()} takes {len(content)} bytes and JPEG holds at most {_MOST}",
+        )
+    )
+    return []
+
+
+def _icc(profile: bytes) -> list[bytes]:
+    room = _MOST - len(_ICC_PREFIX) - 2
+    pieces = [profile[at : at + room] for at in range(0, len(profile), room)]
+    return [
+        _segment(_APP2, _ICC_PREFIX + bytes((number, len(pieces))) + piece)
+        for number, piece in enumerate(pieces, start=1)
+    ]
+
+
+def _jfif(dpi: tuple[float, float] | None) -> bytes:
+    """APP0 with the resolution in dots per inch, or with a square pixel and no unit."""
+    x, y = (round(value) for value in dpi) if dpi else (1, 1)
+    fits = dpi is not None and 1 <= x <= 0xFFFF and 1 <= y <= 0xFFFF
+    density = struct.pack(">BHH", fits, *((x, y) if fits else (1, 1)))
+    return _segment(_APP0, b"JFIF\0\x01\x01" + density + b"\0\0")
+
+
+def _after_jfif(encoded: bytes | memoryview) -> int:
+    """Where the encoder's own APP0 ends."""
+    if encoded[2:4] == b"\xff\xe0":
+        return 4 + int.from_bytes(encoded[4:6], "big")
+    return 2
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content

@@ -1,0 +1,98 @@
+"""OpenCV: pixels of most pictures, decoded and encoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture.codecs import pillow
+from xlsr_cli.media.picture.damage import damaged, notices_of, reason_in
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import full_range
+from xlsr_cli.media.picture.source import Decoded, Source
+from xlsr_cli.notices import Notice
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.pixels import Pixels
+
+#: Quality of the lossy formats, visually lossless: enlarging magnifies what a codec did.
+DEFAULT_QUALITY = 95
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """Decode by OpenCV, or by Pillow where OpenCV cannot or takes the colours for others."""
+    if pillow.knows_colors_better(source):
+        return pillow.read_pixels(source, max_pixels)
+    pixels, messages = imdecode(source.data)
+    return decoded(source, pixels, messages, max_pixels)
+
+
+def decoded(source: Source, pixels: Pixels | None, messages: list[str], max_pixels: int) -> Decoded:
+    """What :func:`imdecode` gave, at the full range of 8 or 16 bits; Pillow's pixels where it gave none."""
+    if pixels is not None:
+        return Decoded(pixels=full_range(pixels, source.maximum), notices=notices_of(messages))
+    try:
+        found = pillow.read_pixels(source, max_pixels)
+    except InputError as error:
+        raise damaged(source.name, reason_in(messages, "its pixels cannot be decoded")) from error
+    if source.bits <= 8:
+        return found
+    notice = Notice(code="depth-reduced", message=f"{source.bits} bits are read as 8")
+    return Decoded(pixels=found.pixels, notices=[*found.notices, notice])
+
+
+def imdecode(data: bytes) -> tuple[Pixels | None, list[str]]:
+    """What OpenCV makes of ``data``, None where it cannot, and what it and its libraries printed."""
+    import cv2
+    import numpy as np
+
+    pixels: Any = None
+    with native_messages() as messages:
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error as error:
+            if "nsufficient memory" in str(error):
+                raise MemoryError from error
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+    return pixels, messages
+
+
+def imencode(
+    extension: str, pixels: Pixels, parameters: list[int], metadata: Metadata | None = None
+) -> memoryview:
+    """What OpenCV makes of ``pixels``, without a copy: an encoded picture can be a hundred megabytes.
+
+    EXIF, XMP and profile of ``metadata`` are handed to the encoder. Raises :class:`OutputError`.
+    """
+    import cv2
+    import numpy as np
+
+    kinds: list[int] = []
+    contents: list[Any] = []
+    if metadata is not None:
+        for kind, content in (
+            (cv2.IMAGE_METADATA_EXIF, metadata.exif),
+            (cv2.IMAGE_METADATA_XMP, metadata.xmp),
+            (cv2.IMAGE_METADATA_ICCP, metadata.icc),
+        ):
+            if content is not None:
+                kinds.append(kind)
+                contents.append(np.frombuffer(content, np.uint8))
+    failure = None
+    encoded: Any = None
+    with native_messages() as messages:
+        try:
+            done, encoded = cv2.imencodeWithMetadata(extension, pixels, kinds, contents, parameters)
+        except cv2.error as error:
+            if "nsufficient memory" in str(error):
+                raise MemoryError from error
+            done, failure = False, error
+    if not done:
+        reason = messages[-1] if messages else "the encoder gave no reason"
+        raise OutputError(
+            f"the picture cannot be encoded as {extension[1:].upper()} ({reason}); choose another --format"
+        ) from failure
+    return memoryview(encoded)

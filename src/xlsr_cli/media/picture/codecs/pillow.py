@@ -1,0 +1,288 @@
+"""Pillow: headers of most pictures, and the pixels of those that OpenCV does not read."""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.formats import Format, format_named
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture.damage import (
+    damaged,
+    not_supported,
+    notices_of,
+    reason_in,
+    reason_of,
+    refusal_of,
+)
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, from_floats
+from xlsr_cli.media.picture.source import Decoded, Source
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from xlsr_cli.engine.pixels import Pixels
+
+#: Layouts of Pillow's whose colours have to be converted before anything can be done with them: the code of
+#: the notice, and their name.
+FOREIGN_COLORS = {"CMYK": ("cmyk-converted", "CMYK"), "LAB": ("lab-converted", "Lab")}
+
+#: Pillow's limit on pixels and Python's filter of warnings belong to the process.
+_LOCK = threading.RLock()
+
+_SILENT = logging.NullHandler()
+
+
+@contextmanager
+def quiet(max_pixels: int | None = None) -> Iterator[None]:
+    """Let Pillow not warn, and raise for more than ``max_pixels`` instead of its own limit.
+
+    Ours is checked before decoding; Pillow's still guards pictures within pictures, as in an ICO.
+    """
+    from PIL import Image
+
+    logging.getLogger("PIL").addHandler(_SILENT)  # or it would print its errors
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        # Pillow warns above its limit and raises above twice that.
+        Image.MAX_IMAGE_PIXELS = None if max_pixels is None else (max_pixels + 1) // 2
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def open_image(file: bytes | Path, format: Format) -> Image.Image:
+    """Open the picture lazily: its header is read, its pixels are not. Raises what Pillow raises.
+
+    Only the plugins that the format's row names may look at it: others run programs (EPS a PostScript
+    interpreter).
+    """
+    from PIL import Image
+
+    names = [name for name in format.pillow if name in _registered(format.pillow)]
+    if not names:
+        raise ValueError("there is no decoder for it")
+    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=names)
+
+
+def _registered(wanted: tuple[str, ...]) -> set[str]:
+    from PIL import Image
+
+    Image.preinit()
+    if not set(wanted) <= set(Image.OPEN):
+        Image.init()
+    return set(Image.OPEN)
+
+
+def read_header(
+    data: bytes,
+    name: str,
+    format: Format,
+    *,
+    describe: Callable[[Source, Image.Image], Source] | None = None,
+    otherwise: Callable[[], Source | None] | None = None,
+    unsupported: Callable[[], str | None] | None = None,
+    max_pixels: int | None = None,
+) -> Source:
+    """Header and metadata as Pillow tells them.
+
+    ``describe`` adds what the format alone has. Where Pillow fails, ``otherwise`` may still make a source,
+    and ``unsupported`` may know what the file is that is sound as far as one can see. ``max_pixels``: more
+    than these Pillow shall not make room for while it opens the file. Raises :class:`InputError`.
+    """
+    failure: Exception | None = None
+    source = None
+    with native_messages() as messages, quiet(max_pixels):
+        # On a hostile file Pillow raises nearly everything: OSError, SyntaxError, struct.error, KeyError,
+        # TypeError, ZeroDivisionError, RecursionError … each means the same.
+        try:
+            with open_image(data, format) as image:
+                source = _described(image, data, name, format)
+                source = source if describe is None else describe(source, image)
+        except InputError:
+            raise
+        except Exception as error:
+            failure = error
+    if source is None and otherwise is not None:
+        source = otherwise()
+    if source is not None:
+        return source
+    if format.refused:
+        raise InputError(refusal_of(format, name)) from failure
+    if type(failure).__name__ == "DecompressionBombError":
+        raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
+    kind = None if unsupported is None else unsupported()
+    if kind is not None:
+        raise not_supported(name, kind) from failure
+    reason = messages[-1] if messages else f"its {format.name.upper()} header makes no sense"
+    raise damaged(name, reason) from failure
+
+
+def _described(image: Image.Image, data: bytes, name: str, format: Format) -> Source:
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=Size(width=image.width, height=image.height),
+        channels=channels_of(image),
+        mode=image.mode,
+        pages=max(1, int(getattr(image, "n_frames", 1))),
+        metadata=_metadata(image),
+    ).oriented()
+
+
+#: What stands before EXIF in formats that took it over from JPEG.
+_EXIF_PREFIX = b"Exif\0\0"
+
+
+def _metadata(image: Image.Image) -> Metadata:
+    """What Pillow found, whatever the format."""
+    info = image.info
+    exif, xmp_packet, dpi = info.get("exif"), info.get("xmp"), info.get("dpi")
+    exif = exif.removeprefix(_EXIF_PREFIX) if isinstance(exif, bytes) else None
+    found = Metadata(
+        icc=info.get("icc_profile") or None,
+        exif=exif or None,
+        xmp=xmp_packet.rstrip(b"\0") or None if isinstance(xmp_packet, bytes) else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,
+    )
+    return replace(found, dpi=found.dpi or found.dpi_of_exif)
+
+
+def knows_colors_better(source: Source) -> bool:
+    """Whether colours have to be converted, or looked up in a palette, which OpenCV takes for others."""
+    return source.mode in FOREIGN_COLORS or source.mode == "P"
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """Decode by Pillow. Raises :class:`InputError`."""
+    failure: Exception | None = None
+    pixels: Pixels | None = None
+    notices: list[Notice] = []
+    with native_messages() as messages, quiet(max_pixels):
+        try:  # raises nearly everything on a hostile file, see read_header
+            with open_image(source.data, format_named(source.format)) as image:
+                if image.mode in FOREIGN_COLORS:
+                    image, notice = to_srgb(image, source.metadata.icc)
+                    notices.append(notice)
+                if image.mode == "F":
+                    import numpy as np
+
+                    pixels = from_floats(np.asarray(image), source.name)
+                    notices.append(FLOAT_CONVERTED)
+                else:
+                    pixels = to_pixels(image)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            failure = error
+    if pixels is None:
+        raise damaged(source.name, reason_in(messages, reason_of(failure))) from failure
+    return Decoded(pixels=pixels, notices=[*notices, *notices_of(messages)])
+
+
+def channels_of(image: Image.Image) -> int:
+    """Channels of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
+    alpha = image.has_transparency_data
+    if image.mode == "P":
+        return (1 if _gray_palette(image) else 3) + alpha
+    gray = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+    return (1 if gray else 3) + alpha
+
+
+def to_pixels(image: Image.Image) -> Pixels:
+    """Decode ``image`` to gray, gray + alpha, BGR or BGRA; uint16 where Pillow has 16 bits, else uint8.
+
+    Colours in CMYK, Lab and the like have to be converted before. Raises what Pillow raises.
+    """
+    import numpy as np
+
+    channels = channels_of(image)
+    if image.mode.startswith("I"):
+        samples: Pixels = np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint16)
+        return samples
+    converted = image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels])
+    pixels: Any = np.asarray(converted)
+    if channels == 3:
+        pixels = pixels[:, :, ::-1]
+    elif channels == 4:
+        pixels = pixels[:, :, [2, 1, 0, 3]]
+    return np.ascontiguousarray(pixels)
+
+
+def from_samples(samples: NDArray[Any], mode: str) -> Image.Image:
+    """(H, W, C) uint8 as an image in CMYK or LAB, as a TIFF has them: a* and b* are signed there."""
+    from PIL import Image
+
+    if mode == "LAB":
+        samples = samples ^ [0, 0x80, 0x80]
+    bands = [Image.fromarray(samples[:, :, band].astype("uint8")) for band in range(samples.shape[2])]
+    return Image.merge(mode, bands)
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, Notice]:
+    """``image`` in one of :data:`FOREIGN_COLORS` converted to sRGB, and a notice that tells by what."""
+    code, colors = FOREIGN_COLORS[image.mode]
+    converted, by = _converted_by(image, icc)
+    return converted, Notice(code=code, message=f"its {colors} colours were converted to sRGB by {by}")
+
+
+def _converted_by(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
+    """``image`` as sRGB, and by what: its profile, or a plain formula."""
+    from PIL import ImageCms
+
+    srgb = ImageCms.createProfile("sRGB")
+    if image.mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        return _converted(
+            ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        ), "the definition of Lab"
+    if icc is not None:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            return (
+                _converted(
+                    ImageCms.profileToProfile(
+                        image,
+                        profile,
+                        srgb,
+                        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                        outputMode="RGB",
+                        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+                    )
+                ),
+                "its colour profile",
+            )
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a damaged profile is as good as none
+    return image.convert("RGB"), "a plain formula, for want of a colour profile"
+
+
+def _converted(image: Image.Image | None) -> Image.Image:
+    assert image is not None  # it is None only for a conversion in place
+    return image
+
+
+def _gray_palette(image: Image.Image) -> bool:
+    """Whether all of a palette's colours are grays, where possible without decoding the picture."""
+    palette: Any = image.palette
+    order = "" if palette is None else palette.rawmode or palette.mode
+    if order[:3] in ("RGB", "BGR") and isinstance(palette.palette, (bytes, bytearray)):
+        step, colors = len(order), bytes(palette.palette)
+    else:
+        step, colors = 3, bytes(image.getpalette("RGB") or [])
+    return colors[0::step] == colors[1::step] == colors[2::step]

@@ -1,0 +1,115 @@
+"""WebP: Pillow reads the header, OpenCV the pixels; Pillow writes animations frame by frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from xlsr_cli.formats import HEAD_BYTES, Format
+from xlsr_cli.media.picture.codecs import opencv, pillow
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Encoding, Film, Source
+from xlsr_cli.notices import Notice
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from xlsr_cli.engine.pixels import Pixels
+
+read_pixels = opencv.read_pixels
+
+
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    source = pillow.read_header(data, name, format)
+    return replace(source, lossless=b"VP8L" in data[:HEAD_BYTES], animated=source.pages > 1)
+
+
+def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    import cv2
+
+    if encoding.lossless:
+        # The mode that keeps the colours under transparent pixels as well.
+        parameters = [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
+    else:
+        parameters = [cv2.IMWRITE_WEBP_QUALITY, encoding.quality or opencv.DEFAULT_QUALITY]
+    file.write(opencv.imencode(".webp", pixels, parameters, metadata.with_dpi_in_exif()))
+    return []
+
+
+def is_animated(head: bytes) -> bool:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`: a flag of the extended header says so."""
+    return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
+
+
+def plays_of(loop: int | None) -> int:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    return int(loop or 0)
+
+
+def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`.
+
+    Pillow's writer asks for frame after frame and hands each to libwebp, which keeps only what it made.
+    """
+    more: dict[str, Any] = {}
+    if film.metadata.icc is not None:
+        more["icc_profile"] = film.metadata.icc
+    if film.metadata.exif is not None:
+        more["exif"] = film.metadata.exif
+    if film.metadata.xmp is not None:
+        more["xmp"] = film.metadata.xmp
+    quality = opencv.DEFAULT_QUALITY if encoding.quality is None else encoding.quality
+    buffer = io.BytesIO()
+    _sequence(map(_to_image, frames), len(film.delays)).save(
+        buffer,
+        "WEBP",
+        save_all=True,
+        duration=film.ticks(1000),
+        loop=film.plays,
+        lossless=encoding.lossless,
+        quality=100 if encoding.lossless else quality,
+        method=4,
+        **more,
+    )
+    file.write(buffer.getbuffer())
+
+
+def _sequence(frames: Iterator[Image.Image], count: int) -> Image.Image:
+    """``frames`` as one of Pillow's multi-frame images, each made when it is asked for."""
+    from PIL import Image
+
+    class Sequence(Image.Image):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n_frames = count
+            self._at = -1
+            self._advance()
+
+        def _advance(self) -> None:
+            frame = next(frames)
+            self._mode, self._size, self.im = frame.mode, frame.size, frame.im
+            self._at += 1
+
+        def tell(self) -> int:
+            return self._at
+
+        def seek(self, frame: int) -> None:
+            if frame == self._at + 1:
+                self._advance()
+
+    return Sequence()
+
+
+def _to_image(frame: Pixels) -> Image.Image:
+    """RGB or RGBA for Pillow."""
+    import cv2
+    from PIL import Image
+
+    if frame.ndim == 2:
+        return Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB))
+    to_rgb = cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    return Image.fromarray(cv2.cvtColor(frame, to_rgb))

@@ -1,0 +1,54 @@
+"""Words for files that are broken: errors, notices, and which of a library's messages tell the fault."""
+
+from __future__ import annotations
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.formats import FALLBACK, Format
+from xlsr_cli.notices import Notice
+
+TRUNCATED = "it ends before its last pixel"
+
+#: What libjpeg and libtiff print about a file whose pixels are nevertheless all there.
+_HARMLESS = ("extraneous bytes before marker", "Warning: unknown JFIF revision")
+
+
+def damaged(name: str, reason: str) -> InputError:
+    """The error for a file that is broken; ``reason`` is a part of a sentence."""
+    return InputError(f"{name} is damaged: {reason}; get an intact copy")
+
+
+def refusal_of(format: Format, name: str) -> str:
+    """The sentence about a file of a format that is ``refused``."""
+    return f"{name} is {format.refused}; convert it to {FALLBACK.shown} or TIFF first"
+
+
+def not_supported(name: str, kind: str) -> InputError:
+    """The error for a file that is sound and of a ``kind`` that cannot be read."""
+    return InputError(f"{name} is {kind}, which is not supported; convert it to {FALLBACK.shown} first")
+
+
+def notices_of(messages: list[str]) -> list[Notice]:
+    """The notice that parts of a picture may be wrong, where a decoder printed that."""
+    told = _faults(messages)
+    if not told:
+        return []
+    message = f"parts of it are damaged and may look wrong ({told[0].rstrip('.')})"
+    return [Notice(code="damaged", message=message)]
+
+
+def reason_in(messages: list[str], otherwise: str) -> str:
+    """The last thing that a library printed, which is nearest to the fault."""
+    told = _faults(messages)
+    return told[-1].rstrip(".") if told else otherwise
+
+
+def reason_of(failure: Exception | None) -> str:
+    """What an exception of Pillow or tifffile says, in a part of a sentence."""
+    text = str(failure or "").splitlines()[:1]
+    if isinstance(failure, OSError) and text and "truncated" in text[0]:
+        return TRUNCATED
+    return "its pixels cannot be decoded"
+
+
+def _faults(messages: list[str]) -> list[str]:
+    return [line for line in messages if not any(harmless in line for harmless in _HARMLESS)]
