@@ -17,7 +17,6 @@ from xlsr_cli.bench.noise import LoadWatch, judge
 from xlsr_cli.bench.pictures import (
     FILTER_PSNR,
     FILTERS,
-    Pixels,
     filtered,
     made_picture,
     score,
@@ -28,6 +27,7 @@ from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
 from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError

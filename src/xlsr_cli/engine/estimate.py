@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlsr_cli.engine.choice import Choice
 from xlsr_cli.engine.models import Colour, ModelPrecision
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.tile import blank_tile
 from xlsr_cli.engine.tiling import BYTES_PER_PIXEL, Tiling
 from xlsr_cli.options import Size
-
-Pixels = NDArray[Any]
 
 #: How much more than that onnxruntime's allocator takes from the system, measured.
 ALLOCATOR = 1.3

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from xlsr_cli.engine import color, tiling
 from xlsr_cli.engine.models import ModelSpec
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
 from xlsr_cli.engine.session import Session, is_out_of_memory
 from xlsr_cli.engine.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import Size
-
-Pixels = NDArray[Any]
 
 #: A tile that did not fit memory is cut smaller, down to this side; below, memory is truly gone.
 SMALLEST_TILE = 32

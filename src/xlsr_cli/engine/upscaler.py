@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xlsr_cli.declaration import takes_options_of
 from xlsr_cli.engine import color, resample
@@ -16,6 +15,7 @@ from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.choice import Choice
 from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
 from xlsr_cli.engine.models import Colour
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
@@ -24,8 +24,6 @@ from xlsr_cli.engine.workers import Workers
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.options import EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
-
-Pixels = NDArray[Any]
 
 #: The halo that is assumed of a model from outside which does not tell, in pixels.
 _UNKNOWN_HALO = 32

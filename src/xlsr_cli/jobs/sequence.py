@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import format_for
@@ -18,7 +19,7 @@ from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture
-from xlsr_cli.media.video.camera import Camera, Pixels, Recorder, check_recording, open_camera
+from xlsr_cli.media.video.camera import Camera, Recorder, check_recording, open_camera
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import FALLBACK
@@ -20,7 +21,7 @@ from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
 from xlsr_cli.quality.bicubic import imresize, to_uint8
-from xlsr_cli.quality.metrics import Pixels, Scores, compare
+from xlsr_cli.quality.metrics import Scores, compare
 from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, picture_pixels
 
 

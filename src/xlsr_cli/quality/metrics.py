@@ -88,7 +88,7 @@ def compare(reference: Pixels, test: Pixels, *, border: int = 0) -> Scores:
     """
     if reference.shape[:2] != test.shape[:2]:
         raise ValueError(f"pictures differ in size: {reference.shape[:2]} and {test.shape[:2]}")
-    reference, test = crop_border(reference, border), crop_border(test, border)  # type: ignore[assignment]
+    reference, test = crop_border(reference, border), crop_border(test, border)
     if reference.ndim == test.ndim == 2:
         psnr_y, ssim_y = _compare_plane(reference, test, _in_8_bit_steps)
         return Scores(psnr_y=psnr_y, ssim_y=ssim_y, psnr_rgb=None, ssim_rgb=None)
@@ -109,7 +109,7 @@ def compare(reference: Pixels, test: Pixels, *, border: int = 0) -> Scores:
 
 
 def _as_colour(picture: Pixels) -> Pixels:
-    return picture if picture.ndim == 3 else np.dstack([picture] * 3)  # type: ignore[return-value]
+    return picture if picture.ndim == 3 else np.dstack([picture] * 3)
 
 
 def _in_8_bit_steps(samples: Pixels) -> Plane:

@@ -12,7 +12,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -35,6 +34,8 @@ from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from numpy.typing import NDArray
 
     from xlsr_cli.engine.pixels import Pixels
@@ -491,6 +492,8 @@ def _pixel_data(encoded: bytes) -> Iterator[bytes]:
 
 def _fraction(delay: Fraction) -> bytes:
     """Numerator and denominator in 16 bits each; the nearest that fits for delays beyond minutes."""
+    from fractions import Fraction  # loads decimal arithmetic, which still pictures do not need
+
     most = 0xFFFF
     fitting = min(delay, Fraction(most))
     denominator = most
