@@ -17,6 +17,7 @@ from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
 
 ColorMode = Literal["auto", "rgb", "ycbcr"]
 Precision = Literal["auto", "int8", "fp32"]
+RestoreMode = Literal["auto", "off", "light", "strong", "drawing"]
 
 #: The largest scale that is offered: two passes of the ×4 model.
 MAX_SCALE = 16.0
@@ -170,6 +171,8 @@ class EngineOptions:
     ``model``: a bundled name, or a path to an ONNX file; None chooses by scale, colour and precision.
     ``color``: ``rgb`` gives the network all channels, ``ycbcr`` only Y′, ``auto`` chooses.
     ``precision``: ``int8`` for 8-bit pictures, ``fp32`` for more, ``auto`` chooses by bit depth.
+    ``restore``: how strongly the source was compressed, or that it is drawn, which chooses among networks
+    that were trained for it; ``auto`` looks at the source. A named model comes first.
     ``tile``: side of a tile in input pixels; None plans by cores and memory. ``halo``: receptive field
     radius of a model from outside, in input pixels; None runs it on the whole picture.
     ``threads``: None uses every core that the process may use. ``provider``: ``auto`` takes the fastest
@@ -187,6 +190,9 @@ class EngineOptions:
     halo: int | None = option(None, "How far an ONNX file sees, in pixels; without it, no tiles.", "network")
     color: ColorMode = option("auto", "What the network sees: all channels, or Y′ alone.", "network")
     precision: Precision = option("auto", "Arithmetic; auto is int8 for 8 bits, else fp32.", "network")
+    restore: RestoreMode = option(
+        "auto", "Network by how compressed the source is; auto looks at it.", "network"
+    )
     tile: int | None = option(None, "Side of a tile in input pixels.", "machine", shown="by cores and memory")
     threads: int | None = option(None, "How many threads compute.", "machine", shown="all usable cores")
     provider: str = option(

@@ -114,6 +114,13 @@ def test_a_model_of_the_users_own_and_its_halo(picture: Path, tmp_path: Path, ca
     assert tiled["passes"][0]["tiles"] > 1  # type: ignore[index]
 
 
+@about("restore")
+def test_restore(picture: Path) -> None:
+    for level in ("auto", "off", "light", "strong", "drawing"):
+        run(picture, "--restore", level, output=f"{level}.png")
+    run(picture, "--restore", "weak", code=2)
+
+
 @about("color")
 def test_color(picture: Path) -> None:
     rgb, luma = (pixels(run(picture, "--color", color, output=f"{color}.png")) for color in ("rgb", "ycbcr"))

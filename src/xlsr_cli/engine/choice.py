@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xlsr_cli.engine.fastest import open_session
-from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, bundled_model, find_model
+from xlsr_cli.engine.models import (
+    Colour,
+    ModelPrecision,
+    ModelSpec,
+    Restore,
+    bundled_model,
+    bundled_models,
+    find_model,
+)
 from xlsr_cli.engine.session import Session
 from xlsr_cli.errors import ModelError, UsageError
 from xlsr_cli.options import EngineOptions, Size
@@ -18,6 +27,13 @@ from xlsr_cli.options import EngineOptions, Size
 #: Chains of model scales for each total factor, the cheapest first: the smaller model goes first, since
 #: the second one works on the larger picture.
 CHAINS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))
+
+
+class Plane(NamedTuple):
+    """What goes through networks at once: three colours (``rgb``), or one channel, which may be ``alpha``."""
+
+    colour: Colour
+    alpha: bool = False
 
 
 class Choice:
@@ -32,17 +48,32 @@ class Choice:
         self._options = options
         self._threads = threads
         self._model = None if options.model is None else find_model(options.model)
+        self._restore: Restore = "off" if options.restore == "auto" else options.restore
         self._loaded: dict[str, Session] = {}
         self._lock = threading.Lock()
         _check(self._model, options)
 
-    def sessions(self, source: Size, target: Size, colour: Colour, dtype: np.dtype[Any]) -> list[Session]:
-        """The networks from ``source`` to at least ``target``, in order, for planes of this kind.
+    @property
+    def depends_on_source(self) -> bool:
+        """Whether somebody has to look at the source, and then take :meth:`restoring`."""
+        return self._model is None and self._options.restore == "auto"
 
-        ``colour`` is ``rgb`` for three channels at once, ``luma`` for a single one. ``dtype`` is uint8 or
-        uint16. Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
+    def restoring(self, level: Restore) -> Choice:
+        """The same choice for a source that needs the networks of ``level``; what is loaded is shared."""
+        other = copy.copy(self)
+        other._restore = level
+        return other
+
+    def sessions(self, source: Size, target: Size, plane: Plane, dtype: np.dtype[Any]) -> list[Session]:
+        """The networks from ``source`` to at least ``target``, in order, for a plane of this kind.
+
+        ``dtype`` is uint8 or uint16. Only the first one restores: what it gives is clean, and so is alpha.
+        Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
         """
-        return [self._session(scale, colour, dtype) for scale in self.scales(source, target)]
+        return [
+            self._session(scale, plane.colour, dtype, "off" if place or plane.alpha else self._restore)
+            for place, scale in enumerate(self.scales(source, target))
+        ]
 
     def scales(self, source: Size, target: Size) -> tuple[int, ...]:
         """The factor of each network from ``source`` to at least ``target``, in order."""
@@ -68,10 +99,10 @@ class Choice:
         """What kind of network the colours of a picture with ``channels`` (1 to 4) go through."""
         return "luma" if channels <= 2 or self.splits_luma else "rgb"
 
-    def planes(self, channels: int) -> list[Colour]:
-        """The kinds of network for the colours and, with 2 or 4 ``channels``, for the alpha behind them."""
-        colour = self.colour_for(channels)
-        return [colour, "luma"] if channels in (2, 4) else [colour]
+    def planes(self, channels: int) -> list[Plane]:
+        """What goes through networks: the colours and, with 2 or 4 ``channels``, the alpha behind them."""
+        colours = Plane(self.colour_for(channels))
+        return [colours, Plane("luma", alpha=True)] if channels in (2, 4) else [colours]
 
     @property
     def foreign(self) -> bool:
@@ -103,7 +134,7 @@ class Choice:
         with self._lock:
             self._loaded.clear()
 
-    def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any]) -> Session:
+    def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any], restore: Restore) -> Session:
         if isinstance(self._model, Path):
             return self._foreign(self._model)
         named = self._model
@@ -113,7 +144,7 @@ class Choice:
         if named is not None and colour == named.colour:
             spec = named
         else:
-            spec = bundled_model(scale, colour, self._precision(dtype))
+            spec = _bundled(scale, colour, self._precision(dtype), restore)
         with self._lock:
             if spec.name not in self._loaded:
                 self._loaded[spec.name] = open_session(spec, self._options, callers=self._threads)
@@ -137,6 +168,13 @@ class Choice:
                 raise UsageError("--precision int8 would cut a 16-bit picture to 8 bits; leave it out")
             return "fp32"
         return "fp32" if wanted == "fp32" else "int8"
+
+
+def _bundled(scale: int, colour: Colour, precision: ModelPrecision, restore: Restore) -> ModelSpec:
+    """The network of this kind; the one for clean sources where ``restore`` has none, as for drawn luma."""
+    wanted = (scale, colour, precision, restore)
+    known = ((spec.scale, spec.colour, spec.precision, spec.restore) for spec in bundled_models())
+    return bundled_model(scale, colour, precision, restore if wanted in known else "off")
 
 
 def chain_for(source: Size, target: Size) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xlsr_cli.engine.choice import Choice
-from xlsr_cli.engine.models import Colour, ModelPrecision
+from xlsr_cli.engine.choice import Choice, Plane
+from xlsr_cli.engine.models import ModelPrecision
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.tile import blank_tile
@@ -114,17 +114,17 @@ class Estimator:
         )
 
     def _groups(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> list[list[Pass]]:
-        return [self._passes(source, target, colour, dtype) for colour in self._choice.planes(channels)]
+        return [self._passes(source, target, plane, dtype) for plane in self._choice.planes(channels)]
 
     def _time_networks(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> None:
-        for colour in self._choice.planes(channels):
-            for session in self._choice.sessions(source, target, colour, dtype):
+        for plane in self._choice.planes(channels):
+            for session in self._choice.sessions(source, target, plane, dtype):
                 self._time(session)
 
-    def _passes(self, source: Size, target: Size, colour: Colour, dtype: np.dtype[Any]) -> list[Pass]:
+    def _passes(self, source: Size, target: Size, plane: Plane, dtype: np.dtype[Any]) -> list[Pass]:
         passes = []
         size = source
-        for session in self._choice.sessions(source, target, colour, dtype):
+        for session in self._choice.sessions(source, target, plane, dtype):
             spec = session.spec
             step = Pass(
                 model=spec.name,
@@ -133,7 +133,7 @@ class Estimator:
                 tiles=len(self._tiling.regions(size, spec)),
                 macs=spec.macs,
                 precision=spec.precision,
-                colours=3 if colour == "rgb" else 1,
+                colours=3 if plane.colour == "rgb" else 1,
             )
             passes.append(step)
             size = step.answer

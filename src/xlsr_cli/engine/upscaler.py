@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy as np
 from xlsr_cli.declaration import takes_options_of
 from xlsr_cli.engine import color, resample
 from xlsr_cli.engine.cgroup import memory_limit
-from xlsr_cli.engine.choice import Choice
+from xlsr_cli.engine.choice import Choice, Plane
 from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
-from xlsr_cli.engine.models import Colour
+from xlsr_cli.engine.models import Restore
 from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import look
 from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
 from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
@@ -75,6 +77,8 @@ class Upscaler:
         BGRA, alpha straight. ``size`` overrides the target of the constructor. ``progress`` hears input
         megapixels. ``reuse`` carries unchanged tiles from the frame before; the array that is returned
         may then be read-only. Where frames overlap, give each what ``reuse.begin()`` returned for it.
+        With ``restore`` on ``auto``, the networks follow what JPEG left in ``pixels``; :meth:`restoring`
+        decides once for all frames of a film.
 
         Raises :class:`UsageError` for an array of another shape or dtype or an impossible size,
         :class:`ModelError` and :class:`ResourceError` for what their names say.
@@ -85,7 +89,7 @@ class Upscaler:
         memory = reuse.begin() if isinstance(reuse, Reuse) else reuse
         try:
             call = _Call(
-                choice=self.choice,
+                choice=self._choice_for(pixels),
                 tiling=self._tiling,
                 workers=self._workers,
                 source=source,
@@ -104,6 +108,24 @@ class Upscaler:
             if memory is not None and memory is not reuse:
                 memory.close()
         return upscaled.reshape(*upscaled.shape[:2], *pixels.shape[2:])
+
+    @property
+    def depends_on_source(self) -> bool:
+        """Whether the networks follow how compressed the source is, which :meth:`restoring` is told."""
+        return self.choice.depends_on_source
+
+    def restoring(self, level: Restore) -> Upscaler:
+        """This upscaler for a source that needs the networks of ``level``, where nobody asked for others.
+
+        It shares all models and workers with this one; close that alone.
+        """
+        if not self.depends_on_source:
+            return self
+        other = copy.copy(self)
+        other.options = replace(self.options, restore=level)
+        other.choice = self.choice.restoring(level)
+        other._estimator = Estimator(other.choice, self._tiling, other._upscale_alone)
+        return other
 
     def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
         """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
@@ -125,8 +147,8 @@ class Upscaler:
         target = self._target_size(source, size)
         names = [
             session.spec.name
-            for colour in self.choice.planes(channels)
-            for session in self.choice.sessions(source, target, colour, _dtype_for(depth))
+            for plane in self.choice.planes(channels)
+            for session in self.choice.sessions(source, target, plane, _dtype_for(depth))
         ]
         return tuple(dict.fromkeys(names))
 
@@ -144,6 +166,9 @@ class Upscaler:
         """Stop the worker threads and forget the models. The object may be used again."""
         self._workers.stop()
         self.choice.forget()
+
+    def _choice_for(self, pixels: Pixels) -> Choice:
+        return self.choice.restoring(look(pixels).level) if self.depends_on_source else self.choice
 
     def _target_size(self, source: Size, size: Size | None) -> Size:
         target = self.target if size is None else Target(width=size.width, height=size.height)
@@ -193,8 +218,8 @@ class _Call:
         """How far from visible pixels, in source pixels, hidden colours have a say in visible ones."""
         # Alpha may grow by one pixel, and the filter that shrinks has three lobes.
         reach, factor = 1.0 + 3.0, 1
-        kind = self.choice.colour_for(1 if colour.ndim == 2 else 3)
-        for session in self.choice.sessions(self.source, self.target, kind, colour.dtype):
+        plane = Plane(self.choice.colour_for(1 if colour.ndim == 2 else 3))
+        for session in self.choice.sessions(self.source, self.target, plane, colour.dtype):
             halo = session.spec.halo
             reach += (_UNKNOWN_HALO if halo is None else halo) / factor
             factor *= session.spec.scale
@@ -212,11 +237,11 @@ class _Call:
 
     def _colour(self, colour: Pixels) -> Pixels:
         if colour.ndim == 2:
-            return self._plane(colour, "luma")
+            return self._plane(colour, Plane("luma"))
         if not self.choice.splits_luma:
-            return self._plane(colour, "rgb")
+            return self._plane(colour, Plane("rgb"))
         luma, chroma = color.split_ycc(colour)
-        luma = self._plane(luma, "luma")
+        luma = self._plane(luma, Plane("luma"))
         resized = resample.Resized(chroma, self.target)
         return self._in_bands(
             (3,), luma.dtype, resized.bands(), lambda band: color.merge_ycc(luma[band], resized.rows(band))
@@ -226,12 +251,12 @@ class _Call:
         lowest = alpha.min()
         if lowest == alpha.max():
             return np.full((self.target.height, self.target.width), lowest, dtype=alpha.dtype)
-        return color.bound_alpha(self._plane(alpha, "luma", role="alpha"), alpha)
+        return color.bound_alpha(self._plane(alpha, Plane("luma", alpha=True)), alpha)
 
-    def _plane(self, pixels: Pixels, colour: Colour, role: str = "picture") -> Pixels:
-        """Through as many networks as it takes, then shrunk to the target. ``role`` tells planes apart."""
-        for place, session in enumerate(self.choice.sessions(self.source, self.target, colour, pixels.dtype)):
-            pixels = self._pass(session, pixels, key=(role, place, session.spec.name))
+    def _plane(self, pixels: Pixels, plane: Plane) -> Pixels:
+        """Through as many networks as it takes, then shrunk to the target."""
+        for place, session in enumerate(self.choice.sessions(self.source, self.target, plane, pixels.dtype)):
+            pixels = self._pass(session, pixels, key=(plane, place, session.spec.name))
         if pixels.nbytes >= LARGE:
             self._release_memory()
         if pixels.shape[:2] == (self.target.height, self.target.width):
