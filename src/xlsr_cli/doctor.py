@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -38,6 +39,9 @@ _REMOTE = ("AzureExecutionProvider",)
 _CPU = "CPUExecutionProvider"
 #: Below, even small pictures may not fit, in bytes.
 _LITTLE_MEMORY = 512 << 20
+
+#: What is timed in each runtime: a tile of this side, so often.
+_TIMED_SIDE, _TIMED_RUNS = 128, 5
 
 _REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reinstall"
 
@@ -204,9 +208,11 @@ def _models_everywhere(machine: Machine) -> Iterator[Finding]:
             damaged.add(finding.name)
         yield finding
     whole = tuple(spec for spec in models if spec.name not in damaged)
+    yield _speed_on_cpu(whole)
     for provider in machine.providers:
         if provider not in (_CPU, *_REMOTE):
             yield _models_on_provider(whole, provider)
+    yield from _models_on_plug_ins(whole)
 
 
 def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
@@ -224,6 +230,31 @@ def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
         except XlsrError as error:
             status, message, remedy = "problem", str(error), _REINSTALL
         yield Finding(subject="model", name=spec.name, status=status, message=message, remedy=remedy)
+
+
+def _speed_on_cpu(models: tuple[ModelSpec, ...]) -> Finding:
+    return Finding(
+        subject="provider", name="cpu", status="ok", message=f"always there{_speed(models, 'cpu')}"
+    )
+
+
+def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
+    """The same on each plug-in. One that does not start costs speed at most: the CPU works without it."""
+    from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
+
+    for plug_in in PLUG_INS:
+        if not plug_in.is_installed:
+            message = f"not installed; for {plug_in.takes}: {plug_in.remedy}"
+            yield Finding(subject="provider", name=plug_in.name, status="ok", message=message)
+            continue
+        hindrance = why_unusable(plug_in)
+        if hindrance is None:
+            yield _models_on_provider(models, plug_in.name)
+        else:
+            remedy = f"nothing has to be done, or: pip uninstall {plug_in.distribution}"
+            yield Finding(
+                subject="provider", name=plug_in.name, status="warning", message=hindrance, remedy=remedy
+            )
 
 
 def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding:
@@ -245,9 +276,26 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
         subject="provider",
         name=provider,
         status="problem" if failure else "ok",
-        message=failure or f"{len(models)} models give what they must",
+        message=failure or f"{len(models)} models give what they must{_speed(models, provider)}",
         remedy="leave out --provider: the CPU works; or repair the provider's driver" if failure else "",
     )
+
+
+def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
+    """How fast the provider is, for the end of a message: the best of a few runs, on one thread."""
+    from xlsr_cli.engine.session import Session
+    from xlsr_cli.engine.tile import blank_tile
+
+    timed = next((spec for spec in models if (spec.scale, spec.precision) == (3, "int8")), None)
+    if timed is None:
+        return ""
+    session, tile = Session.bundled(timed, provider=provider), blank_tile(timed, _TIMED_SIDE)
+    milliseconds = []
+    for _ in range(_TIMED_RUNS):
+        started = time.perf_counter()
+        session.run(tile)
+        milliseconds.append((time.perf_counter() - started) * 1e3)
+    return f"; {_TIMED_SIDE}x{_TIMED_SIDE} to x3 in {min(milliseconds):.1f} ms"
 
 
 def _codecs() -> Iterator[Finding]:

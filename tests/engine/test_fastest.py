@@ -57,7 +57,7 @@ class Pretended(Session):
     habits: dict[str, Habit]
     runs: dict[str, int]
 
-    def __init__(self, spec: ModelSpec, content: bytes, *, provider: str = "cpu", callers: int = 1) -> None:
+    def __init__(self, spec: ModelSpec, content: bytes, *, provider: str = "cpu", **others: Any) -> None:
         if provider not in self.habits:
             raise ResourceError(f"the runtime {provider} cannot be loaded (no such symbol)")
         super().__init__(spec, content)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.golden_colour import colour_hash, golden_picture
-from xlsr_cli.engine.models import bundled_models
+from xlsr_cli.engine.models import ModelSpec, bundled_models, load_bytes
+from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
 from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.upscaler import Upscaler
 
@@ -35,13 +37,47 @@ CASES: dict[str, tuple[str, float, slice | int]] = {
 }
 
 
-def model_hashes() -> dict[str, str]:
-    """Every int8 model's answer to its golden input."""
+#: Noise of these heights and widths: the smallest there is, and no multiples of any vector or block.
+NOISE_SIZES = ((11, 11), (12, 77), (33, 129), (65, 17))
+
+
+def model_hashes(provider: str = "cpu") -> dict[str, str]:
+    """Every int8 model's answer to its golden input, by one runtime and no other."""
     return {
-        spec.name: golden_hash(Session.bundled(spec).run(golden_input(spec)), spec)
+        spec.name: golden_hash(opened(spec, provider).run(golden_input(spec)), spec)
         for spec in bundled_models()
         if spec.precision == "int8"
     }
+
+
+def noise_hashes(provider: str = "cpu") -> dict[str, str]:
+    """Every int8 model's answers to noise of awkward sizes, by one runtime and no other."""
+    hashes = {}
+    for spec in bundled_models():
+        if spec.precision == "int8":
+            session = opened(spec, provider)
+            answers = [golden_hash(session.run(tile), spec) for tile in noise(spec)]
+            hashes[spec.name] = hashlib.sha256("".join(answers).encode()).hexdigest()
+    return hashes
+
+
+def noise(spec: ModelSpec) -> list[NDArray[np.uint8]]:
+    """What the int8 model ``spec`` is given of each size, as it takes it."""
+    random = np.random.default_rng(spec.scale)
+    return [
+        random.integers(0, 256, (1, height, width, spec.input_channels), dtype=np.uint8)
+        for height, width in NOISE_SIZES
+    ]
+
+
+def opened(spec: ModelSpec, provider: str) -> Session:
+    """``spec`` in a runtime that computes all of it."""
+    return Session(spec, load_bytes(spec), provider=provider, alone=True)
+
+
+def plug_ins() -> list[str]:
+    """The runtimes that can be used here beside onnxruntime's own."""
+    return [row.name for row in PLUG_INS if row.is_installed and why_unusable(row) is None]
 
 
 def float_samples() -> dict[str, list[float]]:
@@ -69,10 +105,13 @@ def used_models() -> dict[str, str]:
     return {spec.name: spec.sha256 for spec in bundled_models() if spec.precision == "int8"}
 
 
-def answers() -> dict[str, Any]:
+def answers(*, with_plug_ins: bool = True) -> dict[str, Any]:
     """Everything that a CPU is asked."""
+    names = plug_ins() if with_plug_ins else []
     return {
         "models": model_hashes(),
+        "noise": noise_hashes(),
+        "plug-ins": {name: [model_hashes(name), noise_hashes(name)] for name in names},
         "floats": float_samples(),
         "colour": colour_hash(),
         "pictures": picture_hashes(),
@@ -83,12 +122,14 @@ def main() -> None:
     """Print the answers, or store the pictures' hashes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="store the pictures' hashes")
-    if parser.parse_args().write:
+    parser.add_argument("--no-plug-ins", action="store_true", help="ask onnxruntime's own kernels alone")
+    options = parser.parse_args()
+    if options.write:
         stored = {"models": used_models(), "pictures": picture_hashes()}
         PICTURES.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
         print(f"wrote {PICTURES}")
     else:
-        print(json.dumps(answers()))
+        print(json.dumps(answers(with_plug_ins=not options.no_plug_ins)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _TITLES = {
     "machine": "Machine",
     "pixels": "Pixels around the network",
     "model": "Models on the CPU",
-    "provider": "Other providers",
+    "provider": "Runtimes",
     "picture": "Pictures",
     "video": "Video codecs",
 }

@@ -98,7 +98,9 @@ class FastestSession(Session):
     def _started(self, plug_in: PlugIn) -> Session | None:
         """The model in ``plug_in``, its golden answer proved; None where that fails."""
         try:
-            session = Session(self.spec, self._content, provider=plug_in.name, callers=self._callers)
+            session = Session(
+                self.spec, self._content, provider=plug_in.name, callers=self._callers, alone=True
+            )
         except Exception as error:
             if plug_in.name not in _broken:
                 log.info("%s is not used: %s", plug_in.name, error)

@@ -45,8 +45,12 @@ def usable_cores() -> int:
 
 
 def available_providers() -> tuple[str, ...]:
-    """onnxruntime's execution providers on this machine, by their full names."""
-    return tuple(onnxruntime.get_available_providers())
+    """onnxruntime's own execution providers on this machine, by their full names.
+
+    It counts plug-ins among them once they are loaded; those are left out.
+    """
+    plugged = tuple(row.provider for row in PLUG_INS)
+    return tuple(name for name in onnxruntime.get_available_providers() if not name.startswith(plugged))
 
 
 def provider_name(provider: str) -> str:
@@ -88,14 +92,22 @@ class Session:
     """A model ready to run. :meth:`run` may be called from several threads at once."""
 
     def __init__(
-        self, spec: ModelSpec, content: bytes, *, threads: int = 1, provider: str = "cpu", callers: int = 1
+        self,
+        spec: ModelSpec,
+        content: bytes,
+        *,
+        threads: int = 1,
+        provider: str = "cpu",
+        callers: int = 1,
+        alone: bool = False,
     ) -> None:
         """Load ``content``. ``threads`` are the runtime's own, within each of ``callers`` calls at once.
 
-        Raises :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the
-        provider is missing.
+        ``alone``: refuse a model of which the provider would leave parts to the CPU's. Raises
+        :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the provider is
+        missing.
         """
-        self._use(spec, _load(content, spec.path, provider, threads=threads, callers=callers))
+        self._use(spec, _load(content, spec.path, provider, threads=threads, callers=callers, alone=alone))
 
     def _use(self, spec: ModelSpec, session: onnxruntime.InferenceSession) -> None:
         self.spec = spec
@@ -180,9 +192,11 @@ def model_scale(options: EngineOptions) -> int | None:
 
 
 def _load(
-    content: bytes, path: Path, provider: str, *, threads: int, callers: int = 1
+    content: bytes, path: Path, provider: str, *, threads: int, callers: int = 1, alone: bool = False
 ) -> onnxruntime.InferenceSession:
     options = _session_options(path, threads)
+    if alone and provider != "cpu":
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     name, plug_in = provider_name(provider), find_plug_in(provider)
     # onnxruntime falls back to another provider without a word; ours must be the one that runs.
     names = [name] if name == "CPUExecutionProvider" else [name, "CPUExecutionProvider"]

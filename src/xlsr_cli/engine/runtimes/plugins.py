@@ -87,6 +87,16 @@ def use_plug_in(options: onnxruntime.SessionOptions, plug_in: PlugIn, *, threads
     options.add_provider_for_devices([device], plug_in.options(threads, callers))
 
 
+def why_unusable(plug_in: PlugIn) -> str | None:
+    """Why ``plug_in`` cannot be used here, in one sentence; None where it can. Loads it."""
+    try:
+        with _registering:
+            _device(plug_in)
+    except ResourceError as error:
+        return str(error)
+    return None
+
+
 @functools.cache
 def _device(plug_in: PlugIn) -> Any:
     """The CPU, as ``plug_in`` offers it. A plug-in is registered once in a process."""
