@@ -371,7 +371,7 @@ def test_verbose_tells_what_became_of_the_runtimes(
 
     from xlsr_cli.engine import fastest
 
-    row = replace(fastest.PLUG_INS[0], name="broken", module="this")
+    row = replace(fastest.PLUG_INS[0], name="broken", module="colorsys")
     monkeypatch.setattr(fastest, "PLUG_INS", (row,))
     monkeypatch.setattr(fastest, "PAYS_AFTER", 0.0)
     monkeypatch.setattr(fastest, "_broken", set())

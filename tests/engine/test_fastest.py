@@ -198,10 +198,6 @@ def test_where_bytes_would_differ_or_memory_is_short_the_cpu_works(
 class TestPlugIns:
     """What is said where a runtime was asked for by name and cannot be had."""
 
-    @pytest.fixture(autouse=True)
-    def fresh(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plugins._device.cache_clear()
-
     def asked(self, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
         row = plugins.PLUG_INS[0]
         monkeypatch.setattr(plugins, "PLUG_INS", (PlugIn(**{**vars(row), **changes}),))
@@ -214,7 +210,8 @@ class TestPlugIns:
         assert "pip install 'xlsr-cli[openvino]'" in message
 
     def test_one_that_is_broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        message = self.asked(monkeypatch, module="this")  # has no library
+        monkeypatch.setattr(plugins, "_registered", set())
+        message = self.asked(monkeypatch, module="colorsys")  # has no library
         assert "cannot be loaded" in message
         assert "pip install --force-reinstall --no-deps onnxruntime-ep-openvino" in message
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import pytest
 from xlsr_cli import doctor
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
+from xlsr_cli.engine.runtimes import plugins
 from xlsr_cli.errors import ExitCode
 from xlsr_cli.media import capabilities
 from xlsr_cli.media.video.output.encoder import CODECS
@@ -123,6 +125,34 @@ def test_a_provider_that_does_not_start_is_found(monkeypatch: pytest.MonkeyPatch
     assert diagnosis.exit_code == ExitCode.RESOURCE
 
 
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"module": "no_such_module"}, "ok", "not installed; for Intel CPUs"),
+        ({"module": "colorsys"}, "warning", "cannot be loaded"),
+    ],
+)
+def test_a_plug_in_that_is_missing_or_broken_is_no_problem(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], status: str, words: str
+) -> None:
+    row = replace(plugins.PLUG_INS[0], **changes)  # type: ignore[arg-type]
+    monkeypatch.setattr(plugins, "PLUG_INS", (row,))
+    monkeypatch.setattr(plugins, "_registered", set())
+    diagnosis = checked(doctor.examine())
+    (finding,) = [finding for finding in diagnosis.findings if finding.name == "openvino"]
+    assert (finding.subject, finding.status) == ("provider", status)
+    assert words in finding.message
+    assert diagnosis.exit_code == ExitCode.OK
+
+
+def test_the_cpu_is_listed_with_its_speed() -> None:
+    diagnosis = checked(doctor.examine())
+    (finding,) = [
+        finding for finding in diagnosis.findings if finding.name == "cpu" and finding.subject == "provider"
+    ]
+    assert re.search(r"128x128 to x3 in \d+\.\d ms", finding.message)
+
+
 def test_a_provider_with_wrong_pixels_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     real = onnxruntime.InferenceSession
 
@@ -210,7 +240,8 @@ def test_two_opencvs_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: "5.0" if name == "opencv-python" else real(name))
     diagnosis = checked(doctor.examine())
-    (warning,) = [finding for finding in diagnosis.findings if finding.status == "warning"]
+    findings = [finding for finding in diagnosis.findings if finding.subject == "library"]
+    (warning,) = [finding for finding in findings if finding.status == "warning"]
     assert "opencv-python and opencv-python-headless" in warning.message
     assert diagnosis.exit_code == ExitCode.OK
 

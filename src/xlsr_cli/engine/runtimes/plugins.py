@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import json
@@ -70,6 +69,7 @@ PLUG_INS: tuple[PlugIn, ...] = (
 )
 
 _registering = threading.Lock()
+_registered: set[str] = set()
 
 
 def find_plug_in(provider: str) -> PlugIn | None:
@@ -97,14 +97,12 @@ def why_unusable(plug_in: PlugIn) -> str | None:
     return None
 
 
-@functools.cache
 def _device(plug_in: PlugIn) -> Any:
-    """The CPU, as ``plug_in`` offers it. A plug-in is registered once in a process."""
+    """The CPU, as ``plug_in`` offers it."""
     if not plug_in.is_installed:
         raise ResourceError(f"the runtime {plug_in.name} is not installed; to have it: {plug_in.remedy}")
     try:
-        library = importlib.import_module(plug_in.module).get_library_path()
-        onnxruntime.register_execution_provider_library(plug_in.name, library)
+        _register(plug_in)
         offered = onnxruntime.get_ep_devices()
     except Exception as error:  # a half-installed library may raise anything
         raise ResourceError(
@@ -119,3 +117,11 @@ def _device(plug_in: PlugIn) -> Any:
         f"the runtime {plug_in.name} does not take this CPU: it is made for {plug_in.takes}; "
         "--provider cpu works without it"
     )
+
+
+def _register(plug_in: PlugIn) -> None:
+    """Load the library of ``plug_in``, once in a process."""
+    if plug_in.name not in _registered:
+        library = importlib.import_module(plug_in.module).get_library_path()
+        onnxruntime.register_execution_provider_library(plug_in.name, library)
+        _registered.add(plug_in.name)
