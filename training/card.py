@@ -90,13 +90,17 @@ def planes_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
     )
     lines = ["| Y′ planes | " + " | ".join(f"{path.name} rgb | {path.name} luma" for path in sets) + " |"]
     lines.append("|---|" + "---|---|" * len(sets))
-    models = {(spec.scale, spec.colour): spec for spec in specs if spec.precision == "int8"}
+    models = {(spec.scale, spec.colour): spec for spec in specs if _is_clean_int8(spec)}
     for scale in (2, 3, 4):
         pair = [models[scale, "rgb"], models[scale, "luma"]]
         runs = [(model_upscale(Session.bundled(spec)), spec.colours) for spec in pair]
         cells = [f"{score_planes(run, path, scale, colours):.2f}" for path in sets for run, colours in runs]
         lines.append(f"| ×{scale} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _is_clean_int8(spec: ModelSpec) -> bool:
+    return spec.precision == "int8" and spec.restore == "off"
 
 
 def sources_table(manifest: Path) -> str:

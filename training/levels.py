@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from training.data import full_range_luma
 from training.evaluate import Upscale
+from training.films import FRAMES, through_encoder
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
-from xlsr_cli.quality.metrics import luma_psnr
+from xlsr_cli.quality.metrics import crop_border, luma_psnr, psnr
 
 Pixels = NDArray[np.uint8]
 #: None is a picture that was never compressed.
+_SCORED_FRAMES = (0, 3, 6)
 QUALITIES = (10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 98, 100, None)
 
 
@@ -69,3 +71,37 @@ def gains(upscale: Upscale, cases: Sequence[Case], scale: int, colours: int) -> 
         error = (219 / 255 * (plane - exact))[scale:-scale, scale:-scale]
         found.append(10 * np.log10(255**2 / np.square(error).mean()) - case.bicubic)
     return found
+
+
+def film_cases(pictures: Sequence[Pixels], scale: int, crf: int) -> list[Case]:
+    """Luma cases (H, W, 1): key and predicted frames of each of ``pictures`` (BGR), panned, after x264."""
+    cases = []
+    for picture in pictures:
+        high = _panned(picture, 2 * scale)
+        low = through_encoder([shrink(frame, scale) for frame in high], "libx264", crf)
+        for index in _SCORED_FRAMES:
+            large = to_uint8(imresize(low[index], *high[index].shape[:2])).reshape(high[index].shape)
+            bicubic = psnr(crop_border(high[index], scale), crop_border(large, scale))
+            cases.append(Case(high=high[index], low=low[index], bicubic=bicubic))
+    return cases
+
+
+def _panned(picture: Pixels, multiple: int) -> list[Pixels]:
+    """FRAMES views of ``picture``, moving down and right: limited-range luma, cut to ``multiple``."""
+    luma = full_range_luma(picture).astype(np.float32) * np.float32(219 / 255) + 16
+    step = (5, 3)
+    height, width = (
+        (side - (FRAMES - 1) * by) // multiple * multiple
+        for side, by in zip(luma.shape[:2], step, strict=True)
+    )
+    starts = ((time * step[0], time * step[1]) for time in range(FRAMES))
+    views = (luma[top : top + height, left : left + width] for top, left in starts)
+    return [np.rint(view).astype(np.uint8) for view in views]
+
+
+def film_gains(upscale: Upscale, cases: Sequence[Case], scale: int) -> list[float]:
+    """What a luma network gains over bicubic on each of :func:`film_cases`, in dB on the stored Y′."""
+    return [
+        psnr(crop_border(case.high, scale), crop_border(upscale(case.low), scale)) - case.bicubic
+        for case in cases
+    ]

@@ -19,7 +19,17 @@ import pytest
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine import models, session
 from xlsr_cli.engine.golden import answers_golden
-from xlsr_cli.engine.models import bundled_models, find_model, load_bytes, models_folder, read_manifest
+from xlsr_cli.engine.models import (
+    Colour,
+    ModelPrecision,
+    Restore,
+    bundled_model,
+    bundled_models,
+    find_model,
+    load_bytes,
+    models_folder,
+    read_manifest,
+)
 from xlsr_cli.engine.session import Session, provider_name, usable_cores
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ExitCode, ModelError, ResourceError, UsageError
@@ -32,8 +42,22 @@ def test_there_is_a_model_for_every_scale_colour_and_precision() -> None:
         for colour in ("rgb", "luma")
         for precision in ("int8", "fp32")
     }
-    assert {spec.name for spec in bundled_models()} == wanted
-    assert sum(spec.path.stat().st_size for spec in bundled_models()) < 2_000_000
+    clean = {spec.name for spec in bundled_models() if spec.restore == "off"}
+    assert clean == wanted
+    assert sum(spec.path.stat().st_size for spec in bundled_models()) < 3_500_000
+
+
+@pytest.mark.parametrize("restore", ["light", "strong"])
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_compressed_sources_have_networks_of_the_same_shape(
+    colour: Colour, precision: ModelPrecision, restore: Restore
+) -> None:
+    spec, clean = (bundled_model(2, colour, precision, kind) for kind in (restore, "off"))
+    assert spec.name == f"xlsr_x2_{colour}_{restore}_{precision}"
+    same = ("scale", "colour", "precision", "layout", "halo", "input_channels", "macs")
+    assert [getattr(spec, key) for key in same] == [getattr(clean, key) for key in same]
+    assert spec.sha256 != clean.sha256
 
 
 @pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)
@@ -196,7 +220,7 @@ class TestTheCommand:
         wrong = [line for line in captured.out.splitlines() if not line.endswith(" ok")]
         assert len(wrong) == 1
         assert "damaged" in wrong[0]
-        assert "1 of 12 models" in captured.err
+        assert f"1 of {len(bundled_models())} models" in captured.err
 
 
 class TestModelsFromOutside:

@@ -32,5 +32,6 @@ def test_ramps_keep_their_slope_and_their_middle(spec: ModelSpec) -> None:
     place = (np.arange(answer.shape[1]) + 0.5) / spec.scale - 0.5
     inner = slice(12 * spec.scale, -12 * spec.scale)
     error = answer[:, inner] - (20 + 2 * place[inner])[None, :, None]
-    assert np.abs(error.mean()) < 0.5
+    # At ×2 all exact answers are halves: a network that rounds them all one way is off by just that.
+    assert np.abs(error.mean()) <= 0.5
     assert np.abs(error).max() < 3
