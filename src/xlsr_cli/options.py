@@ -277,6 +277,7 @@ class VideoOptions:
     better, and ``preset`` its effort, None being the codec's default. ``pix_fmt``: FFmpeg's name of the
     pixel format; None keeps the source's. ``deinterlace``: make whole frames of interlaced material.
     ``start`` and ``end``: seconds from the first frame; ``frames``: how many at most; None is all.
+    ``copy_only``: no sound or text is coded again because the output's container does not hold it.
     ``reuse``: do not compute tiles again whose input did not change.
     """
 
@@ -296,6 +297,9 @@ class VideoOptions:
         None, "End there: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
     )
     frames: int | None = option(None, "At most so many frames.", "film", shown="all")
+    copy_only: bool = option(
+        False, "Leave out what the output's container does not hold, instead of converting it.", "film"
+    )
     reuse: bool = option(True, "Compute tiles again that did not change since the last frame.", "film")
 
     def __post_init__(self) -> None:

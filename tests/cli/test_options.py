@@ -335,14 +335,16 @@ def test_default_names(picture: Path) -> None:
     assert names == ["in.png", "in_fit100x100.png", "in_x2.5.png", "in_x2.jpg", "in_x2.png"]
 
 
-VIDEO = {"codec", "crf", "preset", "pix_fmt", "deinterlace", "start", "end", "frames", "no_reuse"}
+VIDEO = {
+    "codec", "crf", "preset", "pix_fmt", "deinterlace", "start", "end", "frames", "copy_only", "no_reuse",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "option",
     [
         ["--codec", "h264"], ["--crf", "3"], ["--preset", "slow"], ["--pix-fmt", "gray"], ["--deinterlace"],
-        ["--start", "1"], ["--end", "1"], ["--frames", "1"], ["--no-reuse"],
+        ["--start", "1"], ["--end", "1"], ["--frames", "1"], ["--copy-only"], ["--no-reuse"],
     ],
 )  # fmt: skip
 def test_options_of_videos_are_refused_for_pictures(

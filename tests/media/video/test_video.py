@@ -187,11 +187,11 @@ def test_what_a_container_does_not_hold_is_told_before_the_work(tmp_path: Path, 
         audio=[{}],
     )
     with pytest.raises(NotKeptError, match=r"in\.mkv: stream 2 \(subtitle, srt, jpn\) .*stream-dropped"):
-        run(source, tmp_path / "out.mp4", upscaler, strict=True)
+        run(source, tmp_path / "out.mp4", upscaler, strict=True, copy_only=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.mkv"]
     result = run(source, tmp_path / "out.mp4", upscaler)
-    assert codes(result) == {"stream-dropped"}
-    assert [s.kind for s in clips.streams(result.output)] == ["video", "audio"]
+    assert codes(result) == {"stream-dropped", "subtitles-converted"}
+    assert [s.kind for s in clips.streams(result.output)] == ["video", "audio", "subtitle"]
 
 
 def test_a_title_that_is_not_utf8_comes_through(tmp_path: Path, upscaler: Upscaler) -> None:

@@ -99,7 +99,7 @@ def plan_video(
     begin, end = _interval(file, video)
     threads = upscaler.threads
     settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
-    copies = trial_mux.plan_copies(file, container)
+    carried = trial_mux.plan_streams(file, container, copy_only=video.copy_only)
     matrix = None
     if file.rotation is not None and upright is None:
         matrix = file.rotation.scaled(
@@ -109,10 +109,11 @@ def plan_video(
         container=container,
         settings=settings,
         matrix=matrix,
-        copied=copies.indexes,
-        through_tee=copies.through_tee,
-        clock=file.clock(copies.indexes) if container.reader == "mov" else None,
-        cut=Cut(shift=_start_of_avi(file, copies.indexes) if container.constant else Fraction(0)),
+        copied=carried.copied,
+        converted=carried.converted,
+        through_tee=carried.through_tee,
+        clock=file.clock(carried.copied) if container.reader == "mov" else None,
+        cut=Cut(shift=_start_of_avi(file, carried.copied) if container.constant else Fraction(0)),
     )
     rgb = wants_rgb(options)
     plan = VideoPlan(
@@ -131,7 +132,7 @@ def plan_video(
         notices=(),
         key="",
     )
-    notices = [*file.notices, *_format_notices(file, settings, video, plan), *notices, *copies.notices]
+    notices = [*file.notices, *_format_notices(file, settings, video, plan), *notices, *carried.notices]
     mux, lost = trial_mux.rehearse(file, mux, name=str(output))
     return replace(plan, mux=mux, notices=(*notices, *lost), key=_key(plan, upscaler))
 

@@ -45,7 +45,7 @@ _TOLERATED_END = 1.0
 _FINEST_CLOCK = 1 << 31
 #: How much of each stream's beginning is kept for trying what a container takes: a demuxer needs several
 #: packets to tell DTS and TrueHD from others.
-_HEAD_PACKETS, _HEAD_BYTES = 160, 1 << 21
+_HEAD_PACKETS, _HEAD_BYTES = 1500, 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True)

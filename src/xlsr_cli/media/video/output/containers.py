@@ -19,8 +19,10 @@ class Container:
     """A container that can be written.
 
     ``format`` is FFmpeg's name of its muxer, ``reader`` of its demuxer; ``options`` are the muxer's.
-    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the
-    file. ``constant``: its frames have one duration.
+    ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the file.
+    ``constant``: its frames have one duration. Sound that it does not hold becomes the first of ``sound``,
+    or the second where the source is lossless: names of FFmpeg's encoders, ``pcm`` for the one of the
+    source's depth. Subtitles become ``text``.
     """
 
     format: str
@@ -30,6 +32,8 @@ class Container:
     rotates: bool = True
     covers: bool = False
     constant: bool = False
+    sound: tuple[str, str] | None = None
+    text: str | None = None
 
     @property
     def global_header(self) -> bool:
@@ -45,12 +49,16 @@ _MP4 = Container(
     codecs=("h264", "hevc", "av1", "vp9"),
     options=(_KEEP_TIMES,),
     covers=True,
+    sound=("aac", "flac"),
+    text="mov_text",
 )
 _MOV = Container(
     format="mov",
     reader="mov",
     codecs=("h264", "hevc"),
     options=(_KEEP_TIMES, ("movflags", "+use_metadata_tags")),
+    sound=("aac", "pcm"),
+    text="mov_text",
 )
 #: ``passthrough``: no stream becomes a default one that was none.
 _MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
@@ -60,19 +68,44 @@ _MKV = Container(
     codecs=("h264", "hevc", "av1", "vp9", "ffv1"),
     options=_MATROSKA,
     covers=True,
+    sound=("aac", "flac"),
+    text="subrip",
 )
-WEBM = Container(format="webm", reader="matroska", codecs=("vp9", "av1"), options=_MATROSKA)
-_AVI = Container(format="avi", reader="avi", codecs=("h264", "ffv1"), rotates=False, constant=True)
+WEBM = Container(
+    format="webm",
+    reader="matroska",
+    codecs=("vp9", "av1"),
+    options=_MATROSKA,
+    sound=("libopus", "libopus"),
+    text="webvtt",
+)
+_AVI = Container(
+    format="avi",
+    reader="avi",
+    codecs=("h264", "ffv1"),
+    options=(_KEEP_TIMES,),
+    rotates=False,
+    constant=True,
+    sound=("ac3", "pcm"),
+)
 _TS = Container(
     format="mpegts",
     reader="mpegts",
     codecs=("h264", "hevc"),
     options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
     rotates=False,
+    sound=("aac", "aac"),
 )
 #: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
-_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")))
-_3GP = Container(format="3gp", reader="mov", codecs=("h264",), options=(_KEEP_TIMES,))
+_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")), sound=("ac3", "ac3"))
+_3GP = Container(
+    format="3gp",
+    reader="mov",
+    codecs=("h264",),
+    options=(_KEEP_TIMES,),
+    sound=("aac", "aac"),
+    text="mov_text",
+)
 
 #: By the output's suffix.
 CONTAINERS: dict[str, Container] = {

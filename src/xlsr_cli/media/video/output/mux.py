@@ -18,6 +18,7 @@ from xlsr_cli.media.video.demux import is_cover, open_video, packets_of, said
 from xlsr_cli.media.video.inspect import VideoFile
 from xlsr_cli.media.video.output import matroska
 from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, TextConverter, converter_for
 from xlsr_cli.media.video.output.encoder import Settings, configure
 from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
 from xlsr_cli.media.video.tags import Matrix
@@ -59,18 +60,25 @@ WHOLE = Cut()
 class MuxPlan:
     """Everything about the output but its packets.
 
-    ``copied`` are indexes of the source's streams. ``through_tee``: PyAV has to be told that its list of
-    what the container takes is too short; see :func:`opened`. ``clock``: for a container whose starts
-    are rounded to a clock of its own, that clock's ticks per second.
+    ``copied`` are indexes of the source's streams, ``converted`` those that are coded again.
+    ``through_tee``: PyAV has to be told that its list of what the container takes is too short; see
+    :func:`opened`. ``clock``: for a container whose starts are rounded to a clock of its own, that clock's
+    ticks per second.
     """
 
     container: Container
     settings: Settings
     matrix: Matrix | None
     copied: tuple[int, ...]
+    converted: tuple[Conversion, ...] = ()
     through_tee: bool = False
     clock: int | None = None
     cut: Cut = WHOLE
+
+    @property
+    def carried(self) -> tuple[int, ...]:
+        """The streams of the source beside the video that are in the output in any form."""
+        return tuple(sorted((*self.copied, *(conversion.index for conversion in self.converted))))
 
     def tick(self, *bases: Fraction) -> Fraction:
         """By how much a time may be off: one tick of the coarsest of these clocks and the container's."""
@@ -97,7 +105,7 @@ def write(
     """
     with open_video(source.path) as original:
         for stream in original.streams:
-            if stream.index not in plan.copied:
+            if stream.index not in plan.carried:
                 stream.discard = av.stream.Discard.all
         try:
             others = ((packet.stream_index, packet) for packet in packets_of(original))
@@ -121,44 +129,63 @@ def mux(
     Raises what PyAV raises.
     """
     sink = _Sink(file)
-    output, streams = _open_output(sink, source, original, plan)
-    tracks = {index: _track(original.streams[index], source, plan) for index in streams}
-    fresh = _video_packets(video, streams[source.index], source, plan)
-    copies = _copied_packets(original, others, streams, plan)
-    for index, packet in _interleaved(fresh, copies, source.index):
-        tracks[index].add(packet)
+    output, lanes = _open_output(sink, source, original, plan)
+    fresh = _video_packets(video, lanes[source.index].stream, source, plan)
+    carried = _carried_packets(original, others, lanes, plan)
+    for index, packet in _interleaved(fresh, carried, source.index):
+        lanes[index].track.add(packet)
         output.mux_one(packet)
         sink.check()
     output.close()
     sink.check()
     complete(file, plan)
-    return [tracks[index] for index in sorted(tracks)]
+    return [lanes[index].track for index in sorted(lanes)]
 
 
-def _track(stream: Any, source: VideoFile, plan: MuxPlan) -> Track:
-    """An empty track for what becomes of ``stream``, in the unit in which its packets come."""
-    if stream.index != source.index:
-        return track_of(stream)
-    base = 1 / plan.settings.rate if plan.container.constant else source.time_base
-    return replace(track_of(stream, base), codec=plan.settings.codec.name, main=True)
+@dataclass(frozen=True, kw_only=True)
+class _Lane:
+    """A stream of the output, the packets that went into it, and what makes them where they are no copies."""
+
+    stream: Any
+    track: Track
+    converter: SoundConverter | TextConverter | None = None
 
 
 def _open_output(
     sink: _Sink, source: VideoFile, original: av.container.InputContainer, plan: MuxPlan
-) -> tuple[av.container.OutputContainer, dict[int, Any]]:
-    """The output with all its streams, in the source's order."""
+) -> tuple[av.container.OutputContainer, dict[int, _Lane]]:
+    """The output with all its streams, by their indexes in the source, and in its order."""
     output = opened(sink, plan.container, through_tee=plan.through_tee, clock=plan.clock)
-    streams: dict[int, Any] = {}
+    conversions = {conversion.index: conversion for conversion in plan.converted}
+    lanes: dict[int, _Lane] = {}
     for stream in original.streams:
         if stream.index == source.index:
-            streams[stream.index] = _add_video(output, stream, source, plan)
+            lanes[stream.index] = _video_lane(output, stream, source, plan)
+        elif stream.index in conversions:
+            lanes[stream.index] = _converted_lane(output, stream, conversions[stream.index], plan)
         elif stream.index in plan.copied:
-            streams[stream.index] = _add_copy(output, stream, source, plan)
+            copy = _add_copy(output, stream, source, plan)
+            lanes[stream.index] = _Lane(stream=copy, track=track_of(stream))
     output.metadata.update(without(original.metadata, STALE_FILE))
     chapters = chapters_of(original, plan.cut)
     if chapters:
         output.set_chapters(chapters)
-    return output, streams
+    return output, lanes
+
+
+def _video_lane(output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan) -> _Lane:
+    base = 1 / plan.settings.rate if plan.container.constant else source.time_base
+    track = replace(track_of(stream, base), codec=plan.settings.codec.name, main=True)
+    return _Lane(stream=_add_video(output, stream, source, plan), track=track)
+
+
+def _converted_lane(
+    output: av.container.OutputContainer, stream: Any, conversion: Conversion, plan: MuxPlan
+) -> _Lane:
+    converter = converter_for(output, stream, conversion)
+    _describe(converter.stream, stream, plan)
+    track = replace(track_of(stream, converter.base), codec=codec_of(converter.stream))
+    return _Lane(stream=converter.stream, track=track, converter=converter)
 
 
 def opened(
@@ -255,12 +282,17 @@ def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFi
     if is_cover(stream) and plan.container.format == "matroska":
         return _attach_cover(output, stream, source)
     copy = copy_of(output, stream, next(iter(source.heads.get(stream.index, ())), None))
-    trimmed = plan.cut.begin is not None or plan.cut.end is not None
-    copy.metadata.update(_described(stream.metadata, _STATISTICS if trimmed else ()))
-    copy.disposition = int(stream.disposition)
-    if plan.container.format == "mpegts":
-        copy.id = stream.id
+    _describe(copy, stream, plan)
     return copy
+
+
+def _describe(fresh: Any, stream: Any, plan: MuxPlan) -> None:
+    """Give ``fresh`` the names and marks of ``stream``."""
+    changed = plan.cut.begin is not None or plan.cut.end is not None or stream.index not in plan.copied
+    fresh.metadata.update(_described(stream.metadata, _STATISTICS if changed else ()))
+    fresh.disposition = int(stream.disposition)
+    if plan.container.format == "mpegts":
+        fresh.id = stream.id
 
 
 def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket | None) -> Any:
@@ -344,27 +376,37 @@ def _video_packets(
         yield packet
 
 
-def _copied_packets(
+def _carried_packets(
     original: av.container.InputContainer,
     packets: Iterable[tuple[int, AnyPacket]],
-    streams: dict[int, Any],
+    lanes: dict[int, _Lane],
     plan: MuxPlan,
 ) -> Iterator[tuple[int, AnyPacket]]:
     """The packets that belong into the output, each with the index of its stream in the source."""
     for index, packet in packets:
-        if index not in plan.copied or streams[index].type == "attachment":
+        if index not in plan.carried or lanes[index].stream.type == "attachment":
             continue  # an attachment is in the header already
+        lane = lanes[index]
         base = pyav.exact(packet.time_base) or Fraction(1)
         time = packet.pts if packet.pts is not None else packet.dts
         cover = time is None or is_cover(original.streams[index])
         if time is not None and not cover and not plan.cut.holds(time * base):
             continue
-        if plan.cut.shift and not cover:
-            shift = round(plan.cut.shift / base)
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
-        packet.stream = streams[index]
-        yield index, packet
+        for made in [packet] if lane.converter is None else lane.converter.convert(packet):
+            yield index, _moved(made, lane, Fraction(0) if cover else plan.cut.shift)
+    for index, lane in lanes.items():
+        for made in () if lane.converter is None else lane.converter.finish():
+            yield index, _moved(made, lane, plan.cut.shift)
+
+
+def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:
+    """``packet`` as one of the output's, ``shift`` seconds later."""
+    if shift:
+        ticks = round(shift / (pyav.exact(packet.time_base) or Fraction(1)))
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+    packet.stream = lane.stream
+    return packet
 
 
 def _interleaved(

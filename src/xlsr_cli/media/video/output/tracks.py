@@ -19,6 +19,8 @@ from xlsr_cli.media.video.demux import is_cover, packets_of
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
 
+#: A line of QuickTime's text is its length in two bytes, and then itself.
+_EMPTY_TEXT = 2
 #: A packet without a time.
 _NO_TIME = -(1 << 63)
 #: Codecs whose packets look different in different containers: with headers of their own or without,
@@ -60,6 +62,8 @@ class Track:
 
     def add(self, packet: AnyPacket, *, decoding: bool = False) -> None:
         """Count a packet, by its time of display or of ``decoding``."""
+        if self.codec == "mov_text" and packet.size <= _EMPTY_TEXT:
+            return  # MP4 fills the time between two lines with these
         time = packet.dts if decoding else packet.pts
         self.times.append(_NO_TIME if time is None else time)
         self.sizes.append(packet.size)

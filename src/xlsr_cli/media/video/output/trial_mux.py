@@ -18,6 +18,7 @@ from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, open_video, said
 from xlsr_cli.media.video.inspect import Stream, VideoFile
 from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.convert import Conversion, conversion_of, notice_of
 from xlsr_cli.media.video.output.encoder import Encoder, Settings
 from xlsr_cli.media.video.output.mux import (
     STALE_FILE,
@@ -50,35 +51,44 @@ _ASPECT_TOLERANCE = 0.004
 
 
 @dataclass(frozen=True, kw_only=True)
-class Copies:
-    """Which streams beside the video the container takes, by their indexes; the others are ``notices``.
+class Carried:
+    """What becomes of the streams beside the video: ``copied`` as they are, by their indexes, ``converted``,
+    or left out; the ``notices`` tell of the last two. ``through_tee`` as in :class:`MuxPlan`."""
 
-    ``through_tee`` as in :class:`MuxPlan`.
-    """
-
-    indexes: tuple[int, ...]
+    copied: tuple[int, ...]
+    converted: tuple[Conversion, ...]
     through_tee: bool
     notices: tuple[Notice, ...]
 
 
-def plan_copies(source: VideoFile, container: Container) -> Copies:
-    """Try every stream beside the video."""
-    kept, notices, through_tee = [], [], False
+def plan_streams(source: VideoFile, container: Container, *, copy_only: bool) -> Carried:
+    """Try every stream beside the video. ``copy_only``: what is not taken as it is, is left out."""
+    copied, converted, notices, through_tee = [], [], [], False
     with open_video(source.path) as original:
         for stream in source.streams:
             if _made_by_the_muxer(original, stream):
                 continue
+            given = original.streams[stream.index]
             reason = _refusal(original, stream.index, source, container, through_tee=False)
-            if reason is not None and not is_cover(original.streams[stream.index]):
+            if reason is not None and not is_cover(given):
                 beyond = _refusal(original, stream.index, source, container, through_tee=True)
                 through_tee |= beyond is None
                 reason = reason if beyond is not None else None
+            conversion = None if reason is None or copy_only else conversion_of(given, container)
             if reason is None:
-                kept.append(stream.index)
+                copied.append(stream.index)
+            elif conversion is not None:
+                converted.append(conversion)
+                notices.append(notice_of(given, str(stream), conversion))
             else:
                 message = f"{stream} cannot be copied: {reason}"
                 notices.append(Notice(code="stream-dropped", message=message))
-    return Copies(indexes=tuple(kept), through_tee=through_tee, notices=tuple(notices))
+    return Carried(
+        copied=tuple(copied),
+        converted=tuple(converted),
+        through_tee=through_tee,
+        notices=tuple(notices),
+    )
 
 
 def _made_by_the_muxer(original: av.container.InputContainer, stream: Stream) -> bool:
@@ -151,7 +161,7 @@ def rehearse(source: VideoFile, plan: MuxPlan, *, name: str) -> tuple[MuxPlan, l
         frames = list(_blank_frames(source, plan.settings))
         trial = _Trial(source=source, original=original, frames=frames, name=name)
         wrong, notices = trial.run(moved := plan)
-        for lead in trial.leads():
+        for lead in () if plan.container.constant else trial.leads():
             if not wrong:
                 break
             moved = replace(plan, cut=Cut(shift=plan.cut.shift - lead))
@@ -203,7 +213,7 @@ class _Trial:
         return [lead for lead in dict.fromkeys((shown, lowest)) if lead < 0]
 
     def _heads(self, plan: MuxPlan) -> Iterator[tuple[int, AnyPacket]]:
-        heads = [(index, packet) for index in plan.copied for packet in self.source.heads.get(index, ())]
+        heads = [(index, packet) for index in plan.carried for packet in self.source.heads.get(index, ())]
         heads.sort(key=lambda head: _decoding_time(head[1]))
         return ((index, _copy(packet)) for index, packet in heads)
 
@@ -242,7 +252,7 @@ def _lost(
         message = "the output holds no chapters; an .mkv or .mp4 file does"
         yield Notice(code="chapters-dropped", message=message)
     yield from _tags_lost(original, result)
-    for index, after in zip(sorted({source.index, *plan.copied}), streams, strict=True):
+    for index, after in zip(sorted({source.index, *plan.carried}), streams, strict=True):
         before = original.streams[index]
         what = f"stream {index} ({before.type})"
         if after is None:

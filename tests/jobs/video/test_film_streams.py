@@ -1,0 +1,151 @@
+"""What becomes of sound and subtitles: copied where the container takes them, else converted, else told."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.jobs.video.films import FIXTURES, codes, lost, run
+from tests.jobs.video.test_film_times import seconds, tracks
+from xlsr_cli.engine.upscaler import Upscaler
+
+FFMPEG = shutil.which("ffmpeg")
+needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed")
+SUBTITLES = "1\n00:00:00,200 --> 00:00:00,600\nHello <i>World</i>\n\n2\n00:00:00,700 --> 00:00:00,900\nZwei\n"
+
+
+def made(path: Path, *words: str, subtitles: bool = False) -> Path:
+    """A second of film with the sound that ``words`` ask FFmpeg for."""
+    command = ["ffmpeg", "-v", "error", "-y"]
+    command += ["-f", "lavfi", "-i", "testsrc2=s=48x32:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1:r=48000"]
+    if subtitles:
+        (path.parent / "lines.srt").write_text(SUBTITLES)
+        command += ["-i", str(path.parent / "lines.srt"), "-map", "0", "-map", "1", "-map", "2"]
+    subprocess.run([*command, "-strict", "-2", *words, str(path)], check=True)
+    return path
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("source", "words", "output"),
+    [
+        ("a.ts", ["-c:a", "truehd", "-ac", "2"], "o.ts"),
+        ("a.ts", ["-c:a", "dca", "-ac", "2"], "o.ts"),
+        ("a.ts", ["-c:a", "dca", "-ac", "2"], "o.mkv"),
+        ("a.m2ts", ["-c:a", "aac"], "o.m2ts"),
+        ("a.avi", ["-c:a", "adpcm_ms"], "o.avi"),
+        ("a.avi", ["-c:a", "adpcm_ima_wav"], "o.avi"),
+        ("a.avi", ["-c:a", "adpcm_ms"], "o.mkv"),
+        ("a.avi", ["-c:a", "mp3"], "o.avi"),
+        ("a.avi", ["-c:a", "pcm_s16le"], "o.avi"),
+        ("a.wmv", ["-c:a", "wmav2"], "o.mkv"),
+        ("a.mkv", ["-c:a", "flac"], "o.mp4"),
+        ("a.mkv", ["-c:a", "libopus"], "o.webm"),
+        ("a.mkv", ["-c:a", "libvorbis"], "o.webm"),
+        ("a.mov", ["-c:a", "pcm_s24be"], "o.mkv"),
+    ],
+)
+def test_sound_that_the_container_takes_is_copied(
+    tmp_path: Path, upscaler: Upscaler, source: str, words: list[str], output: str
+) -> None:
+    film = made(tmp_path / source, *words)
+    result = run(film, tmp_path / output, upscaler, strict=True)
+    before, after = tracks(film)[1], tracks(result.output)[1]
+    assert after.codec == before.codec
+    assert sum(after.sizes) == sum(before.sizes) or before.codec in ("aac", "pcm_s24be")
+    assert seconds(after)[0] == pytest.approx(seconds(before)[0], abs=0.0011)
+    assert seconds(after)[-1] == pytest.approx(seconds(before)[-1], abs=0.03)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("source", "words", "output", "becomes", "loss"),
+    [
+        ("a.mp4", ["-c:a", "aac"], "o.webm", "opus", True),
+        ("a.mkv", ["-c:a", "pcm_s16le"], "o.webm", "opus", True),
+        ("a.mkv", ["-c:a", "truehd", "-ac", "2"], "o.mp4", "flac", False),
+        ("a.mkv", ["-c:a", "libvorbis"], "o.ts", "aac", True),
+        ("a.mkv", ["-c:a", "libopus"], "o.avi", "ac3", True),
+        ("a.mov", ["-c:a", "pcm_s24be"], "o.avi", "pcm_s24le", False),
+        ("a.mkv", ["-c:a", "pcm_s16le"], "o.m2ts", "ac3", True),
+    ],
+)
+def test_sound_that_it_does_not_take_is_coded_again(
+    tmp_path: Path, upscaler: Upscaler, source: str, words: list[str], output: str, becomes: str, loss: bool
+) -> None:
+    language = [] if output.endswith("avi") else ["-metadata:s:a:0", "language=fra"]
+    film = made(tmp_path / source, *words, *language)
+    result = run(film, tmp_path / output, upscaler)
+    assert codes(result) == {"sound-converted"}
+    assert lost(result) == ({"sound-converted"} if loss else set())
+    before, after = tracks(film)[1], tracks(result.output)[1]
+    assert after.codec == becomes
+    assert seconds(after)[0] == pytest.approx(seconds(before)[0], abs=0.03)  # an encoder's lead-in
+    assert seconds(after)[-1] == pytest.approx(seconds(before)[-1], abs=0.12)
+    heard, was = sound(result.output), sound(film)
+    assert len(heard) == pytest.approx(len(was), rel=0.1)
+    assert np.abs(heard).mean() == pytest.approx(np.abs(was).mean(), rel=0.1)
+    if not loss:
+        np.testing.assert_allclose(heard[: len(was)], was[: len(heard)], atol=1e-6)
+    with av.open(str(result.output)) as container:
+        assert container.streams.audio[0].language == ("fra" if language else None)
+
+
+def sound(path: Path) -> np.ndarray:
+    """All samples of the first channel, from -1 to 1."""
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=48000)
+        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+        return np.concatenate([frame.to_ndarray()[0] for frame in frames])
+
+
+@needs_ffmpeg
+def test_copy_only_codes_nothing_again(tmp_path: Path, upscaler: Upscaler) -> None:
+    film = made(tmp_path / "a.mp4", "-c:a", "aac", "-c:s", "mov_text", subtitles=True)
+    result = run(film, tmp_path / "o.webm", upscaler, copy_only=True)
+    assert codes(result) == {"stream-dropped"}
+    assert [track.kind for track in tracks(result.output)] == ["video"]
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("source", "codec", "output", "text", "loss"),
+    [
+        ("a.mp4", "mov_text", "o.mkv", b"Hello <i>World</i>", False),
+        ("a.mkv", "srt", "o.mp4", b"Hello World", False),
+        ("a.mkv", "ass", "o.mp4", b"Hello World", True),
+        ("a.mkv", "srt", "o.webm", b"Hello <i>World</i>", False),
+    ],
+)
+def test_text_becomes_the_container_s_own(
+    tmp_path: Path, upscaler: Upscaler, source: str, codec: str, output: str, text: bytes, loss: bool
+) -> None:
+    film = made(tmp_path / source, "-c:a", "libopus", "-c:s", codec, subtitles=True)
+    result = run(film, tmp_path / output, upscaler)
+    assert codes(result) == {"subtitles-converted"}
+    assert bool(lost(result)) is loss
+    lines, before = subtitles(result.output), subtitles(film)
+    assert text in lines[0][0]
+    assert [line[1:] for line in lines] == [pytest.approx(line[1:], abs=0.0011) for line in before]
+
+
+def subtitles(path: Path) -> list[tuple[bytes, float, float]]:
+    """Bytes, time and duration in seconds of every line."""
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.subtitles[0])
+        return [
+            (bytes(packet), float(packet.pts * packet.time_base), float(packet.duration * packet.time_base))
+            for packet in packets
+            if packet.size > 2  # MP4 fills the time between two lines
+        ]
+
+
+def test_the_cover_of_a_film_with_chapters_keeps_its_mark(tmp_path: Path, upscaler: Upscaler) -> None:
+    result = run(FIXTURES / "chapters_cover.mkv", tmp_path / "o.mp4", upscaler, strict=True)
+    assert codes(result) == set()
+    assert "cover" in [track.kind for track in tracks(result.output)]
