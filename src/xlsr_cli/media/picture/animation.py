@@ -1,7 +1,6 @@
 """Animations: read composed frame by frame, as browsers show them, and written frame by frame.
 
-Pillow composes: it applies offsets, disposal and blending. Frames are decoded one at a time and never
-kept, so memory does not grow with their number.
+Frames are decoded one at a time and never kept, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -9,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, BinaryIO
+from itertools import islice
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.errors import InputError, OutputError
 from xlsr_cli.formats import FORMATS, FormatCapabilities, format_named
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture.codecs import codec_of, pillow
+from xlsr_cli.media.picture.codecs import codec_of
+from xlsr_cli.media.picture.composing import Frames, composed
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Encoding, Film, Source
@@ -27,10 +27,6 @@ from xlsr_cli.options import Size
 
 #: The ``name`` of a row of :data:`~xlsr_cli.formats.FORMATS` that has an ``animation``.
 AnimationFormat = str
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-#: An APNG counts its delays in fractions of 16-bit numbers.
-_LARGEST_DENOMINATOR = 0xFFFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +38,7 @@ class Animation:
     ``notices``: what of the file will not be there.
     """
 
-    data: bytes
+    source: Source
     name: str
     format: AnimationFormat
     size: Size
@@ -50,9 +46,9 @@ class Animation:
     delays: tuple[Fraction, ...]
     plays: int
     metadata: Metadata
+    #: Pixels that a frame of the file may have.
+    max_pixels: int
     notices: tuple[Notice, ...] = ()
-    #: The number of Pillow's first frame: an APNG's still picture may stand before the animation.
-    first: int = 0
 
     @property
     def seconds(self) -> Fraction:
@@ -61,10 +57,9 @@ class Animation:
 
     def frames(self) -> Iterator[Pixels]:
         """The frames as they are seen, one after the other: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
-        with pillow.quiet(), pillow.open_image(self.data, format_named(self.format)) as image:
-            for number in range(self.first, self.first + len(self.delays)):
-                image.seek(number)
-                yield _composed(image, self.size, self.channels)
+        frames = _frames_of(self.source, self.max_pixels)
+        for _, canvas in islice(composed(frames.parts, self.size), len(self.delays)):
+            yield _with_channels(canvas, self.channels)
 
 
 def open_animation(source: Source, *, max_pixels: int) -> Animation:
@@ -80,8 +75,8 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         )
     if format_named(source.format).animation is None:
         raise InputError(f"{name} is a {source.format.upper()} file, which is no animation that xlsr knows")
-    with native_messages(), pillow.quiet():
-        survey = _survey(source.data, source.format, size)
+    with native_messages():
+        survey = _survey(source, max_pixels)
     if not survey.delays:
         raise damaged(name, "its first frame cannot be decoded") from survey.failure
     notices = list(source.notices)
@@ -89,14 +84,14 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         count = len(survey.delays)
         message = f"frame {count + 1} is damaged; the animation ends with the {count} before it"
         notices.append(Notice(code="frames-damaged", message=message))
-    if survey.first:
+    if survey.still:
         message = "its still picture for programs that know no APNG is replaced by the first frame"
         notices.append(Notice(code="still-dropped", message=message, loss=False))
     if source.bits > 8:
         message = f"animations are enlarged in 8 of its {source.bits} bits per sample"
         notices.append(Notice(code="depth-reduced", message=message))
     return Animation(
-        data=source.data,
+        source=source,
         name=name,
         format=source.format,
         size=size,
@@ -105,7 +100,7 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         plays=survey.plays,
         metadata=source.metadata,
         notices=tuple(notices),
-        first=survey.first,
+        max_pixels=max_pixels,
     )
 
 
@@ -117,43 +112,35 @@ class _Survey:
     plays: int = 1
     alpha: bool = False
     colour: bool = False
-    first: int = 0
+    still: bool = False
     failure: Exception | None = None
 
 
-def _survey(data: bytes, format: str, size: Size) -> _Survey:
+def _survey(source: Source, max_pixels: int) -> _Survey:
     found = _Survey(delays=[])
-    # On a hostile file Pillow raises nearly everything; each means that this frame is damaged.
+    # On a hostile file decoders raise nearly everything; each means that this frame is damaged.
     try:
-        with pillow.open_image(data, format_named(format)) as image:
-            found.plays = codec_of(format_named(format)).plays_of(image.info.get("loop"))
-            found.first = 1 if image.info.get("default_image") else 0
-            for number in range(found.first, getattr(image, "n_frames", 1)):
-                image.seek(number)
-                pixels = _composed(image, size, 4)
-                found.delays.append(_delay(image))
-                found.alpha |= bool((pixels[..., 3] < 255).any())
-                found.colour |= bool(np.ptp(pixels[..., :3], axis=2).any())
+        frames = _frames_of(source, max_pixels)
+        found.plays, found.still = frames.plays, frames.still
+        for part, canvas in composed(frames.parts, source.stored_size):
+            found.delays.append(part.delay)
+            found.alpha |= bool((canvas[..., 3] < 255).any())
+            found.colour |= bool(np.ptp(canvas[..., :3], axis=2).any())
+    except InputError:
+        raise
     except Exception as error:
         found.failure = error
     return found
 
 
-def _delay(image: Image.Image) -> Fraction:
-    """Seconds; Pillow counts milliseconds, an APNG's fraction of 16-bit numbers in floating point."""
-    return (Fraction(image.info.get("duration", 0)) / 1000).limit_denominator(_LARGEST_DENOMINATOR)
+def _frames_of(source: Source, max_pixels: int) -> Frames:
+    return codec_of(format_named(source.format)).read_frames(source, max_pixels)
 
 
-def _composed(image: Image.Image, size: Size, channels: int) -> Pixels:
-    """The frame as it is seen, on a canvas of ``size``."""
-    frame: Any = image
-    if frame.mode.startswith("I"):
-        frame = Image.fromarray((np.asarray(frame).astype(np.uint16) >> 8).astype(np.uint8))
-    frame = frame.convert(_MODES[channels])
-    if frame.size != (size.width, size.height):
-        frame = frame.crop((0, 0, size.width, size.height))
-    pixels: Pixels = np.array(frame)
-    return pixels if channels == 1 else np.ascontiguousarray(pixels[..., [2, 1, 0, 3][:channels]])
+def _with_channels(canvas: Pixels, channels: int) -> Pixels:
+    """BGRA as gray (H, W), BGR or BGRA; all frames of an animation have the same."""
+    pixels: Pixels = canvas[..., 0] if channels == 1 else canvas[..., :channels]
+    return np.ascontiguousarray(pixels)
 
 
 def animation_format(extension: str) -> AnimationFormat | None:

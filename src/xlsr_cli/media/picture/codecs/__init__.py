@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
     from xlsr_cli.formats import Format
+    from xlsr_cli.media.picture.composing import Frames
     from xlsr_cli.media.picture.metadata import Metadata
     from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
     from xlsr_cli.notices import Notice
@@ -33,8 +34,8 @@ class Codec(Protocol):
     def is_animated(self, head: bytes) -> bool:
         """Whether the file that begins with ``head`` has more than one frame, as far as that can be told."""
 
-    def plays_of(self, loop: int | None) -> int:
-        """How often an animation is played, 0 for ever, by what Pillow calls its ``loop``."""
+    def read_frames(self, source: Source, max_pixels: int) -> Frames:
+        """The frames of an animation. Raises :class:`InputError` for one of more than ``max_pixels``."""
 
     def write_animation(
         self, file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding

@@ -1,61 +1,307 @@
-"""GIF: Pillow decodes and compresses pixels; the blocks around them that it leaves out stand here."""
+"""GIF: its blocks are read and written here, pixels are decompressed and compressed by Pillow.
+
+GIF89a (CompuServe, 1990). Pillow's reader makes room for whatever size a picture claims, and composes them
+otherwise than browsers; its writer collects every picture before it writes the first.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from xlsr_cli.errors import InputError
 from xlsr_cli.formats import HEAD_BYTES, Format
+from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import pillow
-from xlsr_cli.media.picture.damage import damaged
-from xlsr_cli.media.picture.pixels import bounds, changed
-from xlsr_cli.media.picture.source import Encoding, Film, Source
+from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames, composed
+from xlsr_cli.media.picture.damage import damaged, reason_of
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import bounds, changed, with_channels
+from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
 
     from xlsr_cli.engine.pixels import Pixels
-
-#: Pillow makes room for the first frame when it opens a file; for more than this it shall not.
-_MOST_PIXELS = 1 << 29
 
 _XMP = b"\x21\xff\x0bXMP DataXMP"
 #: XMP specification, part 3, section 1.1.2: the packet stands there as it is, not in blocks; whatever byte
 #: of it a reader takes for a block's length, these behind it lead to the end.
 _XMP_TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
 
-
 #: What is less opaque becomes transparent.
 _OPAQUE = 128
 #: One entry of the palette stands for transparency.
 _COLOURS = 255
 
-read_pixels = pillow.read_pixels
+_EXTENSION, _PICTURE, _END = 0x21, 0x2C, 0x3B
+#: Kinds of extensions: how a picture is shown, a comment, text that viewers draw, something of a program.
+_CONTROL, _COMMENT, _PLAIN_TEXT, _APPLICATION = 0xF9, 0xFE, 0x01, 0xFF
+#: How often it is played is told by these two alike.
+_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+#: More blocks than any GIF has, and more bytes between two of them that are none.
+_MOST_BLOCKS, _MOST_JUNK = 500_000, 100_000
+
+#: What becomes of a picture afterwards. Browsers take 4 for 3, which an early description of GIF mixed up.
+_DISPOSALS: dict[int, Disposal] = {2: "clear", 3: "restore", 4: "restore"}
+
+#: A palette in which no two colours are alike: a decoder that looks them up gives the numbers back.
+_NUMBERS = bytes(value for number in range(256) for value in (number, 255 - number, number // 2))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Block:
+    """A picture or an extension. ``kind``: :data:`_PICTURE`, or the extension's. ``head``: of a picture, its
+    place, size and flags; of an extension, its first sub-block. ``palette``: a picture's own. ``data``: the
+    rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``whole``: it ends."""
+
+    kind: int
+    head: memoryview
+    palette: memoryview
+    data: memoryview
+    whole: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Picture:
+    """A picture with what the extensions before it say of it. ``delay``: hundredths of a second."""
+
+    left: int
+    top: int
+    size: Size
+    interlaced: bool
+    palette: bytes
+    data: bytes
+    delay: int
+    disposal: Disposal
+    transparent: int | None
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    if not _reaches_pixels(data):
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; no pixel is decoded, and no room made for any."""
+    count, first = 0, None
+    for picture in _pictures(data):
+        first = first or picture
+        count += 1
+    if first is None:
         raise damaged(name, "it has no pixels")
-    return pillow.read_header(data, name, format, describe=_described, max_pixels=_MOST_PIXELS)
+    size = size_in(data)
+    assert size is not None  # a picture follows
+    covered = first.left == first.top == 0 and first.size == size
+    alpha = first.transparent is not None or not covered
+    grays = first.palette[0::3] == first.palette[1::3] == first.palette[2::3]
+    texts, others = _texts(data)
+    notices = []
+    if others:
+        shown = ", ".join(other.decode("ascii", "backslashreplace") for other in others[:4])
+        notices.append(Notice(code="blocks-dropped", message=f"its blocks {shown} are not kept"))
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=size,
+        channels=(1 if grays else 3) + alpha,
+        pages=count,
+        animated=count > 1,
+        metadata=Metadata(xmp=_xmp_of(data), text=tuple((b"GIF", text) for text in texts)),
+        notices=tuple(notices),
+    ).oriented()
 
 
-def _described(source: Source, image: Image.Image) -> Source:
-    comment = image.info.get("comment")
-    text = ((b"GIF", comment),) if isinstance(comment, bytes) else ()
-    metadata = replace(source.metadata, xmp=_xmp_of(source.data), text=text)
-    return replace(source, metadata=metadata, animated=source.pages > 1).oriented()
+def size_in(head: bytes) -> Size | None:
+    """The canvas, as far as ``head`` tells: the screen, grown where the first picture is larger.
+
+    Browsers do so because there are GIFs whose screen has no size.
+    """
+    if len(head) < 13:
+        return None
+    width, height = struct.unpack("<HH", head[6:10])
+    for block in _blocks(head):
+        if block.kind == _PICTURE:
+            left, top, wide, high = struct.unpack("<HHHH", block.head[:8])
+            return Size(width=max(width, left + wide), height=max(height, top + high))
+    return Size(width=width, height=height)
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`: the canvas with the first picture."""
+    failure: Exception | None = None
+    with native_messages(), pillow.quiet():
+        try:
+            _, canvas = next(composed(read_frames(source, max_pixels).parts, source.stored_size))
+            return Decoded(pixels=with_channels(canvas, source.channels))
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # Pillow raises nearly everything on a hostile file
+            failure = error
+    raise damaged(source.name, reason_of(failure)) from failure
+
+
+def read_frames(source: Source, max_pixels: int) -> Frames:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    return Frames(plays=_plays(source.data), parts=_parts(source, max_pixels))
+
+
+def _parts(source: Source, max_pixels: int) -> Iterator[FramePart]:
+    from fractions import Fraction
+
+    for number, picture in enumerate(_pictures(source.data), start=1):
+        extent = Size(width=picture.left + picture.size.width, height=picture.top + picture.size.height)
+        if extent.pixels > max_pixels:
+            raise InputError(
+                f"{source.name} claims a frame (number {number}) that reaches to {extent} pixels and "
+                f"--max-pixels allows {max_pixels}; raise it if you trust the file"
+            )
+        yield FramePart(
+            pixels=_colored(_numbers(picture), picture),
+            left=picture.left,
+            top=picture.top,
+            delay=Fraction(picture.delay, 100),
+            over=True,
+            disposal=picture.disposal,
+        )
+
+
+def _numbers(picture: _Picture) -> NDArray[np.uint8]:
+    """The palette's entry of each pixel: Pillow decodes a GIF that is made of this picture alone."""
+    from PIL import Image
+
+    size = struct.pack("<HH", picture.size.width, picture.size.height)
+    flags = bytes([0x40 if picture.interlaced else 0])
+    made = b"".join(
+        [b"GIF89a", size, b"\xf7\0\0", _NUMBERS, b"\x2c\0\0\0\0", size, flags, picture.data, b"\0;"]
+    )
+    with pillow.quiet(), Image.open(io.BytesIO(made), formats=["GIF"]) as image:
+        return np.asarray(image)
+
+
+def _colored(numbers: NDArray[np.uint8], picture: _Picture) -> Pixels:
+    """uint8 BGRA: colours beyond the palette's end are black, as in browsers."""
+    table = np.zeros((256, 4), np.uint8)
+    table[:, 3] = 255
+    colors = np.frombuffer(picture.palette, np.uint8).reshape(-1, 3)
+    table[: len(colors), :3] = colors[:, ::-1]
+    if picture.transparent is not None:
+        table[picture.transparent] = 0
+    pixels: Pixels = table[numbers]
+    return pixels
+
+
+def _pictures(data: bytes) -> Iterator[_Picture]:
+    """Every picture in order, with its palette and how it is shown; one that is cut off is the last."""
+    common = bytes(data[13 : 13 + _color_table(data[10])]) if len(data) > 10 else b""
+    grays = bytes(value for number in range(256) for value in (number,) * 3)
+    control = b"\0" * 4
+    for block in _blocks(data):
+        if block.kind == _CONTROL and len(block.head) >= 4:
+            control = bytes(block.head[:4])
+        elif block.kind == _PICTURE:
+            left, top, width, height, flags = struct.unpack("<HHHHB", block.head)
+            if width and height:
+                yield _Picture(
+                    left=left,
+                    top=top,
+                    size=Size(width=width, height=height),
+                    interlaced=bool(flags & 0x40),
+                    palette=bytes(block.palette) or common or grays,
+                    data=bytes(block.data),
+                    delay=int.from_bytes(control[1:3], "little"),
+                    disposal=_DISPOSALS.get(control[0] >> 2 & 7, "stay"),
+                    transparent=control[3] if control[0] & 1 else None,
+                )
+            control = b"\0" * 4
+
+
+def _blocks(data: bytes) -> Iterator[_Block]:
+    """Every block up to the end; bytes between blocks that are none are passed over, as decoders do."""
+    view = memoryview(data)
+    at = 13 + _color_table(data[10]) if len(data) > 10 else len(data)
+    junk = 0
+    for _ in range(_MOST_BLOCKS + _MOST_JUNK):
+        if at >= len(data) or data[at] == _END or junk > _MOST_JUNK:
+            return
+        palette = view[:0]
+        if data[at] == _PICTURE:
+            kind, head = _PICTURE, view[at + 1 : at + 10]
+            if len(head) < 9:
+                return
+            begin = at + 10 + _color_table(head[8])
+            palette = view[at + 10 : begin]
+            end, whole = _end_of(data, begin + 1)  # one byte for LZW's code size
+        elif data[at] == _EXTENSION and at + 2 < len(data):
+            kind = data[at + 1]
+            begin = at + 3 + data[at + 2]
+            head = view[at + 3 : begin]
+            end, whole = _end_of(data, at + 2)
+            begin = min(begin, end)
+        else:
+            at, junk = at + 1, junk + 1
+            continue
+        yield _Block(kind=kind, head=head, palette=palette, data=view[begin:end], whole=whole)
+        at = end + 1
+
+
+def _end_of(data: bytes, at: int) -> tuple[int, bool]:
+    """Where the sub-blocks that begin at ``at`` end, and whether they do so with the empty one."""
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return (at, True) if at < len(data) else (len(data), False)
+
+
+def _joined(data: memoryview) -> bytes:
+    """The content of sub-blocks."""
+    parts, at = [], 0
+    while at < len(data) and data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return b"".join(parts)
 
 
 def is_animated(head: bytes) -> bool:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    frames = _count_frames(head)
-    return frames > 1 or (frames == 0 and len(head) >= HEAD_BYTES)
+    pictures = [block.whole for block in _blocks(head) if block.kind == _PICTURE]
+    if len(pictures) > 1:
+        return True
+    # The first one, or what stands before it, may fill all that was read.
+    return len(head) >= HEAD_BYTES and (not pictures or not pictures[0])
+
+
+def _plays(data: bytes) -> int:
+    """How often it is played, 0 for ever: the block counts repetitions, and without it there are none."""
+    for block in _blocks(data):
+        if block.kind == _APPLICATION and bytes(block.head) in _LOOPS:
+            content = _joined(block.data)
+            if len(content) >= 3 and content[0] == 1:
+                repeats = int.from_bytes(content[1:3], "little")
+                return repeats + 1 if repeats else 0
+    return 1
+
+
+def _texts(data: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The comments, and the names of blocks that are not understood."""
+    comments, others = [], []
+    for block in _blocks(data):
+        if block.kind == _COMMENT:
+            comments.append(bytes(block.head) + _joined(block.data))
+        elif block.kind == _PLAIN_TEXT:
+            others.append(b"plain text")
+        elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data")):
+            others.append(bytes(block.head))
+    return comments, list(dict.fromkeys(others))
+
+
+def _color_table(flags: int) -> int:
+    """How many bytes a colour table takes, by the flags before it."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _xmp_of(data: bytes) -> bytes | None:
@@ -79,70 +325,6 @@ def _comment_extension(comment: bytes) -> bytes:
     """A comment, in blocks of at most 255 bytes."""
     pieces = [comment[at : at + 255] for at in range(0, len(comment), 255)]
     return b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
-
-
-#: More blocks than any GIF has before its first picture, and more bytes that are none.
-_MOST_BLOCKS = 100_000
-
-
-def _reaches_pixels(data: bytes) -> bool:
-    """Whether a picture follows; decoders look for one in all of the file, byte by byte."""
-    at = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 0x80 else 0)
-    for _ in range(_MOST_BLOCKS):
-        if at >= len(data) or data[at] == _END:
-            return False
-        if data[at] == _PICTURE:
-            return True
-        if data[at] != _EXTENSION:
-            at += 1
-            continue
-        at += 2
-        for _ in range(_MOST_BLOCKS):
-            if at >= len(data) or not data[at]:
-                break
-            at += 1 + data[at]
-        at += 1
-    return False
-
-
-_EXTENSION, _PICTURE, _END = 0x21, 0x2C, 0x3B
-
-
-def _count_frames(head: bytes) -> int:
-    """1 or 2 (for two or more) frames; 0 where ``head`` ends before that can be told."""
-    if len(head) < 13:
-        return 0
-    at = 13 + _color_table(head[10])
-    frames = 0
-    while at < len(head):
-        block = head[at]
-        if block == 0x3B:
-            return min(frames, 2) or 1
-        if block == 0x2C:
-            frames += 1
-            if frames == 2:
-                return 2
-            if at + 10 > len(head):
-                return 0
-            at += 11 + _color_table(head[at + 9])  # the byte after the table is LZW's code size
-        elif block == 0x21:
-            at += 2
-        else:
-            return 1  # not GIF any more: decoders stop here too
-        while at < len(head) and head[at]:
-            at += 1 + head[at]
-        at += 1
-    return 0
-
-
-def _color_table(flags: int) -> int:
-    """How many bytes a GIF's colour table takes, by its packed flags."""
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
-
-
-def plays_of(loop: int | None) -> int:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; the block counts repetitions, without it is none."""
-    return 1 if loop is None else 0 if loop == 0 else int(loop) + 1
 
 
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:

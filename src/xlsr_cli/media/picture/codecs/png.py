@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from xlsr_cli.formats import Format
+from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.picture.codecs import opencv
+from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, notices_of, reason_in
 from xlsr_cli.media.picture.in_order import in_order
 from xlsr_cli.media.picture.metadata import (
@@ -28,7 +29,7 @@ from xlsr_cli.media.picture.metadata import (
     dpi_from_meters,
     meters_from_dpi,
 )
-from xlsr_cli.media.picture.pixels import changed
+from xlsr_cli.media.picture.pixels import changed, with_channels
 from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
@@ -105,6 +106,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         key = _expanded(struct.unpack(">H", found[b"tRNS"][:2])[0], bits)
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
     frames = frames if 1 <= frames <= _MOST_FRAMES else 1
+    hidden = _hides_its_still(name for name, _ in _chunks_of(data))
     return Source(
         data=data,
         name=name,
@@ -114,7 +116,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         bits=max(8, bits),
         maximum=0xFFFF if bits == 16 else 0xFF,
         pages=frames,
-        animated=frames > 1,
+        animated=frames > 1 or hidden,
         metadata=metadata,
         notices=_notices(found, metadata),
         detail=key,
@@ -128,14 +130,29 @@ def _expanded(key: int, bits: int) -> int:
 
 def is_animated(head: bytes) -> bool:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`: the ``acTL`` chunk stands before the pixels."""
-    at = len(_SIGNATURE)
+    names, at = [], len(_SIGNATURE)
     while at + 8 <= len(head):
         length, name = struct.unpack(">I4s", head[at : at + 8])
         if name == b"acTL" and length >= 4 and at + 12 <= len(head):
-            return 1 < int(struct.unpack(">I", head[at + 8 : at + 12])[0]) <= _MOST_FRAMES
+            frames = int(struct.unpack(">I", head[at + 8 : at + 12])[0])
+            if not 1 <= frames <= _MOST_FRAMES:
+                return False
+            if frames > 1:
+                return True
+        names.append(name)
         if name in (b"IDAT", b"IEND"):
             break
         at += 12 + length
+    return _hides_its_still(names)
+
+
+def _hides_its_still(names: Iterable[bytes]) -> bool:
+    """Whether the first picture of an animation is none of its frames: no fcTL stands before its pixels."""
+    seen = set()
+    for name in names:
+        if name in (b"IDAT", b"IEND"):
+            return name == b"IDAT" and b"acTL" in seen and b"fcTL" not in seen
+        seen.add(name)
     return False
 
 
@@ -434,9 +451,91 @@ def _joined(first: int, second: int, length: int) -> int:
 # Animations.
 
 
-def plays_of(loop: int | None) -> int:
+#: fcTL's numbers: what becomes of a frame afterwards.
+_DISPOSALS: dict[int, Disposal] = {0: "stay", 1: "clear", 2: "restore"}
+
+
+@dataclass(kw_only=True)
+class _Frame:
+    """An fcTL chunk (PNG, section 11.3.6.2) and the pixel data behind it, which is that of a PNG."""
+
+    control: bytes
+    data: list[memoryview]
+
+
+def read_frames(source: Source, max_pixels: int) -> Frames:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    return int(loop or 0)
+    before: dict[bytes, memoryview] = {}
+    for name, content in _chunks_of(source.data):
+        if name in (b"IDAT", b"IEND"):
+            break
+        before.setdefault(name, content)
+    count, plays = struct.unpack(">II", before[b"acTL"][:8])
+    return Frames(plays=plays, still=b"fcTL" not in before, parts=_parts(source, before, count, max_pixels))
+
+
+def _parts(
+    source: Source, before: dict[bytes, memoryview], count: int, max_pixels: int
+) -> Iterator[FramePart]:
+    """The frames, decoded one by one. Raises :class:`ValueError` where one is damaged or missing."""
+    from fractions import Fraction
+
+    found = 0
+    for found, frame in enumerate(_frames(source.data), start=1):
+        width, height, left, top, number, denominator, disposal, blend = struct.unpack(
+            ">IIIIHHBB", frame.control[4:]
+        )
+        if left + width > source.stored_size.width or top + height > source.stored_size.height:
+            raise ValueError("a frame lies outside of the canvas")
+        yield FramePart(
+            pixels=_decoded(frame, width, height, before, source.name, max_pixels),
+            left=left,
+            top=top,
+            delay=Fraction(number, denominator or 100),
+            over=blend == 1,
+            disposal=_DISPOSALS[disposal],
+        )
+        if found == count:
+            return
+    raise ValueError(f"{found} frames of {count} are there")
+
+
+def _frames(data: bytes) -> Iterator[_Frame]:
+    """Each fcTL with its data. Raises :class:`ValueError` where their numbers are not in order."""
+    frame: _Frame | None = None
+    expected = 0
+    for name, content in _chunks_of(data):
+        if name in (b"fcTL", b"fdAT"):
+            if int.from_bytes(content[:4], "big") != expected:
+                raise ValueError("its frames are not in order")
+            expected += 1
+        if name in (b"fcTL", b"IEND") and frame is not None and frame.data:
+            yield frame
+            frame = None
+        if name == b"fcTL":
+            frame = _Frame(control=bytes(content), data=[])
+        elif name == b"fdAT" and frame is not None:
+            frame.data.append(content[4:])
+        elif name == b"IDAT" and frame is not None:
+            frame.data.append(content)
+    if frame is not None and frame.data:
+        yield frame
+
+
+def _decoded(
+    frame: _Frame, width: int, height: int, before: dict[bytes, memoryview], name: str, max_pixels: int
+) -> Pixels:
+    """The pixels of a frame, uint8 BGRA: a PNG is made of it and decoded."""
+    header = struct.pack(">II", width, height) + bytes(before[b"IHDR"][8:])
+    parts = [_SIGNATURE, _make_chunk(b"IHDR", header)]
+    parts += [_make_chunk(kind, bytes(before[kind])) for kind in (b"PLTE", b"tRNS") if kind in before]
+    parts += [_make_chunk(b"IDAT", bytes(content)) for content in frame.data]
+    still = read_header(b"".join([*parts, _make_chunk(b"IEND", b"")]), name, format_named("png"))
+    decoded = read_pixels(still, max_pixels)
+    if decoded.notices:
+        raise ValueError(decoded.notices[0].message)
+    pixels = with_channels(with_channels(decoded.pixels, still.channels), 4)
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
 
 
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from xlsr_cli.formats import HEAD_BYTES, Format
+from xlsr_cli.formats import HEAD_BYTES, Format, format_named
 from xlsr_cli.media.picture.codecs import opencv, pillow
+from xlsr_cli.media.picture.composing import FramePart, Frames
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Encoding, Film, Source
 from xlsr_cli.notices import Notice
@@ -45,9 +46,23 @@ def is_animated(head: bytes) -> bool:
     return head[12:16] == b"VP8X" and len(head) > 20 and bool(head[20] & 0x02)
 
 
-def plays_of(loop: int | None) -> int:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    return int(loop or 0)
+def read_frames(source: Source, max_pixels: int) -> Frames:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; libwebp composes the frames."""
+    image = pillow.open_image(source.data, format_named(source.format))
+    return Frames(plays=int(image.info.get("loop") or 0), parts=_parts(image))
+
+
+def _parts(image: Image.Image) -> Iterator[FramePart]:
+    from fractions import Fraction
+
+    import numpy as np
+
+    with image:
+        for number in range(int(getattr(image, "n_frames", 1))):
+            image.seek(number)
+            pixels = np.asarray(image.convert("RGBA"))[..., [2, 1, 0, 3]]
+            delay = Fraction(int(image.info.get("duration", 0)), 1000)
+            yield FramePart(pixels=pixels, left=0, top=0, delay=delay, over=False, disposal="stay")
 
 
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
