@@ -240,7 +240,8 @@ class TestMeasure:
         assert sum(row.share or 0 for row in report.stages) == pytest.approx(1.0)
         assert report.target == Size(width=291, height=183)
         assert report.model == "xlsr_x3_rgb_int8"
-        assert [row.name for row in report.beside] == ["float32 graph", "bicubic", "Lanczos"]
+        runtimes = [f"in {name}" for name in measuring._runtimes()]
+        assert [row.name for row in report.beside] == ["float32 graph", *runtimes, "bicubic", "Lanczos"]
         assert all(row.psnr and row.times_faster for row in report.beside)
         assert report.engine.psnr is not None
         assert report.memory.peak is not None
@@ -248,6 +249,15 @@ class TestMeasure:
         assert not report.noise.trustworthy  # two repeats tell nothing
         assert report.machine.cpu.model
         assert report.machine.versions["onnxruntime"]
+
+    def test_every_runtime_has_a_row_where_there_are_several(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(measuring, "_runtimes", lambda: ["cpu", "CPUExecutionProvider"])
+        report = measure(BenchOptions(size=Size(width=48, height=32), repeats=2))
+        rows = {row.name: row for row in report.beside}
+        assert rows["in cpu"].psnr == rows["in CPUExecutionProvider"].psnr == report.engine.psnr
+        alone = EngineOptions(provider="cpu")
+        report = measure(BenchOptions(size=Size(width=48, height=32), repeats=2, engine=alone))
+        assert not [row.name for row in report.beside if row.name.startswith("in ")]
 
     def test_more_threads_than_cores_are_measured_and_remarked_on(
         self, monkeypatch: pytest.MonkeyPatch

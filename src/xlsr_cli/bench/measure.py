@@ -28,6 +28,7 @@ from xlsr_cli.bench.timing import Contestant, Timing, race, timed
 from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
 from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
 from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
@@ -203,7 +204,7 @@ def _contestants(
 def _others(
     options: BenchOptions, upscaler: Upscaler, subject: _Subject
 ) -> Iterator[tuple[str, EngineOptions]]:
-    """The same picture by the other precision of the same network, under names for people."""
+    """The same picture by the other precision of the network and in each runtime; names are for people."""
     used = _spec_used(upscaler, subject)
     if used not in bundled_models():
         yield "bundled model", replace(options.engine, model=None, precision="auto", halo=None)
@@ -212,6 +213,15 @@ def _others(
         sibling = None if options.engine.model is None else _sibling(used, other)
         name = "float32 graph" if other == "fp32" else "int8 graph"
         yield name, replace(options.engine, model=sibling, precision=other)
+    if options.engine.provider == "auto" and used is not None and used.precision == "int8":
+        for name in _runtimes():
+            yield f"in {name}", replace(options.engine, provider=name)
+
+
+def _runtimes() -> list[str]:
+    """All that work here, where there are several; a single one is what the engine runs in."""
+    usable = [row.name for row in PLUG_INS if row.is_installed and why_unusable(row) is None]
+    return ["cpu", *usable] if usable else []
 
 
 def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
