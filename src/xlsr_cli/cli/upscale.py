@@ -330,6 +330,8 @@ class _Request:
             return
         steps = plan.steps
         console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
+        if plan.compression is not None:
+            console.data(f"  {plan.compression}")
         for step in steps.passes:
             tiles = "1 tile" if step.tiles == 1 else f"{step.tiles} tiles"
             console.data(f"  {step.model} on {step.size} in {tiles}")
@@ -401,6 +403,7 @@ def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
         "threads": steps.threads,
         "seconds": plan.seconds,
         "peak_memory": plan.peak_memory,
+        "compression": _plain(plan.compression),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +60,7 @@ class Compression:
     ``level`` is the network that it needs. ``codec`` is a name for people, empty where nothing is known.
     ``measure`` tells how strong: ``quality`` (JPEG's by libjpeg, 1 to 100, falling), ``quantizer`` (the
     codec's own) or ``bits`` (a pixel), and ``value`` how much of it. ``note``: why the file's own word did
-    not count, a whole sentence, or empty.
+    not count, or empty.
     """
 
     level: Restore
@@ -71,7 +71,13 @@ class Compression:
     note: str = ""
 
     def __str__(self) -> str:
-        """``JPEG, about quality 72``; ``H.264, quantizer 29``; ``no traces of compression`` …"""
+        """``JPEG, about quality 72: strong``; ``H.264, quantizer 29: strong`` …"""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.what}: {self.level}{note}"
+
+    @property
+    def what(self) -> str:
+        """What was found, without what follows from it."""
         if not self.codec:
             return "no traces of compression"
         name = self.codec if self.seen == "file" else f"traces of {self.codec}"
@@ -122,4 +128,4 @@ def look(pixels: NDArray[Any], note: str = "") -> Compression:
     if traces is None:
         return Compression(level="off", seen="pixels", note=note)
     found = jpeg(traces.quality, seen="pixels")
-    return Compression(**{**vars(found), "note": note})
+    return replace(found, note=note)

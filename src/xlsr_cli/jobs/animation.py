@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, still_of
+from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
     Animation,
@@ -38,7 +40,10 @@ _FINE_TICKS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class AnimationResult:
-    """What became of one animation. ``reused``: share of the tiles that did not have to be computed."""
+    """What became of one animation. ``reused``: share of the tiles that did not have to be computed.
+
+    ``compression``: what the networks were chosen by; None where they were told.
+    """
 
     source: str
     output: str
@@ -49,6 +54,7 @@ class AnimationResult:
     reused: float
     seconds: float
     notices: tuple[Notice, ...] = field(default=())
+    compression: Compression | None = None
 
 
 def upscale_animation(
@@ -72,6 +78,7 @@ def upscale_animation(
     check_animation_limits(format, target)
     film, notices = _film(animation, format, target, options)
     enforce(notices, strict=options.strict, name=source.name)
+    upscaler, compression = for_picture(upscaler, source, lambda: next(animation.frames()))
     reuse = Reuse()
     progress.start(len(film.delays), "frames")
     with atomic_output(output, overwrite=options.overwrite) as file:
@@ -88,6 +95,7 @@ def upscale_animation(
         reused=reuse.reused / max(1, reuse.tiles),
         seconds=time.perf_counter() - started,
         notices=tuple(notices),
+        compression=compression,
     )
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.estimate import Plan
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import FORMATS, PictureFormat, extension_for, format_for, still_of, writable_format
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
+from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import (
     check_limits,
@@ -44,7 +46,7 @@ class PictureResult:
     """What became of one picture.
 
     ``seconds`` by stage: ``decode``, ``inference``, ``encode``. ``bytes_in`` and ``bytes_out`` are the
-    sizes of the files.
+    sizes of the files. ``compression``: what the networks were chosen by; None where they were told.
     """
 
     source: str
@@ -57,14 +59,15 @@ class PictureResult:
     notices: tuple[Notice, ...] = field(default=())
     bytes_in: int = 0
     bytes_out: int = 0
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PicturePlan:
-    """What would become of a picture, from its header alone.
+    """What would become of a picture, from its header, and where that is silent from its pixels.
 
     ``steps`` are those of the engine. ``seconds`` and ``peak_memory`` (bytes) are estimates for the whole:
-    reading, enlarging, encoding, and the process itself.
+    reading, enlarging, encoding, and the process itself. ``compression`` is as in :class:`PictureResult`.
     """
 
     source: Source
@@ -72,6 +75,7 @@ class PicturePlan:
     steps: Plan
     seconds: float
     peak_memory: int
+    compression: Compression | None
 
 
 def read_source(path: Path) -> bytes:
@@ -173,11 +177,14 @@ def _lossless_formats() -> str:
 def plan_picture(
     source: Source, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
 ) -> PicturePlan:
-    """Everything that can be said and refused before decoding; see :class:`PicturePlan`.
+    """Everything that can be said and refused before the work; see :class:`PicturePlan`.
 
-    ``output`` is None for stdout. Raises what :func:`upscale_picture` raises before it decodes.
+    ``output`` is None for stdout. Raises what :func:`upscale_picture` raises before it enlarges.
     """
     format, target, _ = _target_of(source, output, options)
+    upscaler, compression = for_picture(
+        upscaler, source, lambda: decode(source, max_pixels=options.max_pixels)[0].pixels
+    )
     steps = upscaler.plan(source.size, channels=source.channels, depth=source.depth, size=target)
     result = target.pixels * source.channels * (2 if source.depth > 8 else 1)
     lossless = options.lossless or (source.lossless and source.format == format and options.quality is None)
@@ -192,6 +199,7 @@ def plan_picture(
         steps=steps,
         seconds=steps.seconds + _codec_seconds(source, target, format, options.quality, lossless),
         peak_memory=needed,
+        compression=compression,
     )
 
 
@@ -227,7 +235,7 @@ class _Work:
     """One picture on its way, notices and seconds so far; ``picture`` is None once it is encoded.
 
     Nothing else refers to the picture, nor this to the bytes that it came from: what a step is done with must
-    not take memory in the next one.
+    not take memory in the next one. ``upscaler`` has the networks for this picture.
     """
 
     picture: Picture | None
@@ -236,6 +244,8 @@ class _Work:
     format: PictureFormat
     source_size: Size
     target: Size
+    upscaler: Upscaler
+    compression: Compression | None
     models: tuple[str, ...] = ()
     notices: list[Notice]
     seconds: dict[str, float]
@@ -280,7 +290,7 @@ def upscale_picture(
     ``--strict``; ``output`` is then as it was before.
     """
     work = _decoded(source, output, options, upscaler)
-    _enlarge(work, upscaler, progress)
+    _enlarge(work, progress)
     if file is not None:
         return _encode(work, file, options, upscaler.threads)
     assert output is not None
@@ -301,6 +311,7 @@ def _decoded(source: Source, output: Path | None, options: PictureOptions, upsca
     )
     started = time.perf_counter()
     picture, notices = decode(source, max_pixels=options.max_pixels)
+    upscaler, compression = for_picture(upscaler, source, lambda: picture.pixels)
     bytes_in = len(source.data)
     source.close()
     if options.strip:
@@ -313,15 +324,17 @@ def _decoded(source: Source, output: Path | None, options: PictureOptions, upsca
         format=format,
         source_size=picture.size,
         target=target,
+        upscaler=upscaler,
+        compression=compression,
         notices=[*notices, *ignored],
         seconds={"decode": time.perf_counter() - started},
         bytes_in=bytes_in,
     )
 
 
-def _enlarge(work: _Work, upscaler: Upscaler, progress: Progress) -> None:
+def _enlarge(work: _Work, progress: Progress) -> None:
     """Put the enlarged picture into the place of the one that was read."""
-    picture = work.picture
+    picture, upscaler = work.picture, work.upscaler
     assert picture is not None
     started = time.perf_counter()
     work.models = upscaler.model_names(
@@ -372,6 +385,7 @@ def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) 
         notices=tuple(work.notices),
         bytes_in=work.bytes_in,
         bytes_out=bytes_out,
+        compression=work.compression,
     )
 
 

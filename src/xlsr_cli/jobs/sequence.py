@@ -11,10 +11,12 @@ from itertools import islice
 from pathlib import Path
 
 from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import format_for
 from xlsr_cli.jobs.picture import upscale_file
+from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
@@ -29,7 +31,11 @@ _NUMBER = re.compile(r"%(0?)(\d*)d")
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceResult:
-    """What became of numbered pictures or of what a camera saw. The sizes are those of the first one."""
+    """What became of numbered pictures or of what a camera saw. The sizes are those of the first one.
+
+    ``compression``: what the networks for all pictures were chosen by, of the first one; None where they were
+    told, and for a camera.
+    """
 
     source: str
     output: str
@@ -37,6 +43,7 @@ class SequenceResult:
     size: Size
     frames: int
     notices: tuple[Notice, ...] = field(default=())
+    compression: Compression | None = None
 
 
 def is_pattern(name: str) -> bool:
@@ -93,8 +100,12 @@ def upscale_sequence(
     progress.start(len(pairs), "frames")
     notices: dict[Notice, None] = {}
     sizes: list[tuple[Size, Size]] = []
+    compression = None
     for path, target in pairs:
         result = upscale_file(path, target, options, upscaler=upscaler)
+        if result.compression is not None:  # of the first one: all are frames of one film
+            compression = result.compression
+            upscaler = upscaler.restoring(compression.level)
         notices |= dict.fromkeys(result.notices)
         sizes.append((result.source_size, result.size))
         progress.advance(1)
@@ -106,6 +117,7 @@ def upscale_sequence(
         size=sizes[0][1],
         frames=len(pairs),
         notices=tuple(notices),
+        compression=compression,
     )
 
 
@@ -154,8 +166,8 @@ def _record(
         part = Path(folder) / output.name
         recorder = Recorder(part, size, camera.rate)
         try:
-            for frame in _until_interrupted(camera, video):
-                recorder.write(upscaler(frame, size=size))
+            for frame in _enlarged(camera, video, upscaler, size):
+                recorder.write(frame)
                 count += 1
                 progress.advance(1)
         finally:
@@ -177,15 +189,22 @@ def _write_pictures(
     format = options.format or format_for(output.name)
     if format is None:
         raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use .png or .jpg")
-    count = 0
-    for frame in _until_interrupted(camera, video):
+    count, size = 0, options.target.size_for(camera.size)
+    for frame in _enlarged(camera, video, upscaler, size):
         count += 1
-        picture = Picture(pixels=upscaler(frame), metadata=Metadata(), format=format)
+        picture = Picture(pixels=frame, metadata=Metadata(), format=format)
         encoded, _ = encode(picture, format, quality=options.quality, lossless=options.lossless)
         with atomic_output(_named(output, count), overwrite=options.overwrite) as file:
             file.write(encoded)
         progress.advance(1)
     return count
+
+
+def _enlarged(camera: Camera, video: VideoOptions, upscaler: Upscaler, size: Size) -> Iterator[Pixels]:
+    """The frames until Ctrl-C, all through the networks that the first one needs."""
+    for frame in _until_interrupted(camera, video):
+        upscaler, _ = for_frames(upscaler, frame)
+        yield upscaler(frame, size=size)
 
 
 def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:

@@ -76,7 +76,7 @@ def test_worse_films_of_every_codec_need_a_stronger_network(
 
 def test_lossless_films_are_clean(tmp_path: Path) -> None:
     found = compression_of(film(tmp_path / "film.mkv", "ffv1", {}))
-    assert (found.level, str(found)) == ("off", "ffv1")
+    assert (found.level, str(found)) == ("off", "ffv1: off")
 
 
 def test_codecs_without_quantizers_are_judged_by_their_bits(tmp_path: Path) -> None:

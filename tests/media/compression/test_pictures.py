@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.photographs import photograph
+from xlsr_cli.engine.restore import Compression
+from xlsr_cli.media.compression import picture
 from xlsr_cli.media.compression.jpeg_tables import quality_of, quality_of_table
-from xlsr_cli.media.compression.picture import compression_of
 from xlsr_cli.media.compression.webp import quantizer_of
 
 PICTURE = photograph(0, 64, 80)
@@ -30,6 +31,10 @@ ROBIDOUX = np.array(
         [85, 75, 135, 156, 189, 238, 311, 418],
     ]
 ).reshape(-1)  # fmt: skip
+
+
+def compression_of(data: bytes, format: str) -> Compression | None:
+    return picture.compression_of(data, format)[0]
 
 
 def saved(format: str, **options: Any) -> bytes:
@@ -101,7 +106,9 @@ def broken_jpegs() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", broken_jpegs())
 def test_broken_jpegs_say_nothing(kind: str) -> None:
-    assert compression_of(broken_jpegs()[kind], "jpeg") is None
+    found, note = picture.compression_of(broken_jpegs()[kind], "jpeg")
+    assert found is None
+    assert note
 
 
 def test_a_damaged_file_never_raises() -> None:
@@ -146,7 +153,7 @@ def jpeg_tiff(quality: int) -> bytes:
 
 
 def test_a_tiff_of_jpeg_has_its_tables() -> None:
-    assert str(compression_of(jpeg_tiff(70), "tiff")) == "JPEG, about quality 70"
+    assert str(compression_of(jpeg_tiff(70), "tiff")) == "JPEG, about quality 70: strong"
     plain = io.BytesIO()
     tifffile.imwrite(plain, PICTURE)
     assert compression_of(plain.getvalue(), "tiff") is None

@@ -134,16 +134,19 @@ def _upscaled(
         options = replace(options, overwrite=options.overwrite or claimed)
         animated = upscale_animation(source, job.output, options, upscaler=upscaler)
         size, notices, encoded = animated.source_size, animated.notices, read_source(job.output)
+        compression = animated.compression
     else:
         file = io.BytesIO()
         result = upscale_picture(source, job.output, options, file=file, upscaler=upscaler)
         size, notices, encoded = result.source_size, result.notices, file.getvalue()
+        compression = result.compression
     entry = replace(
         entry,
         output_bytes=len(encoded),
         output_sha256=hashlib.sha256(encoded).hexdigest(),
         megapixels=size.pixels / 1e6,
         seconds=time.perf_counter() - started,
+        reason="" if compression is None else str(compression),
     )
     if is_animation:
         return ItemResult(outcome="done", entry=entry, notices=notices)

@@ -49,7 +49,10 @@ _PATIENCE_WITH_OTHERS = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """What the journal says of one file; the fields are the columns of its table."""
+    """What the journal says of one file; the fields are the columns of its table.
+
+    ``reason``: why it failed, or by what the networks were chosen with which it was done.
+    """
 
     name: str
     status: str

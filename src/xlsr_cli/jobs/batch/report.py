@@ -122,6 +122,7 @@ def _described(entry: Entry, out: Path) -> dict[str, object]:
         described |= {"output": str(out / entry.output), "bytes": entry.output_bytes}
         described |= {"sha256": entry.output_sha256}
         described |= {"megapixels": round(entry.megapixels, 4), "seconds": round(entry.seconds, 4)}
+        described |= {"compression": entry.reason or None}
     else:
         described["reason"] = entry.reason
     return described
@@ -137,7 +138,8 @@ table {{ border-collapse: collapse; width: 100% }}
 td, th {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8884; overflow-wrap: anywhere }}
 .failed td:nth-child(2) {{ color: #d33; font-weight: 600 }}
 </style></head><body><h1>{title}</h1><p>{summary}</p>
-<table><thead><tr><th>file</th><th>status</th><th>what</th></tr></thead><tbody>
+<table><thead><tr><th>file</th><th>status</th><th>output</th>
+<th>compression, or why it failed</th></tr></thead><tbody>
 {rows}
 </tbody></table></body></html>
 """
@@ -152,6 +154,7 @@ def _as_html(report: Report, title: str) -> str:
 
 
 def _row(entry: Entry, out: Path) -> str:
-    what = str(out / entry.output) if entry.status == "done" else entry.reason
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in (entry.name, entry.status, what))
+    done = entry.status == "done"
+    texts = (entry.name, entry.status, str(out / entry.output) if done else "", entry.reason)
+    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
     return f'<tr class="{html.escape(entry.status)}">{cells}</tr>'

@@ -9,8 +9,10 @@ from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
+from xlsr_cli.jobs.restore import for_film
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
 from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments
@@ -37,7 +39,8 @@ class VideoResult:
 
     ``frames`` are all in the output, ``resumed`` those of them that an earlier, broken run had made.
     ``duration`` is the output's, ``seconds`` what this run took. ``tiles`` of the network and how many of
-    them were ``reused`` from the frame before. ``size_bytes`` is the output's.
+    them were ``reused`` from the frame before. ``size_bytes`` is the output's. ``compression``: what the
+    networks were chosen by; None where they were told.
     """
 
     source: Path
@@ -54,6 +57,7 @@ class VideoResult:
     tiles: int
     reused: int
     notices: tuple[Notice, ...]
+    compression: Compression | None
 
 
 def upscale_video(
@@ -76,6 +80,7 @@ def upscale_video(
     container = container_for(output)
     check_output(output, overwrite=options.overwrite)
     file = inspect(source)
+    upscaler, compression = for_film(upscaler, source)
     plan = plan_video(file, output, container, options, video, upscaler)
     enforce(plan.notices, strict=options.strict, name=str(source))
     with open_segments(output, plan.key) as segments:
@@ -112,6 +117,7 @@ def upscale_video(
             tiles=frames.reuse.tiles if frames.reuse else 0,
             reused=frames.reuse.reused if frames.reuse else 0,
             notices=(*plan.notices, *late),
+            compression=compression,
         )
         segments.remove()
     return result

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
+from xlsr_cli.media.video.layout import planes_of
 from xlsr_cli.media.video.y4m import Y4MFrame, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
@@ -23,7 +26,10 @@ _QUEUE_DEPTH = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StreamResult:
-    """What became of a stream. ``reused`` of ``tiles`` did not have to be computed."""
+    """What became of a stream. ``reused`` of ``tiles`` did not have to be computed.
+
+    ``compression``: what the networks were chosen by, of the first frame; None where they were told.
+    """
 
     source: str
     output: str
@@ -33,6 +39,7 @@ class StreamResult:
     tiles: int
     reused: int
     notices: tuple[Notice, ...] = field(default=())
+    compression: Compression | None = None
 
 
 def upscale_y4m(
@@ -61,6 +68,13 @@ def upscale_y4m(
         message = "the stream is interlaced and its combs are enlarged; deinterlace it first"
         notices.append(Notice(code="interlaced", message=message, loss=False))
     enforce(notices, strict=options.strict, name=source)
+    frames = _until_damage(
+        itertools.islice(read_frames(stream, header, source), video.frames), damage := _Damage()
+    )
+    first = list(itertools.islice(frames, 1))
+    compression = None
+    if first:
+        upscaler, compression = for_frames(upscaler, planes_of(first[0].picture, header.layout)[0])
     upscale = FrameUpscaler(
         upscaler,
         source=header.size,
@@ -87,10 +101,8 @@ def upscale_y4m(
     sink.write(enlarged.line())
     progress.start(video.frames, "frames")
     try:
-        chosen = itertools.islice(read_frames(stream, header, source), video.frames)
-        frames = _until_damage(chosen, damage := _Damage())
         run_stages(
-            frames,
+            itertools.chain(first, frames),
             enlarge,
             write,
             depth=_QUEUE_DEPTH,
@@ -110,6 +122,7 @@ def upscale_y4m(
         tiles=0 if upscale.reuse is None else upscale.reuse.tiles,
         reused=0 if upscale.reuse is None else upscale.reuse.reused,
         notices=tuple(notices),
+        compression=compression,
     )
 
 

@@ -1,0 +1,218 @@
+"""Which networks every kind of file gets, and that one file is decided upon once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.media.compression.test_films import film
+from tests.photographs import photograph
+from xlsr_cli.engine import choice, models
+from xlsr_cli.engine.models import bundled_models
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.animation import upscale_animation
+from xlsr_cli.jobs.batch.item import Item, compute
+from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.picture import PictureResult, open_file, plan_picture, upscale_file
+from xlsr_cli.jobs.sequence import upscale_sequence
+from xlsr_cli.jobs.video.run import upscale_video
+from xlsr_cli.jobs.video.stream import upscale_y4m
+from xlsr_cli.options import EngineOptions, PictureOptions, VideoOptions
+
+PICTURE = photograph(0, 96, 112)
+
+
+@pytest.fixture(autouse=True)
+def every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of every level, called by it; they compute what those for clean sources do."""
+    clean = [spec for spec in bundled_models() if spec.restore == "off"]
+    levels = ("light", "strong", "drawing")
+    others = [replace(spec, name=f"{level}_{spec.name}", restore=level) for spec in clean for level in levels]
+    for module in (models, choice):
+        monkeypatch.setattr(module, "bundled_models", lambda: (*clean, *others))
+
+
+@pytest.fixture
+def upscaler() -> Iterator[Upscaler]:
+    upscaler = Upscaler(threads=1)
+    yield upscaler
+    upscaler.close()
+
+
+def written(path: Path, *parameters: int) -> Path:
+    assert cv2.imwrite(str(path), PICTURE, parameters)
+    return path
+
+
+def enlarged(path: Path, upscaler: Upscaler, **options: Any) -> PictureResult:
+    return upscale_file(path, path.with_name("out.png"), PictureOptions(**options), upscaler=upscaler)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said", "level"),
+    [
+        ("a.jpg", (cv2.IMWRITE_JPEG_QUALITY, 50), "JPEG, about quality 50: strong", "strong"),
+        ("a.jpg", (cv2.IMWRITE_JPEG_QUALITY, 90), "JPEG, about quality 90: light", "light"),
+        ("a.jpg", (cv2.IMWRITE_JPEG_QUALITY, 99), "JPEG, about quality 99: off", "off"),
+        ("a.png", (), "no traces of compression: off", "off"),
+        ("a.bmp", (), "no traces of compression: off", "off"),
+        ("a.tif", (), "no traces of compression: off", "off"),
+    ],
+)
+def test_a_picture_gets_the_networks_that_its_file_asks_for(
+    tmp_path: Path, upscaler: Upscaler, name: str, parameters: tuple[int, ...], said: str, level: str
+) -> None:
+    path = written(tmp_path / name, *parameters)
+    result = enlarged(path, upscaler)
+    assert str(result.compression) == said
+    assert result.models == ("xlsr_x2_rgb_int8" if level == "off" else f"{level}_xlsr_x2_rgb_int8",)
+    plan = plan_picture(open_file(path), tmp_path / "o.png", PictureOptions(), upscaler=upscaler)
+    assert plan.compression == result.compression
+    assert tuple(step.model for step in plan.steps.passes) == result.models
+
+
+def test_a_png_that_was_a_jpeg_is_known_by_its_pixels(tmp_path: Path, upscaler: Upscaler) -> None:
+    decoded = cv2.imread(str(written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)))
+    assert decoded is not None
+    assert cv2.imwrite(str(tmp_path / "b.png"), decoded)
+    result = enlarged(tmp_path / "b.png", upscaler)
+    assert result.models == ("strong_xlsr_x2_rgb_int8",)
+    assert result.compression is not None
+    assert result.compression.seen == "pixels"
+    assert abs(result.compression.value - 60) <= 2
+
+
+def test_broken_tables_leave_it_to_the_pixels_and_say_so(tmp_path: Path, upscaler: Upscaler) -> None:
+    path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xdb")
+    content[at + 5 + 60] = 0  # a step of nothing, for a frequency that is hardly there
+    path.write_bytes(content)
+    result = enlarged(path, upscaler)
+    assert result.compression is not None
+    assert result.compression.seen == "pixels"
+    assert "quantization tables make no sense" in str(result.compression)
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ({"restore": "off"}, "xlsr_x2_rgb_int8"),
+        ({"restore": "light"}, "light_xlsr_x2_rgb_int8"),
+        ({"model": "xlsr_x2_rgb_int8"}, "xlsr_x2_rgb_int8"),
+        ({"precision": "fp32"}, "strong_xlsr_x2_rgb_fp32"),
+        ({"color": "ycbcr"}, "strong_xlsr_x2_luma_int8"),
+    ],
+)
+def test_what_is_asked_for_comes_first(tmp_path: Path, options: dict[str, str], model: str) -> None:
+    path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 40)
+    asked = Upscaler(threads=1, **options)
+    result = enlarged(path, asked)
+    assert result.models == (model,)
+    assert (result.compression is None) == ("restore" in options or "model" in options)
+
+
+def test_arrays_are_looked_at_as_files_are(tmp_path: Path, upscaler: Upscaler, used: list[str]) -> None:
+    decoded = cv2.imread(str(written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 40)))
+    assert decoded is not None
+    upscaler(decoded)
+    upscaler(PICTURE)
+    assert used == ["strong_xlsr_x2_rgb_int8", "xlsr_x2_rgb_int8"]
+    upscaler.restoring("light")(PICTURE)
+    assert used[2:] == ["light_xlsr_x2_rgb_int8"]
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the networks of all passes, in order."""
+    from xlsr_cli.engine import upscaler
+
+    names: list[str] = []
+    run = upscaler._Call._pass
+
+    def listed(call: Any, session: Any, *rest: Any, **named: Any) -> Any:
+        names.append(session.spec.name)
+        return run(call, session, *rest, **named)
+
+    monkeypatch.setattr(upscaler._Call, "_pass", listed)
+    return names
+
+
+def test_all_frames_of_a_film_go_through_one_network(
+    tmp_path: Path, upscaler: Upscaler, used: list[str]
+) -> None:
+    source = film(tmp_path / "a.mp4", "libx264", {"crf": "38"}, frames=6)
+    result = upscale_video(
+        source, tmp_path / "b.mp4", PictureOptions(), VideoOptions(reuse=False), upscaler=upscaler
+    )
+    assert result.compression is not None
+    assert result.compression.level == "strong"
+    assert set(used) == {"strong_xlsr_x2_luma_int8"}
+
+
+def test_a_part_of_a_film_is_decided_upon_as_the_whole(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = film(tmp_path / "a.mp4", "libx264", {"crf": "30", "g": "5"}, frames=20)
+    found = [
+        upscale_video(
+            source, tmp_path / f"{start}.mp4", PictureOptions(), VideoOptions(start=start), upscaler=upscaler
+        ).compression
+        for start in (None, 0.6)
+    ]
+    assert found[0] == found[1]
+
+
+def test_all_frames_of_an_animation_go_through_one_network(
+    tmp_path: Path, upscaler: Upscaler, used: list[str]
+) -> None:
+    from PIL import Image
+
+    frames = [Image.fromarray(np.roll(PICTURE, 8 * number, axis=1)) for number in range(3)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], quality=20)
+    result = upscale_animation(
+        open_file(tmp_path / "a.webp"), tmp_path / "b.webp", PictureOptions(), upscaler=upscaler
+    )
+    assert result.compression is not None
+    assert result.compression.level == "strong"
+    assert set(used) == {"strong_xlsr_x2_rgb_int8"}
+
+
+def test_numbered_pictures_follow_the_first(tmp_path: Path, upscaler: Upscaler) -> None:
+    for number, quality in enumerate((50, 99, 90)):
+        written(tmp_path / f"in{number}.jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
+    result = upscale_sequence(
+        tmp_path / "in%d.jpg",
+        tmp_path / "out%d.png",
+        PictureOptions(),
+        VideoOptions(),
+        upscaler=upscaler,
+    )
+    assert str(result.compression) == "JPEG, about quality 50: strong"
+
+
+def test_raw_frames_follow_the_first(tmp_path: Path, upscaler: Upscaler, used: list[str]) -> None:
+    gray = cv2.cvtColor(PICTURE, cv2.COLOR_BGR2GRAY)
+    coarse = cv2.imdecode(cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], 0)
+    assert coarse is not None
+    stream = io.BytesIO(b"YUV4MPEG2 W112 H96 F25:1 Ip A1:1 Cmono\n")
+    stream.seek(0, io.SEEK_END)
+    for frame in (coarse, gray):
+        stream.write(b"FRAME\n" + frame.tobytes())
+    stream.seek(0)
+    result = upscale_y4m(stream, io.BytesIO(), PictureOptions(), VideoOptions(reuse=False), upscaler=upscaler)
+    assert result.compression is not None
+    assert result.compression.level == "strong"
+    assert set(used) == {"strong_xlsr_x2_luma_int8"}
+
+
+def test_a_batch_says_it_of_every_file(tmp_path: Path, upscaler: Upscaler) -> None:
+    path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 72)
+    job = Job(folder=path.parent, out=tmp_path / "out", name="a.jpg", target="a.png")
+    computed = compute(Item(job=job, known=None), PictureOptions(engine=EngineOptions()), "key", upscaler)
+    assert computed.entry.reason == "JPEG, about quality 72: strong"
