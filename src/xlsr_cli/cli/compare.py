@@ -14,7 +14,7 @@ from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import BelowThresholdError, UsageError
-from xlsr_cli.options import ColorMode, EngineOptions, Target
+from xlsr_cli.options import ColorMode, EngineOptions, RestoreMode, Target
 
 if TYPE_CHECKING:
     from xlsr_cli.quality.compare import Comparison, SelfTest
@@ -61,6 +61,9 @@ def compare(
     color: Annotated[
         ColorMode, same_flag(EngineOptions, "color", help="What the network of --self sees.")
     ] = "auto",
+    restore: Annotated[
+        RestoreMode, same_flag(EngineOptions, "restore", help="How compressed --self takes the picture for.")
+    ] = "auto",
     border: Annotated[
         int | None,
         flag(
@@ -84,7 +87,7 @@ def compare(
     """Measure how near pictures are to a reference: PSNR and SSIM, on Y′ and on RGB.
 
     Y′ is BT.601 as MATLAB computes it (16 to 235); gray pictures are compared on their own values.
-    With --self no reference is needed: the picture is shrunk and enlarged again.
+    With --self no reference is needed: the picture is shrunk, compressed as it was, and enlarged again.
     """
     from xlsr_cli.quality.compare import compare_files, file_pairs, self_pairs
 
@@ -92,9 +95,9 @@ def compare(
         raise UsageError("--self takes one picture; without it, the first is the reference of the others")
     if not itself and not tests:
         raise UsageError("give a reference and at least one picture to compare with it, or --self PICTURE")
-    if not itself and (model is not None or color != "auto" or scale is not None):
+    if not itself and (model is not None or color != "auto" or restore != "auto" or scale is not None):
         raise UsageError(
-            "--scale, --model and --color belong to --self; no other comparison shrinks anything"
+            "--scale, --model, --color and --restore belong to --self; no other comparison shrinks anything"
         )
     if fail_under is not None and math.isnan(fail_under):
         raise UsageError("--fail-under needs a number of decibels, such as 30")
@@ -103,7 +106,7 @@ def compare(
 
         check_page(html, overwrite=overwrite)
     if itself:
-        test = _self_test(reference, scale, model, color, border)
+        test = _self_test(reference, scale, EngineOptions(model=model, color=color, restore=restore), border)
         rows = list(test.rows)
         judged = rows[:1]
     else:
@@ -121,14 +124,11 @@ def compare(
     _judge(judged, fail_under)
 
 
-def _self_test(
-    path: Path, scale: int | None, model: str | None, color: ColorMode, border: int | None
-) -> SelfTest:
+def _self_test(path: Path, scale: int | None, engine: EngineOptions, border: int | None) -> SelfTest:
     from xlsr_cli.engine.session import model_scale
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.quality.compare import compare_self
 
-    engine = EngineOptions(model=model, color=color)
     scale = scale or max(2, model_scale(engine) or 2)
     upscaler = Upscaler.from_options(engine, Target(scale=float(scale)))
     try:
@@ -136,7 +136,7 @@ def _self_test(
     finally:
         upscaler.close()
     console.notices(str(path), notices)
-    console.info(f"{path} shrunk by {scale} to {test.shrunk}, and enlarged again")
+    console.info(f"{path} ({test.compression}) shrunk by {scale} to {test.shrunk}, and enlarged again")
     return test
 
 

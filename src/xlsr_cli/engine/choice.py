@@ -48,7 +48,7 @@ class Choice:
         self._options = options
         self._threads = threads
         self._model = None if options.model is None else find_model(options.model)
-        self._restore: Restore = "off" if options.restore == "auto" else options.restore
+        self._restore: Restore | None = None if options.restore == "auto" else options.restore
         self._loaded: dict[str, Session] = {}
         self._lock = threading.Lock()
         _check(self._model, options)
@@ -56,7 +56,7 @@ class Choice:
     @property
     def depends_on_source(self) -> bool:
         """Whether somebody has to look at the source, and then take :meth:`restoring`."""
-        return self._model is None and self._options.restore == "auto"
+        return self._model is None and self._restore is None
 
     def restoring(self, level: Restore) -> Choice:
         """The same choice for a source that needs the networks of ``level``; what is loaded is shared."""
@@ -71,7 +71,9 @@ class Choice:
         Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
         """
         return [
-            self._session(scale, plane.colour, dtype, "off" if place or plane.alpha else self._restore)
+            self._session(
+                scale, plane.colour, dtype, "off" if place or plane.alpha else self._restore or "off"
+            )
             for place, scale in enumerate(self.scales(source, target))
         ]
 

@@ -15,25 +15,30 @@ Chosen = tuple[Upscaler, Compression | None]
 
 
 def for_picture(upscaler: Upscaler, source: Source, pixels: Callable[[], Pixels]) -> Chosen:
-    """By what the file says of itself, else by the ``pixels`` of it, or of an animation's first frame.
+    """By what :func:`compression_of` finds, which nobody asks where the networks were told."""
+    if not upscaler.depends_on_source:
+        return upscaler, None
+    return _restoring(upscaler, compression_of(source, pixels))
+
+
+def compression_of(source: Source, pixels: Callable[[], Pixels]) -> Compression:
+    """What a picture file says of itself, else what its ``pixels`` tell, or those of the first frame.
 
     ``pixels`` is called where they are needed. It may raise what decoding raises; nothing else does.
     """
-    if not upscaler.depends_on_source:
-        return upscaler, None
-    from xlsr_cli.media.compression.picture import compression_of
+    from xlsr_cli.media.compression import picture
 
-    found, note = compression_of(source.data, source.format)
-    return _restoring(upscaler, found or look(pixels(), note))
+    found, note = picture.compression_of(source.data, source.format)
+    return found or look(pixels(), note)
 
 
 def for_film(upscaler: Upscaler, path: Path) -> Chosen:
     """By the quantizers of the film ``path``. Raises :class:`InputError` for what is no film."""
     if not upscaler.depends_on_source:
         return upscaler, None
-    from xlsr_cli.media.compression.film import compression_of
+    from xlsr_cli.media.compression import film
 
-    return _restoring(upscaler, compression_of(path))
+    return _restoring(upscaler, film.compression_of(path))
 
 
 def for_frames(upscaler: Upscaler, first: Pixels) -> Chosen:

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import FALLBACK
 from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.jobs.restore import compression_of
 from xlsr_cli.media.picture.image import decode
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
+from xlsr_cli.quality.again import compressed_as
 from xlsr_cli.quality.bicubic import imresize, to_uint8
 from xlsr_cli.quality.metrics import Scores, compare
 from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, picture_pixels
@@ -35,15 +38,17 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """A picture shrunk, and enlarged again by the model, bicubic and Lanczos.
+    """A picture shrunk, compressed as it was, and enlarged again by the model, bicubic and Lanczos.
 
-    ``reference`` and ``enlarged`` (by the names of ``rows``, the model's first) are pixels of one size.
+    ``compression`` is what was found in the file. ``reference`` and ``enlarged`` (by the names of ``rows``,
+    the model's first) are pixels of one size.
     """
 
     rows: Sequence[Comparison]
     reference: Pixels
     enlarged: dict[str, Pixels]
     shrunk: Size
+    compression: Compression
 
 
 def compare_files(
@@ -55,11 +60,11 @@ def compare_files(
     :class:`UsageError` where nothing is left within ``border``.
     """
     notices = {}
-    expected, notices[reference] = _read(reference)
+    expected, notices[reference] = _opaque(open_file(reference))
     _check_border(expected, border, reference)
     rows = []
     for path in tests:
-        found, notices[path] = _read(path)
+        found, notices[path] = _opaque(open_file(path))
         if found.shape[:2] != expected.shape[:2]:
             raise InputError(
                 f"{path} is {_size(found)} and the reference {reference} is {_size(expected)}; "
@@ -72,18 +77,22 @@ def compare_files(
 def compare_self(
     path: Path, scale: int, upscaler: Upscaler, *, border: int | None = None
 ) -> tuple[SelfTest, list[Notice]]:
-    """Shrink the picture ``path`` by ``scale`` (MATLAB's bicubic), enlarge it again, compare.
+    """Shrink the picture ``path`` by ``scale`` (MATLAB's bicubic), compress it as it was, enlarge, compare.
 
     Its right and lower edges are cropped to a multiple of ``scale``; ``border`` is ``scale`` by default,
     as in the literature. Raises :class:`InputError` where it cannot be read, :class:`UsageError` where
     it is too small to be shrunk or nothing is left within ``border``.
     """
-    picture, notices = _read(path)
+    source = open_file(path)
+    picture, notices = _opaque(source)
+    compression = compression_of(source, lambda: picture)
+    upscaler = upscaler.restoring(compression.level)
     height, width = (side // scale * scale for side in picture.shape[:2])
     if min(height, width) < 3 * scale:
         raise UsageError(f"{path} ({_size(picture)}) is too small to be shrunk by {scale}; take a larger one")
     reference = _pixels(picture[:height, :width])
     low = _rounded(imresize(reference.astype(np.float64), height // scale, width // scale), reference)
+    low = compressed_as(low, compression)
     size = Size(width=width, height=height)
     enlarged: dict[str, Pixels] = {
         "xlsr": upscaler(low, size=size),
@@ -97,7 +106,8 @@ def compare_self(
         for name, pixels in enlarged.items()
     ]
     shrunk = Size(width=width // scale, height=height // scale)
-    return SelfTest(rows=rows, reference=reference, enlarged=enlarged, shrunk=shrunk), notices
+    test = SelfTest(rows=rows, reference=reference, enlarged=enlarged, shrunk=shrunk, compression=compression)
+    return test, notices
 
 
 def file_pairs(reference: Path, rows: Sequence[Comparison]) -> list[PagePair]:
@@ -154,9 +164,9 @@ def decibel(value: float) -> str:
     return "identical" if np.isinf(value) else f"{value:.2f} dB"
 
 
-def _read(path: Path) -> tuple[Pixels, list[Notice]]:
+def _opaque(source: Source) -> tuple[Pixels, list[Notice]]:
     """The picture as gray or BGR; alpha is left out and said to be."""
-    picture, notices = decode(open_file(path), max_pixels=DEFAULT_MAX_PIXELS)
+    picture, notices = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     pixels = picture.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     if channels not in (2, 4):

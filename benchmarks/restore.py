@@ -1,0 +1,250 @@
+"""Whether ``--restore auto`` chooses right, what a wrong choice costs, and what looking costs.
+
+``python -m benchmarks.restore FOLDER… --every 40`` shrinks pictures (every 40th of a folder with many) by
+MATLAB's bicubic, stores them in each format and quality, and scores what every level makes of them: PSNR on
+Y′, a border of *scale* pixels cropped. None of the pictures may have been trained on. The tables of
+``docs/restore.md`` are what it prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xlsr_cli.engine.models import Restore, bundled_models
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.jobs.restore import for_film, for_picture
+from xlsr_cli.media.picture.image import decode
+from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
+from xlsr_cli.quality.metrics import luma_psnr
+
+Pixels = NDArray[np.uint8]
+
+#: Format and the qualities of OpenCV's encoder (JPEG in 4:2:0); 0 is lossless.
+FILES: tuple[tuple[str, tuple[int, ...]], ...] = (
+    (".jpg", (30, 50, 65, 75, 80, 85, 90, 95, 98)),
+    (".webp", (30, 50, 65, 75, 85, 95)),
+    (".avif", (30, 50, 65, 75, 85, 95)),
+    (".png", (0,)),
+)
+#: Encoder and the constant rate factors of films.
+FILMS: tuple[tuple[str, str, dict[str, str], tuple[int, ...]], ...] = (
+    ("libx264", ".mp4", {"preset": "medium"}, (14, 18, 20, 22, 23, 24, 26, 28, 33)),
+    ("libx265", ".mp4", {"preset": "fast", "x265-params": "log-level=none"}, (16, 20, 23, 26, 28, 32)),
+    ("libsvtav1", ".mp4", {"preset": "10"}, (15, 22, 28, 35, 45)),
+    ("libvpx-vp9", ".webm", {"b": "0", "cpu-used": "5", "deadline": "realtime"}, (15, 22, 28, 35, 45)),
+    ("libvpx", ".webm", {"b": "4M", "cpu-used": "5", "deadline": "realtime"}, (4, 10, 16, 24, 40)),
+    ("mpeg4", ".avi", {}, (2, 3, 4, 5, 7, 10)),
+    ("mpeg2video", ".mpg", {}, (2, 3, 4, 5, 7, 10)),
+)
+_NEAR = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One file: what was found, the level that was chosen, and each level's gain over bicubic in dB."""
+
+    kind: str
+    found: str
+    number: float
+    chosen: Restore
+    gains: dict[Restore, float]
+
+    @property
+    def right(self) -> bool:
+        """Whether the choice is the best one, or within a tenth of a decibel of it."""
+        return self.gains[self.chosen] >= max(self.gains.values()) - _NEAR
+
+
+def main() -> None:
+    """Print the shares of right choices, and the tables."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("folders", type=Path, nargs="+")
+    options.add_argument("--every", type=int, default=1, help="only every n-th picture of a folder")
+    options.add_argument("--scale", type=int, default=2)
+    options.add_argument("--films", action="store_true", help="films instead of pictures")
+    given = options.parse_args()
+    pictures = [
+        picture
+        for folder in given.folders
+        for path in sorted(folder.rglob("*.png")) + sorted(folder.rglob("*.webp"))[:: given.every]
+        if (picture := cv2.imread(str(path))) is not None
+    ]
+    upscaler = Upscaler(float(given.scale))
+    score = _films if given.films else _files
+    with tempfile.TemporaryDirectory() as place:
+        scored = list(score([np.asarray(p, np.uint8) for p in pictures], given.scale, upscaler, Path(place)))
+    _print(scored)
+    if not given.films:
+        _print_cost()
+
+
+def levels() -> list[Restore]:
+    """Those that are chosen by compression and that there are networks for."""
+    return [
+        level for level in ("off", "light", "strong") if level in {spec.restore for spec in bundled_models()}
+    ]
+
+
+def _files(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) -> Iterator[Scored]:
+    for picture in pictures:
+        reference = _whole(picture, scale)
+        low = shrink(reference, scale)
+        for suffix, qualities in FILES:
+            for quality in qualities:
+                path = place / f"file{suffix}"
+                flags = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
+                flags |= {".avif": cv2.IMWRITE_AVIF_QUALITY}
+                cv2.imwrite(str(path), low, [flags[suffix], quality] if quality else [])
+                yield _scored(f"{suffix[1:]} {quality or ''}".strip(), path, reference, scale, upscaler)
+                if suffix == ".jpg":
+                    decoded = cv2.imread(str(path))
+                    assert decoded is not None
+                    cv2.imwrite(str(place / "was.png"), decoded)
+                    kind = f"png that was jpg {quality}"
+                    yield _scored(kind, place / "was.png", reference, scale, upscaler)
+
+
+def _scored(kind: str, path: Path, reference: Pixels, scale: int, upscaler: Upscaler) -> Scored:
+    source = open_file(path)
+    decoded = np.asarray(decode(source, max_pixels=1 << 30)[0].pixels, np.uint8)
+    _, found = for_picture(upscaler, source, lambda: decoded)
+    assert found is not None
+    gains = _gains(decoded, reference, scale, upscaler)
+    return Scored(kind=kind, found=found.what, number=found.value, chosen=found.level, gains=gains)
+
+
+def _gains(low: Pixels, reference: Pixels, scale: int, upscaler: Upscaler) -> dict[Restore, float]:
+    height, width = reference.shape[:2]
+    bicubic = luma_psnr(reference, to_uint8(imresize(low.astype(np.float64), height, width)), scale)
+    return {
+        level: luma_psnr(reference, np.asarray(upscaler.restoring(level)(low), np.uint8), scale) - bicubic
+        for level in levels()
+    }
+
+
+def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) -> Iterator[Scored]:
+    """Pictures that are panned over; every fourth frame is scored."""
+    for picture in pictures:
+        frames = [_whole(frame, 2 * scale) for frame in _panned(picture)]
+        if not frames:
+            continue
+        lows = [shrink(frame, scale) for frame in frames]
+        for encoder, suffix, settings, factors in FILMS:
+            for factor in factors:
+                path = place / f"film{suffix}"
+                _encode(path, lows, encoder, settings, factor)
+                _, found = for_film(upscaler, path)
+                assert found is not None
+                pairs = list(zip(_frames_of(path), frames, strict=False))[::4]
+                each = [_luma_gains(low, high, scale, upscaler) for low, high in pairs]
+                gains = {level: float(np.mean([one[level] for one in each])) for level in levels()}
+                yield Scored(
+                    kind=f"{encoder} {factor}",
+                    found=found.what,
+                    number=found.value,
+                    chosen=found.level,
+                    gains=gains,
+                )
+
+
+def _luma_gains(low: Pixels, high: Pixels, scale: int, upscaler: Upscaler) -> dict[Restore, float]:
+    """On luma alone, as films are enlarged."""
+    return _gains(low, np.asarray(cv2.cvtColor(high, cv2.COLOR_BGR2GRAY), np.uint8), scale, upscaler)
+
+
+def _panned(picture: Pixels, frames: int = 24) -> list[Pixels]:
+    """A window of four fifths of ``picture`` that moves over it."""
+    height, width = (side * 4 // 5 for side in picture.shape[:2])
+    down, across = picture.shape[0] - height, picture.shape[1] - width
+    if min(height, width) < 96:
+        return []
+    starts = [(down * number // frames, across * number // frames) for number in range(frames)]
+    return [picture[top : top + height, left : left + width] for top, left in starts]
+
+
+def _encode(path: Path, frames: list[Pixels], encoder: str, settings: dict[str, str], factor: int) -> None:
+    import av
+
+    by_scale = encoder.startswith("mpeg")
+    wanted = {"qmin": str(factor), "qmax": str(factor)} if by_scale else {"crf": str(factor)}
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream(encoder, rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", settings | wanted
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="bgr24")
+            frame = frame.reformat(format="yuv420p", dst_color_range="JPEG")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+
+
+def _frames_of(path: Path) -> list[Pixels]:
+    """The luma of every frame."""
+    import av
+
+    with av.open(str(path)) as film:
+        frames = film.decode(film.streams.video[0])
+        return [np.asarray(frame.to_ndarray()[: frame.height, : frame.width], np.uint8) for frame in frames]
+
+
+def _whole(picture: Pixels, scale: int) -> Pixels:
+    height, width = (side // scale * scale for side in picture.shape[:2])
+    return picture[:height, :width]
+
+
+def _print(scored: list[Scored]) -> None:
+    kinds: dict[str, list[Scored]] = defaultdict(list)
+    for one in scored:
+        kinds[one.kind].append(one)
+    print("| file | auto | " + " | ".join(levels()) + " | worst of auto | right | found |")
+    for kind, all_of in kinds.items():
+        chosen = np.array([one.gains[one.chosen] for one in all_of])
+        means = [f"{np.mean([one.gains[level] for one in all_of]):+.2f}" for level in levels()]
+        right = 100 * np.mean([one.right for one in all_of])
+        number = float(np.mean([one.number for one in all_of]))
+        print(
+            f"| {kind} | {chosen.mean():+.2f} | {' | '.join(means)} | {chosen.min():+.2f} | {right:.0f} % "
+            f"| {number:.1f} |"
+        )
+    was = [one for one in scored if one.kind.startswith("png that was")]
+    known = [one for one in scored if not one.kind.startswith("png that was")]
+    for name, group in (("of known quality", known), ("PNG that were JPEG", was)):
+        if group:
+            right = 100 * np.mean([one.right for one in group])
+            print(f"{len(group)} files {name}: right in {right:.1f} of 100")
+
+
+def _print_cost() -> None:
+    """What looking at pixels takes beside enlarging them, on this machine."""
+    from xlsr_cli.bench.pictures import made_picture
+    from xlsr_cli.engine.restore import look
+    from xlsr_cli.options import Size
+
+    picture = made_picture(Size(width=1200, height=900))
+    upscaler = Upscaler(2.0, restore="off")
+    for name, work in (("look", lambda: look(picture)), ("enlarge ×2", lambda: upscaler(picture))):
+        work()
+        seconds = []
+        for _ in range(7):
+            started = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - started)
+        print(f"{name}: {1000 * min(seconds):.1f} ms for 1200x900")
+
+
+if __name__ == "__main__":
+    main()
