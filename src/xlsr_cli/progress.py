@@ -44,3 +44,46 @@ class Quiet:
 
 
 QUIET: Progress = Quiet()
+
+
+class Counted:
+    """Passes on to ``listener`` what it hears, and knows how far the work is."""
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self._done = 0.0
+        self._total: float | None = None
+        self._unit = ""
+
+    def __str__(self) -> str:
+        """``12 of 900 frames``."""
+        total = "" if self._total is None else f" of {self._total:.{digits_of(self._unit)}f}"
+        return f"{self._done:.{digits_of(self._unit)}f}{total} {self._unit}"
+
+    def start(self, total: float | None, unit: str) -> None:
+        """Pass it on."""
+        self._total, self._unit = total, unit
+        self._listener.start(total, unit)
+
+    def advance(self, amount: float) -> None:
+        """Pass it on."""
+        self._done += amount
+        self._listener.advance(amount)
+
+    def extend(self, amount: float) -> None:
+        """Pass it on."""
+        self._total = None if self._total is None else self._total + amount
+        self._listener.extend(amount)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._listener.note(text)
+
+    def finish(self) -> None:
+        """Pass it on."""
+        self._listener.finish()
+
+
+def digits_of(unit: str) -> int:
+    """Digits behind the point: megapixels and seconds have one, what is counted has none."""
+    return 1 if unit in ("MP", "s") else 0

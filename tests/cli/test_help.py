@@ -66,7 +66,7 @@ def test_the_examples_are_command_lines(path: list[str]) -> None:
     examples = command.epilog.strip().splitlines()
     assert 1 <= len(examples) <= 4
     for example in examples:
-        words = shlex.split(example.split(" > ")[0])
+        words = shlex.split(example.split(" | ")[-1].split(" > ")[0])
         assert words[: 1 + len(path)] == ["xlsr", *path]
         command.make_context(path[-1], words[1 + len(path) :])
 

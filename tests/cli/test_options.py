@@ -325,7 +325,24 @@ def test_html(picture: Path) -> None:
     assert "out.png" in text
 
 
-@about("source", "output")
+@about("output")
+def test_output_names_a_file_or_a_folder(picture: Path) -> None:
+    assert main(["upscale", str(picture), "-o", str(picture.with_name("one.png"))]) == 0
+    assert main(["upscale", str(picture), "--output", f"{picture.with_name('out')}/"]) == 0
+    assert size(picture.with_name("one.png")) == size(picture.parent / "out" / "in.png") == (120, 80)
+
+
+@about("files_from", "null")
+@pytest.mark.parametrize(("end", "options"), [("\n", []), ("\0", ["--null"])])
+def test_a_list_names_inputs(picture: Path, end: str, options: list[str]) -> None:
+    names = picture.with_name("names")
+    names.write_text(f"{picture}{end}{end}", "utf-8", newline="")
+    assert main(["upscale", "--files-from", str(names), *options]) == 0
+    assert size(picture.with_name("in_x2.png")) == (120, 80)
+    assert main(["upscale", str(picture), "--null"]) == 2
+
+
+@about("inputs")
 def test_default_names(picture: Path) -> None:
     assert main(["upscale", str(picture)]) == 0
     assert main(["upscale", str(picture), "-s", "2.5"]) == 0

@@ -14,10 +14,10 @@ from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
 
 from xlsr_cli import __version__
 from xlsr_cli.cli.console import console
+from xlsr_cli.cli.help import Group
 from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import ExitCode, XlsrError
 
@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _click_exceptions: Any = sys.modules[typer.BadParameter.__module__]
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Imports a command's module when the command is called, and lists commands without importing any."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -49,6 +49,18 @@ class _Commands(TyperGroup):
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is meant; a file or a folder in its place says which one."""
+        if args and args[0] not in COMMANDS and os.path.lexists(args[0]):
+            command = "batch" if os.path.isdir(args[0]) else "upscale"  # noqa: PTH112 - bytes that are no text
+            console.info(f"note: 'xlsr {args[0]}' is short for 'xlsr {command} {args[0]}'")
+            args = [command, *args]
+        elif args and "://" in args[0]:
+            from xlsr_cli.jobs.inputs import refuse_no_file
+
+            refuse_no_file(args[0])
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -74,7 +86,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _xlsr(
     version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
     """Super-resolution on the CPU: pictures, animations and videos, nothing of the file lost."""
@@ -86,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``arguments`` are those after the program's name; None takes them from the process.
     """
     _fill_closed_descriptors()
+    _heard.clear()
     wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         command = typer.main.get_command(app)
@@ -100,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
     except Exception as error:
+        if _heard and not isinstance(error, typer.Exit):  # a library made another error of the interruption
+            console.error("interrupted")
+            return ExitCode.INTERRUPTED
         if wants_traceback and not isinstance(error, typer.Exit):
             console.traceback()
         return _ended_by(error)
@@ -118,20 +134,30 @@ def _fill_closed_descriptors() -> None:
     os.close(descriptor)
 
 
+#: The signals that were received, since an interruption may reach us as an error of a library being loaded.
+_heard: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _heard.append(number)
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """Within, SIGTERM and a terminal that goes away end as cleanly as Ctrl-C does: no half file stays."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     ours = threading.current_thread() is threading.main_thread()
     # Whoever ignores a signal, as nohup does, goes on ignoring it.
-    numbers = [number for number in numbers if ours and signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in numbers if ours}
+    before = {n: was for n, was in before.items() if was in (signal.SIG_DFL, signal.default_int_handler)}
+    for number in before:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _lacks_memory(message: str) -> bool:

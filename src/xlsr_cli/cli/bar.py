@@ -16,17 +16,44 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from xlsr_cli.cli.printable import printable
+from xlsr_cli.progress import digits_of
+
+
+class _Count(ProgressColumn):
+    """How much is done of how much: ``39/900 frames``, ``3.1/12.0 MP``."""
+
+    def render(self, task: Task) -> Text:
+        unit = str(task.fields["unit"])
+        digits = digits_of(unit)
+        total = "" if task.total is None else f"/{task.total:.{digits}f}"
+        return Text(f"{task.completed:.{digits}f}{total} {unit}", no_wrap=True)
 
 
 class _Rate(ProgressColumn):
-    """Units a second."""
+    """How much a second; of megapixels, those of the input are counted."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} {task.fields.get('unit', '')}/s")
+        speed, unit = task.finished_speed or task.speed, task.fields["unit"]
+        what = "input MP" if unit == "MP" else unit
+        return Text("" if speed is None or unit == "s" else f"{speed:.1f} {what}/s", no_wrap=True)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """``0:01:20 left``; nothing while it is not known."""
+
+    def render(self, task: Task) -> Text:
+        if task.time_remaining is None:
+            return Text("")
+        return Text.assemble(super().render(task), " left")
+
+
+def _one_line(width: int) -> Column:
+    """A column that shortens what does not fit, so that the bar stays one line."""
+    return Column(no_wrap=True, overflow="ellipsis", max_width=width)
 
 
 class Bar:
@@ -35,12 +62,12 @@ class Bar:
     def __init__(self, title: str) -> None:
         rich = RichConsole(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")))
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:.1f}/{task.total:.1f} {task.fields[unit]}"),
+            TextColumn("{task.description}", markup=False, table_column=_one_line(24)),
+            BarColumn(bar_width=12),
+            _Count(),
             _Rate(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            _TimeLeft(),
+            TextColumn("{task.fields[note]}", markup=False, table_column=_one_line(40)),
         )
         # What goes to stdout meanwhile is data, and no business of the bar on stderr.
         self._progress = Progress(*columns, console=rich, transient=True, redirect_stdout=False)
@@ -61,7 +88,7 @@ class Bar:
 
     def start(self, total: float | None, unit: str) -> None:
         """Show a bar for ``total`` units."""
-        self._task = self._progress.add_task(self._title, total=total or 0.0, unit=unit, note="")
+        self._task = self._progress.add_task(self._title, total=total, unit=unit, note="")
 
     def advance(self, amount: float) -> None:
         """``amount`` more units are done."""
@@ -77,7 +104,7 @@ class Bar:
     def note(self, text: str) -> None:
         """Show ``text`` behind the time left."""
         if self._task is not None:
-            self._progress.update(self._task, note=text)
+            self._progress.update(self._task, note=printable(text))
 
     def finish(self) -> None:
         """The bar disappears with the context manager."""

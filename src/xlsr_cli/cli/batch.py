@@ -6,16 +6,17 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlsr_cli.cli.console import console
+from xlsr_cli.cli.console import console, naming
 from xlsr_cli.cli.flags import common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.selection import BatchOptions
+from xlsr_cli.jobs.inputs import ListOptions, all_inputs, below_one_folder, refuse_no_file
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _EXAMPLES = """
 xlsr batch holidays --recursive
 xlsr batch scans --out large --format png --exclude drafts
+find . -name '*.jpg' -print0 | xlsr batch --files-from - -0 --out large
 """
 
 
@@ -37,14 +39,29 @@ xlsr batch scans --out large --format png --exclude drafts
 @common_flags
 @taking(WorkOptions, "work")
 @taking(BatchOptions, "settings")
+@taking(ListOptions, "lists")
 @picture_flags
 def batch(
-    folder: Annotated[Path, typer.Argument(help="The folder of pictures.", show_default=False)],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...", help="A folder; or folders, files and quoted globs.", show_default=False
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
-        flag("--out", help="Output folder.", panel="files", metavar="FOLDER", show_default="FOLDER_x2"),
+        flag(
+            "--out",
+            "-o",
+            "--output",
+            help="Output folder.",
+            panel="files",
+            metavar="FOLDER",
+            show_default="FOLDER_x2",
+        ),
     ] = None,
-    settings: BatchOptions = BatchOptions(),  # noqa: B008  # replaced by its flags
+    lists: ListOptions = ListOptions(),  # noqa: B008  # replaced by its flags
+    settings: BatchOptions = BatchOptions(),  # noqa: B008
     work: WorkOptions = WorkOptions(),  # noqa: B008
     watch: Annotated[
         bool, flag("--watch", help="Stay, and take new files once they are stable.", panel="files")
@@ -64,7 +81,7 @@ def batch(
     ] = False,
     options: PictureOptions = PictureOptions(),  # noqa: B008
 ) -> None:
-    """Enlarge every picture of a folder; an interrupted run goes on where it was.
+    """Enlarge every picture of a folder, or many files; an interrupted run goes on where it was.
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
@@ -73,6 +90,10 @@ def batch(
     if watch and (dry_run or html is not None):
         raise UsageError("--watch does not go with --dry-run and --html; it has no end")
     work = replace(work, threads=options.engine.threads, max_memory=options.engine.max_memory)
+    folder, listed = _folder_and_names(inputs or [], lists, out)
+    if listed and watch:
+        raise UsageError("--watch looks at one folder; give a single one")
+    settings = replace(settings, selection=replace(settings.selection, listed=listed))
     target = _output_folder(folder, out, options)
     if work.cluster is not None:  # its workers live in other folders
         folder, target = folder.absolute(), target.absolute()
@@ -80,23 +101,45 @@ def batch(
         _dry_run(folder, target, options, settings, json=json)
         return
     _check_pages(report, html, overwrite=options.overwrite)
-    tell = _teller(target, json)
+    tell = _Teller(target, json=json)
     with open_executor(work) as executor:
         # Only now what takes long to import: the workers do the same meanwhile.
         from xlsr_cli.jobs.batch.run import make_plan, run_batch
 
         if watch:
             _watch(folder, target, options, settings, executor, report, tell)
+            return
         plan = make_plan(folder, target, options, settings)
         _begin(plan, json=json)
         with console.progress(folder.name, events=json) as progress:
-            outcome = run_batch(plan, options, settings, executor, tell=tell, progress=progress)
+            try:
+                outcome = run_batch(plan, options, settings, executor, tell=tell, progress=progress)
+            except KeyboardInterrupt:
+                if tell.count:
+                    console.info(
+                        f"note: {tell.count} of {_counted(len(plan.jobs), 'file')} were done; "
+                        "the same command goes on where this one ended"
+                    )
+                raise
     _write_report(outcome, report, folder, overwrite=options.overwrite)
     if html is not None:
         _write_page(plan, outcome, html)
     if json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome)
+
+
+def _folder_and_names(
+    inputs: list[str], lists: ListOptions, out: Path | None
+) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a batch, and, of several inputs, the path of each below it."""
+    names = all_inputs(inputs, lists)
+    if names == inputs and len(names) == 1:
+        refuse_no_file(names[0])
+        return Path(names[0]), ()
+    if out is None:
+        raise UsageError("an output folder for these inputs is missing; give one with --out")
+    return below_one_folder(names)
 
 
 def _dry_run(
@@ -180,19 +223,22 @@ def _watch(
     executor: Executor,
     report: Path | None,
     tell: Callable[[ItemResult], None],
-) -> NoReturn:
+) -> None:
+    """Until Ctrl-C, which is how a watch ends."""
     from xlsr_cli.jobs.batch.run import watch as watch_folder
 
     def tell_at_once(result: ItemResult) -> None:
         tell(result)
         if result.outcome == "failed":
-            console.error(f"{result.entry.name}: {result.entry.reason}")
+            console.error(naming(result.entry.name, result.entry.reason))
 
     console.info(f"watching {folder}; Ctrl-C ends it")
-    for outcome in watch_folder(folder, out, options, settings, executor, tell=tell_at_once):
-        console.info(outcome.summary())
-        _write_report(outcome, report, folder, overwrite=options.overwrite)
-    raise AssertionError("a folder is watched until it is interrupted")
+    try:
+        for outcome in watch_folder(folder, out, options, settings, executor, tell=tell_at_once):
+            console.info(outcome.summary())
+            _write_report(outcome, report, folder, overwrite=options.overwrite)
+    except KeyboardInterrupt:
+        console.info(f"no longer watching {folder}")
 
 
 def _begin(plan: BatchPlan, *, json: bool) -> None:
@@ -258,15 +304,20 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def _teller(out: Path, json: bool) -> Callable[[ItemResult], None]:
-    """Says what became of each file: JSON on stdout, losses on stderr."""
+class _Teller:
+    """Says what became of each file: JSON on stdout, losses on stderr. ``count``: of those that are done."""
 
-    def tell(result: ItemResult) -> None:
+    def __init__(self, out: Path, *, json: bool) -> None:
+        self._out, self._json = out, json
+        self.count = 0
+
+    def __call__(self, result: ItemResult) -> None:
         entry = result.entry
-        if json:
+        self.count += result.outcome in ("done", "kept")
+        if self._json:
             event: dict[str, object] = {"event": result.outcome, "name": entry.name}
             if entry.output:
-                event["output"] = str(out / entry.output)
+                event["output"] = str(self._out / entry.output)
             if entry.reason:
                 event["reason"] = entry.reason
             if result.notices:
@@ -275,13 +326,11 @@ def _teller(out: Path, json: bool) -> Callable[[ItemResult], None]:
         console.notices(entry.name, result.notices)
         console.detail(f"{entry.name}: {result.outcome}")
 
-    return tell
-
 
 def _conclude(outcome: Report) -> None:
     console.info(outcome.summary())
     if not outcome.failed:
         return
     for name, reason in sorted(outcome.failed.items()):
-        console.error(f"{name}: {reason}")
+        console.error(naming(name, reason))
     raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed; the others are done")

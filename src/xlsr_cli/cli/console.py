@@ -162,6 +162,11 @@ class Console:
             _discard(sys.stderr)
 
 
+def naming(name: str, message: str) -> str:
+    """``message``, with the file's name before it where it does not say it itself."""
+    return message if name in message else f"{name}: {message}"
+
+
 def _discard(stream: TextIO) -> None:
     """Let what ``stream`` still holds go nowhere, so that Python's own flush at the end cannot fail."""
     with suppress(OSError):

@@ -10,10 +10,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo
 
 from xlsr_cli.declaration import Panel
+from xlsr_cli.errors import UsageError
 
 #: What every command answers with its help.
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
@@ -49,6 +50,27 @@ class Command(TyperCommand):
             with formatter.section("Examples"):
                 for line in self.epilog.strip().splitlines():
                     formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class Group(TyperGroup):
+    """A group of commands that knows what a mistyped name was meant to be."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As click does; a name that is no command is refused with the nearest ones."""
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            raise UsageError(_not_a_command(ctx.command_path, args[0], names))
+        return super().resolve_command(ctx, args)
+
+
+def _not_a_command(group: str, name: str, names: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), names, n=2)
+    if near:
+        return f"{group} has no command {name!r}; did you mean {' or '.join(near)}?"
+    what = "there is no such file, and no such command" if "." in name or "/" in name else "no such command"
+    return f"{group} {name}: {what}; the commands are {', '.join(names)}"
 
 
 def options_by_panel(options: list[Any]) -> list[tuple[str, list[Any]]]:

@@ -8,7 +8,7 @@ import typer
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import Json, common_flags, complete_model
-from xlsr_cli.cli.help import HELP_OPTIONS, Command
+from xlsr_cli.cli.help import HELP_OPTIONS, Command, Group
 from xlsr_cli.cli.tables import table
 from xlsr_cli.errors import ModelError, XlsrError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xlsr_cli.engine.models import ModelSpec
 
 app = typer.Typer(
+    cls=Group,
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,

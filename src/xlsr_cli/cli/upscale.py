@@ -1,35 +1,29 @@
-"""``xlsr upscale INPUT [OUTPUT]``."""
+"""``xlsr upscale INPUT… [OUTPUT]``."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import Json, common_flags, flag, picture_flags, video_flags
+from xlsr_cli.cli.console import console, naming
+from xlsr_cli.cli.flags import Json, common_flags, flag, picture_flags, taking, video_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.loading import loading
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.cli.request import Request
+from xlsr_cli.errors import ItemsFailedError, OutputError, UsageError, XlsrError
+from xlsr_cli.jobs.inputs import Item, ListOptions, items_of, kind_of_file
 from xlsr_cli.options import PictureOptions, VideoOptions
 
-if TYPE_CHECKING:
-    from xlsr_cli.engine.upscaler import Upscaler
-    from xlsr_cli.jobs.picture import PicturePlan
-    from xlsr_cli.media.picture.source import Source
-
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-STANDARD_STREAM = "-"
 
 
 _EXAMPLES = """
 xlsr upscale photo.jpg
 xlsr upscale photo.jpg poster.tif --width 6000
+xlsr upscale a.png b.jpg film.mkv -o large/
 xlsr upscale film.mkv --long-edge 1920 --crf 20
 """
 
@@ -37,20 +31,30 @@ xlsr upscale film.mkv --long-edge 1920 --crf 20
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
 @common_flags
 @video_flags
+@taking(ListOptions, "lists")
 @picture_flags
 def upscale(
-    source: Annotated[
-        str, typer.Argument(metavar="INPUT", help="A file, or - for stdin.", show_default=False)
-    ],
-    output: Annotated[
-        str | None,
+    inputs: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[OUTPUT]",
-            help="A file, or - for stdout; by default <name>_x2 beside the input.",
+            metavar="INPUT... [OUTPUT]",
+            help="Files, folders, quoted globs, or - for stdin; behind a single one, the output: a file, a "
+            "folder, or - for stdout. By default <name>_x2 beside each input.",
             show_default=False,
         ),
     ] = None,
+    output: Annotated[
+        str | None,
+        flag(
+            "--output",
+            "-o",
+            help="A file, or a folder for any number of inputs.",
+            panel="files",
+            metavar="PATH",
+        ),
+    ] = None,
     options: PictureOptions = PictureOptions(),  # noqa: B008  # replaced by its flags
+    lists: ListOptions = ListOptions(),  # noqa: B008
     video: VideoOptions = VideoOptions(),  # noqa: B008
     dry_run: Annotated[
         bool,
@@ -64,15 +68,17 @@ def upscale(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Enlarge a picture, an animation or a video.
+    """Enlarge pictures, animations and videos.
 
-    Everything that the file holds beside pixels is kept, or a warning names what is not.
+    Everything that a file holds beside pixels is kept, or a warning names what is not.
+    Of several inputs, all are tried; exit code 7 when any of them failed.
     """
     with loading():
         import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs
         from xlsr_cli.engine.upscaler import Upscaler
 
-    if json and not dry_run and (output or source) == STANDARD_STREAM:
+    items = items_of(inputs or [], output, lists, options.target.label)
+    if json and not dry_run and any(item.to_stdout for item in items):
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")
     if json:
         console.stdout()
@@ -80,339 +86,75 @@ def upscale(
         from xlsr_cli.quality.page import check_page
 
         check_page(html, overwrite=options.overwrite)
+    if len(items) > 1:
+        _refuse_for_several(items, options, video)
+    elif inputs is not None and len(inputs) == 2 and not options.overwrite:
+        _refuse_two_inputs(items[0])
     upscaler = Upscaler.from_options(options.engine, options.target)
+    ask = partial(
+        Request,
+        options=options,
+        video=video,
+        upscaler=upscaler,
+        dry_run=dry_run,
+        html=html,
+        json=json,
+        alone=len(items) == 1,
+    )
+    requests = [ask(item=item, place=f"{number}/{len(items)}") for number, item in enumerate(items, 1)]
     try:
-        request = _Request(source, output, options, video, upscaler, dry_run=dry_run, html=html, json=json)
-        request.run()
+        _run_all(requests)
     finally:
         upscaler.close()
+        for request in requests:
+            request.remove_empty_folder()
+        if html is not None:
+            _write_page(html, requests, overwrite=options.overwrite)
 
 
-class _Request:
-    """One call of the command: looks at the input's content and hands it to the job that does it."""
-
-    def __init__(
-        self,
-        source: str,
-        output: str | None,
-        options: PictureOptions,
-        video: VideoOptions,
-        upscaler: Upscaler,
-        *,
-        dry_run: bool,
-        html: Path | None,
-        json: bool,
-    ) -> None:
-        self.source, self.output, self.options, self.video = source, output, options, video
-        self.upscaler, self.dry_run, self.html, self.json = upscaler, dry_run, html, json
-
-    def run(self) -> None:
-        from xlsr_cli.formats import HEAD_BYTES
-        from xlsr_cli.jobs.picture import read_head
-        from xlsr_cli.media.sniff import kind_of
-
-        if self.source == STANDARD_STREAM:
-            self._run_stream(_standard_input(), "stdin")
-            return
-        if self._run_camera_or_sequence():
-            return
-        path = Path(self.source)
-        if _is_pipe(path):  # such as a shell's <(curl …); it can be read only once
-            with path.open("rb") as stream:
-                self._run_stream(stream, self.source)
-            return
-        kind = kind_of(read_head(path, HEAD_BYTES))
-        if kind == "y4m":
-            with path.open("rb") as stream:
-                self._run_y4m(stream)
-        elif self.options.y4m:
-            raise _no_y4m(self.source)
-        elif kind == "video":
-            self._run_video(path)
-        elif kind == "animation":
-            self._run_animation(path)
-        else:
-            self._run_picture(path)
-
-    # One for each kind of input
-
-    def _run_picture(self, path: Path) -> None:
-        from xlsr_cli.jobs.picture import check_target, open_file, refuse_same_file
-
-        self._refuse_video_options(path.name)
-        named = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
-        if named is not None and not self.dry_run:
-            check_target(path, named, self.options)
-        source = open_file(path)
-        if self.output is None:
-            named = self._default_output(path, source)
-            if not self.dry_run:
-                check_target(path, named, self.options)
-        if self.html is not None and named is not None:
-            refuse_same_file(path, self.html)
-        self._upscale(source, named)
-        if self.html is not None and named is not None and not self.dry_run:
-            self._write_page(path, named)
-
-    def _default_output(self, path: Path, source: Source) -> Path:
-        """Where the result goes. Says so where its format is not the one of the name."""
-        from xlsr_cli.formats import writable_format
-        from xlsr_cli.jobs.picture import default_output
-
-        target = default_output(path, self.options, source)
-        if target.suffix != path.suffix and self.options.format is None:
-            known = writable_format(source.format) == source.format
-            why = "is what it holds" if known else "cannot be written"
-            console.info(f"{path}: {source.format} {why}; the result is {target.name}")
-        return target
-
-    def _upscale(self, source: Source, target: Path | None) -> None:
-        """One picture, to a file or, with None, to stdout."""
-        from xlsr_cli.jobs.picture import upscale_picture
-
-        if self.dry_run:
-            self._show_plan(source, target)
-            return
-        if target is None:
-            self._to_stdout(source)
-            return
-        with console.progress(Path(source.name).name) as progress:
-            result = upscale_picture(source, target, self.options, upscaler=self.upscaler, progress=progress)
-        self._report(result)
-
-    def _run_stream(self, stream: Any, name: str) -> None:
-        from xlsr_cli.formats import HEAD_BYTES
-        from xlsr_cli.media.atomic import check_output
-        from xlsr_cli.media.picture.image import open_picture
-        from xlsr_cli.media.sniff import kind_of
-
-        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
-        if target is not None and not self.dry_run:
-            check_output(target, overwrite=self.options.overwrite)
-        if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
-            self._run_y4m(stream)
-            return
-        if self.options.y4m:
-            raise _no_y4m(name)
-        self._refuse_video_options(name)
-        self._refuse_page("what comes from a stream")
-        data = stream.read()
-        if not data:
-            raise InputError(f"{name} is empty")
-        self._upscale(open_picture(data, name), target)
-
-    def _run_video(self, path: Path) -> None:
-        from xlsr_cli.jobs.picture import refuse_same_file
-        from xlsr_cli.jobs.video.run import upscale_video
-
-        if self.output == STANDARD_STREAM:
-            raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
-        target = self._named_output(path)
-        refuse_same_file(path, target)
-        self._refuse_options_of_pictures("a video")
-        with console.progress(path.name) as progress:
-            result = upscale_video(
-                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
-            )
-        self._report(result)
-
-    def _run_animation(self, path: Path) -> None:
-        from xlsr_cli.jobs.animation import upscale_animation
-        from xlsr_cli.jobs.picture import open_file, refuse_same_file
-
-        if self.output == STANDARD_STREAM:
-            raise UsageError("an animation cannot go to stdout; give an output file")
-        target = self._named_output(path)
-        refuse_same_file(path, target)
-        self._refuse_options_of_pictures("an animation")
-        with console.progress(path.name) as progress:
-            source = open_file(path)
-            result = upscale_animation(
-                source, target, self.options, upscaler=self.upscaler, progress=progress
-            )
-        self._report(result)
-
-    def _run_camera_or_sequence(self) -> bool:
-        """Whether the input was ``camera:0`` or a pattern such as ``frame_%05d.png``."""
-        if not self.source.startswith("camera:") and "%" not in self.source:
-            return False
-        from xlsr_cli.jobs.sequence import is_pattern, upscale_camera, upscale_sequence
-        from xlsr_cli.media.video.camera import camera_number
-
-        number = camera_number(self.source)
-        if number is None and not is_pattern(self.source):
-            return False
-        if self.output is None or self.output == STANDARD_STREAM:
-            raise UsageError(f"{self.source} needs an output, such as out_%05d.png")
-        self._refuse_options_of_pictures(self.source)
-        common: dict[str, Any] = {"upscaler": self.upscaler}
-        with console.progress(self.source) as progress:
-            if number is not None:
-                result = upscale_camera(
-                    number, Path(self.output), self.options, self.video, progress=progress, **common
-                )
-            else:
-                result = upscale_sequence(
-                    Path(self.source),
-                    Path(self.output),
-                    self.options,
-                    self.video,
-                    progress=progress,
-                    **common,
-                )
-        self._report(result)
-        return True
-
-    def _run_y4m(self, stream: Any) -> None:
-        from xlsr_cli.jobs.picture import refuse_same_file
-        from xlsr_cli.jobs.video.stream import upscale_y4m
-        from xlsr_cli.media.atomic import atomic_output
-
-        self._refuse_options_of_pictures("a stream")
-        name = "stdin" if self.source == STANDARD_STREAM else self.source
-        common: dict[str, Any] = {"upscaler": self.upscaler, "source": name}
-        output = self.output
-        if output is None and self.source != STANDARD_STREAM:
-            output = str(self._named_output(Path(self.source)))
-        if output is None or output == STANDARD_STREAM:
-            result = upscale_y4m(stream, console.binary(), self.options, self.video, **common)
-            console.notices(name, result.notices)
-            return
-        target = Path(output)
-        if target.suffix.lower() != ".y4m":
-            raise UsageError(
-                f"{target.name}: raw frames stay raw frames; write a .y4m file, or pipe them into ffmpeg"
-            )
-        if self.source != STANDARD_STREAM:
-            refuse_same_file(Path(self.source), target)
-        with (
-            console.progress(name) as progress,
-            atomic_output(target, overwrite=self.options.overwrite) as file,
-        ):
-            result = upscale_y4m(
-                stream, file, self.options, self.video, output=output, progress=progress, **common
-            )
-        self._report(result)
-
-    # What is said
-
-    def _to_stdout(self, source: Source) -> None:
-        from xlsr_cli.jobs.picture import upscale_picture
-
-        self._refuse_page("what goes to stdout")
-        stdout, file = console.binary(), io.BytesIO()
-        with console.progress(source.name) as progress:
-            result = upscale_picture(
-                source, None, self.options, file=file, upscaler=self.upscaler, progress=progress
-            )
-        console.notices(source.name, result.notices)
-        with console.writing_stdout():
-            stdout.write(file.getbuffer())
-            stdout.flush()
-
-    def _report(self, result: Any) -> None:
-        console.notices(str(result.source), result.notices)
-        if self.json:
-            console.json(_plain(result))
-            return
-        console.info(f"{result.source} ({result.source_size}) -> {result.output} ({result.size})")
-        for field in dataclasses.fields(result):
-            if field.name not in ("source", "output", "source_size", "size", "notices"):
-                console.detail(f"  {field.name}: {getattr(result, field.name)}")
-
-    def _show_plan(self, source: Source, target: Path | None) -> None:
-        from xlsr_cli.jobs.picture import plan_picture
-
-        plan, name = plan_picture(source, target, self.options, upscaler=self.upscaler), source.name
-        output = STANDARD_STREAM if target is None else str(target)
-        if self.json:
-            console.json(_described(plan, name, output))
-            return
-        steps = plan.steps
-        console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
-        if plan.compression is not None:
-            console.data(f"  {plan.compression}")
-        for step in steps.passes:
-            tiles = "1 tile" if step.tiles == 1 else f"{step.tiles} tiles"
-            console.data(f"  {step.model} on {step.size} in {tiles}")
-        if steps.resample:
-            console.data(f"  shrink to {steps.target}")
-        threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
-        console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
-
-    def _write_page(self, path: Path, target: Path) -> None:
-        from xlsr_cli.quality.page import file_pair, write_page
-
-        assert self.html is not None
-        pair = file_pair(path, target, path.name)
-        write_page(self.html, [pair], title=f"xlsr upscale: {path.name}", overwrite=self.options.overwrite)
-        console.info(f"wrote {self.html}")
-
-    # What is refused
-
-    def _named_output(self, path: Path) -> Path:
-        if self.output is not None:
-            return Path(self.output)
-        return path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}")
-
-    def _refuse_video_options(self, name: str) -> None:
-        if self.video != VideoOptions():
-            raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
-
-    def _refuse_options_of_pictures(self, what: str) -> None:
-        if self.dry_run:
-            raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
-        self._refuse_page(what)
-
-    def _refuse_page(self, what: str) -> None:
-        if self.html is not None:
-            raise UsageError(f"--html shows a picture file before and after; it cannot show {what}")
+def _refuse_for_several(items: list[Item], options: PictureOptions, video: VideoOptions) -> None:
+    if video != VideoOptions() and not any(kind_of_file(item.source) == "video" for item in items):
+        raise UsageError("none of the inputs is a video; --codec, --crf, --start and the like are for videos")
+    if options.y4m:
+        raise UsageError("--format y4m is for a single stream")
 
 
-def _standard_input() -> Any:
-    """stdin as a binary stream. Raises :class:`InputError` where nothing can come from it."""
-    if sys.stdin is None:
-        raise InputError("stdin is closed; redirect a file to it, or give the file's name")
-    if sys.stdin.isatty():
-        raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
-    return sys.stdin.buffer
+def _refuse_two_inputs(item: Item) -> None:
+    """The second of two arguments is the output; say so where it was most likely meant as an input."""
+    names = (item.source, item.output or "")
+    if all(kind_of_file(name) != "unknown" for name in names) and not Path(names[0]).samefile(names[1]):
+        raise OutputError(
+            f"{item.output} exists already; give --overwrite to replace it, or -o FOLDER to enlarge both"
+        )
 
 
-def _is_pipe(path: Path) -> bool:
-    try:
-        return path.is_fifo()
-    except (OSError, ValueError):
-        return False
+def _run_all(requests: list[Request]) -> None:
+    """Do one after the other; what fails is said at once, and the rest is done.
+
+    Raises the error of the only input, or :class:`ItemsFailedError` when any of several failed.
+    """
+    if len(requests) == 1:
+        requests[0].run()
+        return
+    taken: dict[Path, str] = {}
+    failed = 0
+    for request in requests:
+        try:
+            request.run(taken)
+        except XlsrError as error:
+            failed += 1
+            console.error(naming(request.item.source, str(error)))
+    if failed:
+        raise ItemsFailedError(f"{failed} of {len(requests)} inputs failed; the others are done")
 
 
-def _no_y4m(name: str) -> InputError:
-    return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
+def _write_page(html: Path, requests: list[Request], *, overwrite: bool) -> None:
+    from xlsr_cli.quality.page import file_pair, write_page
 
-
-def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
-    """A plan under the names that a result has, where it has them."""
-    steps = plan.steps
-    return {
-        "source": source,
-        "output": output,
-        "source_size": _plain(steps.source),
-        "size": _plain(steps.target),
-        "format": plan.format,
-        "passes": _plain(steps.passes),
-        "resample": steps.resample,
-        "threads": steps.threads,
-        "seconds": plan.seconds,
-        "peak_memory": plan.peak_memory,
-        "compression": _plain(plan.compression),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as what JSON knows."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return str(value) if isinstance(value, Path) else value
+    pairs = [
+        file_pair(source, target, source.name) for request in requests for source, target in request.pairs
+    ]
+    if pairs:
+        names = ", ".join(pair.name for pair in pairs)
+        write_page(html, pairs, title=f"xlsr upscale: {names}", overwrite=overwrite)
+        console.info(f"wrote {html}")

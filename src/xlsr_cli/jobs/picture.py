@@ -130,11 +130,16 @@ def output_format(options: PictureOptions, output: Path | None, source: Source) 
     return writable_format(source.format)
 
 
-def default_output(path: Path, options: PictureOptions, source: Source) -> Path:
-    """``<stem>_x2.<ext>`` beside ``path``; the extension follows the format that will be written."""
+def default_output(path: Path, options: PictureOptions, source: Source, folder: Path | None = None) -> Path:
+    """``<stem>_x2.<ext>`` beside ``path``, or ``<stem>.<ext>`` in ``folder``.
+
+    The extension follows the format that will be written.
+    """
     format = output_format(options, None, source)
     same = format_for(path.name) == format
     suffix = path.suffix if same else extension_for(format)
+    if folder is not None:
+        return folder / f"{path.stem}{suffix}"
     return path.with_name(f"{path.stem}_{options.target.label}{suffix}")
 
 

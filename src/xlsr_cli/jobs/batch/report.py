@@ -57,7 +57,8 @@ class Report:
 
     def tally(self) -> str:
         """The counts, for people."""
-        return f"{self.done} done, {self.kept} kept from before, {len(self.failed)} failed"
+        kept = f", {self.kept} kept from before" if self.kept else ""
+        return f"{self.done} done{kept}, {len(self.failed)} failed"
 
     def summary(self) -> str:
         """One line for people."""

@@ -149,7 +149,7 @@ def _work(
     settled = {item.job.name for item in items if is_settled(item, options_key)}
     progress.start(sum(size for name, size in sizes.items() if name not in settled), "MP")
     with closing(_journaled(executor.run(items), journal)) as results:
-        for result in results:
+        for count, result in enumerate(results, 1):
             report.add(result)
             tell(result)
             name, worked = result.entry.name, result.outcome in ("done", "failed")
@@ -157,7 +157,8 @@ def _work(
                 progress.extend(sizes[name])
             if worked or name not in settled:
                 progress.advance(sizes[name])
-            progress.note(report.tally())
+            failed = f", {len(report.failed)} failed" if report.failed else ""
+            progress.note(f"{count}/{len(items)} files{failed}, {name}")
             if result.no_room:
                 raise OutputError(
                     f"{result.entry.reason}; {report.done} files are done, and the same command goes on"

@@ -88,6 +88,16 @@ def _files(
     folders are not, which is why no loop can be entered.
     """
     pending = [""]
+    if selection.listed:
+        pending = []
+        for name in selection.listed:
+            if (folder / name).is_dir():
+                pending.append(f"{name}/")
+            elif not os.path.lexists(folder / name):
+                refused.append(Refusal(name=name, reason=f"{folder / name} does not exist"))
+            elif selection.takes(name):
+                yield name
+        pending.reverse()
     while pending:
         prefix = pending.pop()
         try:
@@ -111,7 +121,7 @@ def _files(
                 continue
             elif entry.is_symlink() and not (folder / name).exists():
                 refused.append(Refusal(name=name, reason=f"{folder / name} is a link to nothing"))
-            elif entry.is_file():
+            elif entry.is_file() and name not in selection.listed:
                 yield name
         pending += reversed(below)
 

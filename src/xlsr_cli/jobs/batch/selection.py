@@ -42,7 +42,8 @@ class Selection:
     """Which files of a folder are meant.
 
     Globs are matched with the path below the folder, with the name alone, and with the folders on the way:
-    ``drafts`` means all that is in a folder of that name.
+    ``drafts`` means all that is in a folder of that name. ``listed``: the only files, and folders, that are
+    looked at, by their paths below the folder; empty for all.
     """
 
     recursive: bool = option(False, "Folders below as well; the tree is mirrored.", "files", short="-r")
@@ -57,6 +58,7 @@ class Selection:
         value="K/N",
         parse=parse_shard,
     )
+    listed: tuple[str, ...] = ()
 
     def takes(self, name: str) -> bool:
         """Whether the globs select the file at ``name`` (forward slashes)."""

@@ -1,0 +1,420 @@
+"""One input of ``xlsr upscale``: looked at, and handed to the job that does it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.cli.console import console
+from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, refuse_no_file
+from xlsr_cli.options import PictureOptions, VideoOptions
+from xlsr_cli.progress import Counted, Progress
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.picture import PicturePlan
+    from xlsr_cli.media.picture.source import Source
+
+#: Other names of stdout.
+_NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Request:
+    """What is asked of one input.
+
+    ``alone``: no other input stands beside it; only then are options refused that it ignores. ``place``: such
+    as ``2/5``, its place among several, for people. ``pairs`` gets the files of a picture, for a page.
+    """
+
+    item: Item
+    options: PictureOptions
+    video: VideoOptions
+    upscaler: Upscaler
+    dry_run: bool
+    html: Path | None
+    json: bool
+    alone: bool
+    place: str
+    pairs: list[tuple[Path, Path]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.source = self.item.source
+        self.output = STANDARD_STREAM if self.item.output in _NAMES_OF_STDOUT else self.item.output
+        self._taken: dict[Path, str] = {}
+        self._made_folder = False
+
+    def run(self, taken: dict[Path, str] | None = None) -> None:
+        """Do it. ``taken``: the outputs of the inputs before, each with its input, which this one adds to.
+
+        Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`.
+        """
+        self._taken = {} if taken is None else taken
+        from xlsr_cli.formats import HEAD_BYTES
+        from xlsr_cli.jobs.picture import read_head
+        from xlsr_cli.media.sniff import kind_of
+
+        if self.source == STANDARD_STREAM:
+            self._run_stream(_standard_input(), "stdin")
+            return
+        if self._run_camera_or_sequence():
+            return
+        refuse_no_file(self.source)
+        path = Path(self.source)
+        if _is_pipe(path):  # such as a shell's <(curl …); it can be read only once
+            with path.open("rb") as stream:
+                self._run_stream(stream, self.source)
+            return
+        kind = kind_of(read_head(path, HEAD_BYTES))
+        if kind == "y4m":
+            with path.open("rb") as stream:
+                self._run_y4m(stream)
+        elif self.options.y4m:
+            raise _no_y4m(self.source)
+        elif kind == "video":
+            self._run_video(path)
+        elif kind == "animation":
+            self._run_animation(path)
+        else:
+            self._run_picture(path)
+
+    # One for each kind of input
+
+    def _run_picture(self, path: Path) -> None:
+        from xlsr_cli.jobs.picture import check_target, open_file, refuse_same_file
+
+        self._refuse_video_options(path.name)
+        named = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        if named is not None and not self.dry_run:
+            check_target(path, named, self.options)
+        source = open_file(path)
+        if self.output is None:
+            named = self._default_output(path, source)
+            if not self.dry_run:
+                check_target(path, named, self.options)
+        if self.html is not None and named is not None:
+            refuse_same_file(path, self.html)
+        self._upscale(source, named)
+        if named is not None:
+            self.pairs.append((path, named))
+
+    def _default_output(self, path: Path, source: Source) -> Path:
+        """Where the result goes. Says so where its format is not the one of the name."""
+        from xlsr_cli.formats import writable_format
+        from xlsr_cli.jobs.picture import default_output
+
+        target = self._claimed(default_output(path, self.options, source, self._folder()))
+        if target.suffix != path.suffix and self.options.format is None:
+            known = writable_format(source.format) == source.format
+            why = "is what it holds" if known else "cannot be written"
+            console.info(f"{path}: {source.format} {why}; the result is {target.name}")
+        return target
+
+    def _upscale(self, source: Source, target: Path | None) -> None:
+        """One picture, to a file or, with None, to stdout."""
+        from xlsr_cli.jobs.picture import upscale_picture
+
+        if self.dry_run:
+            self._show_plan(source, target)
+            return
+        if target is None:
+            self._to_stdout(source)
+            return
+        with self._progress(Path(source.name).name) as progress:
+            result = upscale_picture(source, target, self.options, upscaler=self.upscaler, progress=progress)
+        self._report(result)
+
+    def _run_stream(self, stream: Any, name: str) -> None:
+        from xlsr_cli.formats import HEAD_BYTES
+        from xlsr_cli.media.atomic import check_output
+        from xlsr_cli.media.picture.image import open_picture
+        from xlsr_cli.media.sniff import kind_of
+
+        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        if target is not None and not self.dry_run:
+            check_output(target, overwrite=self.options.overwrite)
+        if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
+            self._run_y4m(stream)
+            return
+        if self.options.y4m:
+            raise _no_y4m(name)
+        self._refuse_video_options(name)
+        self._refuse_page("what comes from a stream")
+        data = stream.read()
+        if not data:
+            raise InputError(f"{name} is empty")
+        self._upscale(open_picture(data, name), target)
+
+    def _run_video(self, path: Path) -> None:
+        from xlsr_cli.jobs.picture import refuse_same_file
+        from xlsr_cli.jobs.video.run import upscale_video
+
+        if self.output == STANDARD_STREAM:
+            raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
+        target = self._named_output(path)
+        refuse_same_file(path, target)
+        self._refuse_options_of_pictures("a video")
+        with self._progress(path.name, resumes=True) as progress:
+            result = upscale_video(
+                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
+            )
+        self._report(result)
+
+    def _run_animation(self, path: Path) -> None:
+        from xlsr_cli.jobs.animation import upscale_animation
+        from xlsr_cli.jobs.picture import open_file, refuse_same_file
+
+        if self.output == STANDARD_STREAM:
+            raise UsageError("an animation cannot go to stdout; give an output file")
+        target = self._named_output(path)
+        refuse_same_file(path, target)
+        self._refuse_options_of_pictures("an animation")
+        with self._progress(path.name) as progress:
+            source = open_file(path)
+            result = upscale_animation(
+                source, target, self.options, upscaler=self.upscaler, progress=progress
+            )
+        self._report(result)
+
+    def _run_camera_or_sequence(self) -> bool:
+        """Whether the input was ``camera:0`` or a pattern such as ``frame_%05d.png``."""
+        if not self.source.startswith("camera:") and "%" not in self.source:
+            return False
+        from xlsr_cli.jobs.sequence import is_pattern, upscale_camera, upscale_sequence
+        from xlsr_cli.media.video.camera import camera_number
+
+        number = camera_number(self.source)
+        if number is None and not is_pattern(self.source):
+            return False
+        if self.output is None or self.output == STANDARD_STREAM:
+            raise UsageError(f"{self.source} needs an output, such as out_%05d.png")
+        self._refuse_options_of_pictures(self.source)
+        if self.options.y4m:
+            raise _no_y4m(self.source)
+        common: dict[str, Any] = {"upscaler": self.upscaler}
+        with self._progress(self.source) as progress:
+            if number is not None:
+                result = upscale_camera(
+                    number, Path(self.output), self.options, self.video, progress=progress, **common
+                )
+            else:
+                result = upscale_sequence(
+                    Path(self.source),
+                    Path(self.output),
+                    self.options,
+                    self.video,
+                    progress=progress,
+                    **common,
+                )
+        self._report(result)
+        return True
+
+    def _run_y4m(self, stream: Any) -> None:
+        from xlsr_cli.jobs.picture import refuse_same_file
+        from xlsr_cli.jobs.video.stream import upscale_y4m
+        from xlsr_cli.media.atomic import atomic_output
+
+        self._refuse_options_of_pictures("a stream")
+        name = "stdin" if self.source == STANDARD_STREAM else self.source
+        common: dict[str, Any] = {"upscaler": self.upscaler, "source": name}
+        output = self.output
+        if output is None and self.source != STANDARD_STREAM:
+            output = str(self._named_output(Path(self.source)))
+        if output is None or output == STANDARD_STREAM:
+            result = upscale_y4m(stream, console.binary(), self.options, self.video, **common)
+            console.notices(name, result.notices)
+            return
+        target = Path(output)
+        if target.suffix.lower() != ".y4m":
+            raise UsageError(
+                f"{target.name}: raw frames stay raw frames; write a .y4m file, or pipe them into ffmpeg"
+            )
+        if self.source != STANDARD_STREAM:
+            refuse_same_file(Path(self.source), target)
+        with (
+            self._progress(name) as progress,
+            atomic_output(target, overwrite=self.options.overwrite) as file,
+        ):
+            result = upscale_y4m(
+                stream, file, self.options, self.video, output=output, progress=progress, **common
+            )
+        self._report(result)
+
+    # What is said
+
+    @contextmanager
+    def _progress(self, name: str, *, resumes: bool = False) -> Iterator[Progress]:
+        """A bar for this input. Where a run that is broken off ``resumes``, Ctrl-C says so."""
+        title = name if self.alone else f"{self.place} {name}"
+        with console.progress(title) as bar:
+            counted = Counted(bar)
+            try:
+                yield counted
+            except KeyboardInterrupt:
+                if resumes:
+                    console.info(f"note: {counted} were done; the same command goes on where this one ended")
+                raise
+
+    def _to_stdout(self, source: Source) -> None:
+        from xlsr_cli.jobs.picture import upscale_picture
+
+        self._refuse_page("what goes to stdout")
+        stdout, file = console.binary(), io.BytesIO()
+        with self._progress(source.name) as progress:
+            result = upscale_picture(
+                source, None, self.options, file=file, upscaler=self.upscaler, progress=progress
+            )
+        console.notices(source.name, result.notices)
+        with console.writing_stdout():
+            stdout.write(file.getbuffer())
+            stdout.flush()
+
+    def _report(self, result: Any) -> None:
+        console.notices(str(result.source), result.notices)
+        if self.json:
+            console.json(_plain(result))
+            return
+        console.info(f"{result.source} ({result.source_size}) -> {result.output} ({result.size})")
+        for name, value in details(result):
+            console.detail(f"  {name}: {value}")
+
+    def _show_plan(self, source: Source, target: Path | None) -> None:
+        from xlsr_cli.jobs.picture import plan_picture
+
+        plan, name = plan_picture(source, target, self.options, upscaler=self.upscaler), source.name
+        output = STANDARD_STREAM if target is None else str(target)
+        if self.json:
+            console.json(_described(plan, name, output))
+            return
+        steps = plan.steps
+        console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
+        if plan.compression is not None:
+            console.data(f"  {plan.compression}")
+        for step in steps.passes:
+            tiles = "1 tile" if step.tiles == 1 else f"{step.tiles} tiles"
+            console.data(f"  {step.model} on {step.size} in {tiles}")
+        if steps.resample:
+            console.data(f"  shrink to {steps.target}")
+        threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
+        console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
+
+    # What is refused
+
+    def _named_output(self, path: Path) -> Path:
+        if self.output is not None:
+            return Path(self.output)
+        folder = self._folder()
+        if folder is not None:
+            return self._claimed(folder / path.name)
+        return self._claimed(path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}"))
+
+    def _claimed(self, target: Path) -> Path:
+        """``target``, which no other input of this call may have."""
+        other = self._taken.setdefault(target, self.source)
+        if other != self.source:
+            raise OutputError(f"{target} is already the result of {other}; give them different folders")
+        return target
+
+    def _folder(self) -> Path | None:
+        """The folder that the result goes into, made where it is missing."""
+        folder = self.item.into
+        if folder is not None and not self.dry_run and not folder.is_dir():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+            self._made_folder = True
+        return folder
+
+    def remove_empty_folder(self) -> None:
+        """Take the folder away again that was made for a result which never came."""
+        if self._made_folder and self.item.into is not None:
+            with suppress(OSError):
+                self.item.into.rmdir()
+
+    def _refuse_video_options(self, name: str) -> None:
+        if self.alone and self.video != VideoOptions():
+            raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
+
+    def _refuse_options_of_pictures(self, what: str) -> None:
+        if self.dry_run:
+            raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+        self._refuse_page(what)
+
+    def _refuse_page(self, what: str) -> None:
+        if self.alone and self.html is not None:
+            raise UsageError(f"--html shows a picture file before and after; it cannot show {what}")
+
+
+def _standard_input() -> Any:
+    """stdin as a binary stream. Raises :class:`InputError` where nothing can come from it."""
+    if sys.stdin is None:
+        raise InputError("stdin is closed; redirect a file to it, or give the file's name")
+    if sys.stdin.isatty():
+        raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
+    return sys.stdin.buffer
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path.is_fifo()
+    except (OSError, ValueError):
+        return False
+
+
+def _no_y4m(name: str) -> InputError:
+    return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
+
+
+def details(result: Any) -> Iterator[tuple[str, str]]:
+    """What --verbose adds about a result: names of fields, and their values for people."""
+    for field in dataclasses.fields(result):
+        if field.name not in ("source", "output", "source_size", "size", "notices"):
+            yield field.name.replace("_", " "), _for_people(getattr(result, field.name))
+
+
+def _for_people(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_for_people(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(_for_people, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
+    """A plan under the names that a result has, where it has them."""
+    steps = plan.steps
+    return {
+        "source": source,
+        "output": output,
+        "source_size": _plain(steps.source),
+        "size": _plain(steps.target),
+        "format": plan.format,
+        "passes": _plain(steps.passes),
+        "resample": steps.resample,
+        "threads": steps.threads,
+        "seconds": plan.seconds,
+        "peak_memory": plan.peak_memory,
+        "compression": _plain(plan.compression),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, paths and tuples as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return str(value) if isinstance(value, Path) else value

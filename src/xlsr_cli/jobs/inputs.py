@@ -1,0 +1,194 @@
+"""What the inputs of a command line stand for: files, folders, quoted globs and lists of names."""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import os
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlsr_cli.declaration import option
+from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.formats import HEAD_BYTES
+from xlsr_cli.media.sniff import Kind, kind_of
+
+#: ``scheme://``; a single letter before it would be a drive of Windows.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+STANDARD_STREAM = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """Inputs that a file names. ``files_from``: that file, or ``-`` for stdin; ``null``: NUL ends a name."""
+
+    files_from: str | None = option(
+        None, "Inputs that this file names, one a line; - for stdin.", "files", value="LIST"
+    )
+    null: bool = option(False, "In LIST, NUL ends a name, as in 'find -print0'.", "files", short="-0")
+
+    def __post_init__(self) -> None:
+        if self.null and self.files_from is None:
+            raise UsageError("--null belongs to --files-from; give a list beside it")
+
+
+def all_inputs(arguments: Iterable[str], lists: ListOptions) -> list[str]:
+    """The inputs as given, quoted globs replaced by the files that match, and those of the list behind.
+
+    A glob without any match stays as it is; :func:`refuse_no_file` says so later. Raises
+    :class:`InputError` where the list cannot be read, :class:`UsageError` where there is no input at all.
+    """
+    named = [] if lists.files_from is None else names_in(_read_list(lists.files_from), null=lists.null)
+    inputs = [name for argument in arguments for name in _matches(argument)] + named
+    if not inputs:
+        raise UsageError(
+            "give an input: a file, a folder, or - for stdin"
+            if lists.files_from is None
+            else f"the list {lists.files_from} names no file"
+        )
+    return inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One input, and where its result goes.
+
+    ``output``: a file, or ``-`` for stdout. Without it, the result goes into the folder ``into`` under the
+    input's own name, or, without that, beside the input under a new name.
+    """
+
+    source: str
+    output: str | None = None
+    into: Path | None = None
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether the result goes to stdout."""
+        return (self.output or self.source) == STANDARD_STREAM
+
+
+def items_of(arguments: list[str], output: str | None, lists: ListOptions, label: str) -> list[Item]:
+    """Each input with its output, told apart as ``cp`` does.
+
+    Of two arguments, the second is the output. Of more, the last is the output where it is a folder, or ends
+    in a slash. With ``output`` (``--output``) or a list, all arguments are inputs. A folder as input stands
+    for the files in it; their results go into ``<folder>_<label>``, or into its name below the output.
+
+    Raises :class:`UsageError` for several inputs and one output file, and what :func:`all_inputs` raises.
+    """
+    has_output = len(arguments) == 2 or (len(arguments) > 2 and _is_folder(arguments[-1]))
+    if output is None and lists.files_from is None and has_output:
+        *arguments, output = arguments
+    names = all_inputs(arguments, lists)
+    is_file = output is not None and not _is_folder(output)
+    several = len(names) > 1 or (_is_a_folder(names[0]) and not is_file)
+    if several and STANDARD_STREAM in names:
+        raise UsageError("- stands for stdin, which is read alone; give it without other inputs")
+    if output is None or (is_file and not several):
+        return [item for name in names for item in _items(name, output, None, label)]
+    if is_file and (output == STANDARD_STREAM or Path(output).suffix):
+        raise UsageError(f"{output} cannot hold the results of several inputs; give a folder, such as out/")
+    if names == [STANDARD_STREAM]:
+        raise UsageError("what comes from stdin has no name; give an output file, not a folder")
+    return [item for name in names for item in _items(name, None, Path(output), label)]
+
+
+def _items(name: str, output: str | None, into: Path | None, label: str) -> list[Item]:
+    if output is not None or not _is_a_folder(name):
+        return [Item(source=name, output=output, into=into)]
+    folder = Path(os.path.abspath(name))  # noqa: PTH100 - resolve() would follow links
+    below = folder.with_name(f"{folder.name}_{label}") if into is None else into / folder.name
+    # A folder that holds nothing stays, so that it is counted as a failure.
+    return [Item(source=str(path), into=below) for path in files_in(Path(name))] or [Item(source=name)]
+
+
+def _is_folder(output: str) -> bool:
+    """Whether an output is meant as a folder: it is one, or ends in a slash."""
+    return output.endswith(("/", os.sep)) or _is_a_folder(output)
+
+
+def _is_a_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def below_one_folder(names: list[str]) -> tuple[Path, tuple[str, ...]]:
+    """The folder that all inputs have in common, and each input's path below it, with forward slashes.
+
+    Raises :class:`UsageError` where they have none: on Windows, on different drives.
+    """
+    paths = [os.path.abspath(name) for name in dict.fromkeys(names)]  # noqa: PTH100 - no link is followed
+    try:
+        folder = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))  # noqa: PTH120
+    except ValueError as error:
+        raise UsageError("the inputs lie on different drives; give those of one drive at a time") from error
+    return folder, tuple(dict.fromkeys(Path(path).relative_to(folder).as_posix() for path in paths))
+
+
+def names_in(data: bytes, *, null: bool) -> list[str]:
+    """The names in a list, without empty ones. UTF-16 with its mark is what PowerShell writes."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        data = data.decode("utf-16", "replace").encode()
+    data = data.removeprefix(codecs.BOM_UTF8)
+    names = data.split(b"\0") if null else [line.rstrip(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name]
+
+
+def refuse_no_file(name: str) -> None:
+    """Raise :class:`InputError` for an input that cannot be a file: a URL, or a glob without a match."""
+    if _URL.match(name):
+        raise InputError(
+            f"{name} is a URL, and xlsr opens nothing on the network; download it first, "
+            "or pipe it: curl -L URL | xlsr upscale - output.png"
+        )
+    if glob.has_magic(name) and not os.path.lexists(name):
+        raise InputError(f"no file matches {name}")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The pictures, animations and videos that lie in ``folder`` itself, by name, without hidden files.
+
+    None where it cannot be read.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [
+        path for path in entries if not path.name.startswith(".") and kind_of_file(str(path)) != "unknown"
+    ]
+
+
+def kind_of_file(name: str) -> Kind:
+    """What a file is by its content; ``unknown`` also where it cannot be read."""
+    try:
+        if not Path(name).is_file():  # a named pipe would be waited for
+            return "unknown"
+        with Path(name).open("rb") as file:
+            return kind_of(file.read(HEAD_BYTES))
+    except (OSError, ValueError):
+        return "unknown"
+
+
+def _matches(argument: str) -> list[str]:
+    """The files that a quoted glob means; the argument itself where it is none."""
+    if not glob.has_magic(argument) or _URL.match(argument) or os.path.lexists(argument):
+        return [argument]
+    found = glob.glob(argument, recursive=True)  # noqa: PTH207 - whatever the glob begins with
+    return sorted(found) or [argument]
+
+
+def _read_list(name: str) -> bytes:
+    if name == STANDARD_STREAM:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("--files-from - reads the list from stdin, and none comes; redirect one to it")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the list {name}: {error.strerror or error}") from error
