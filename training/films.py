@@ -124,6 +124,9 @@ def through_encoder(frames: list[Pixels], name: str, quantizer: int) -> list[Pix
             file.mux(track.encode(_gray_frame(frame[:height, :width, 0], pix_fmt)))
         file.mux(track.encode())
     stream.seek(0)
+    # As root, SVT-AV1 makes the thread that opens it a real-time one, and its children with it.
+    if hasattr(os, "sched_setscheduler"):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     with av.open(stream, "r") as source:
         decoded = [_luma(frame) for frame in source.decode(video=0)]
     return [_like(plane, frame) for plane, frame in zip(decoded, frames, strict=True)]
