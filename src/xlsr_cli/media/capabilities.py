@@ -17,7 +17,6 @@ from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.media.video.output.encoder import CODECS
-from xlsr_cli.media.video.pyav import scheduling_kept
 from xlsr_cli.options import VideoCodec
 
 _SIDE = 64
@@ -49,7 +48,7 @@ def video_failures() -> dict[VideoCodec, str | None]:
 
 def _video_failure(encoder: str) -> str | None:
     try:
-        with native_messages(), scheduling_kept():  # x265 and SVT-AV1 introduce themselves at length
+        with native_messages():  # x265 and SVT-AV1 introduce themselves at length
             found = _frames_read(_written(encoder))
     except (av.error.FFmpegError, ValueError, OSError) as error:
         return f"{encoder}: {error}"

@@ -6,9 +6,6 @@ told, and gives its own rational type, which rounds where a :class:`~fractions.F
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, cast
 
@@ -32,24 +29,6 @@ def open_input(file: Any, **options: Any) -> av.container.InputContainer:
 def open_output(file: Any, **options: Any) -> av.container.OutputContainer:
     """``av.open`` for writing; metadata that are not UTF-8 are kept as they are."""
     return cast(av.container.OutputContainer, av.open(file, mode="w", **_KEPT, **options))
-
-
-@contextmanager
-def scheduling_kept() -> Iterator[None]:
-    """Give the calling thread its scheduling policy back when the block ends.
-
-    As root, SVT-AV1 makes the thread that opens it a real-time one (SCHED_FIFO, priority 99). Threads and
-    processes started after that inherit it, and leave nothing of the cores to anybody else.
-    """
-    if not hasattr(os, "sched_getscheduler"):  # macOS and Windows
-        yield
-        return
-    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        if os.sched_getscheduler(0) != policy:
-            os.sched_setscheduler(0, policy, param)
 
 
 def exact(number: Any) -> Fraction | None:

@@ -18,7 +18,6 @@ from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.machine import cpu_features
 from xlsr_cli.media.video.layout import Siting
 from xlsr_cli.media.video.output.containers import WEBM, Container
-from xlsr_cli.media.video.pyav import scheduling_kept
 from xlsr_cli.media.video.tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
@@ -227,8 +226,7 @@ class Encoder:
         self._frames = 0
         self._given = 0
         try:
-            with scheduling_kept():
-                self._context.open()
+            self._context.open()
         except (av.error.FFmpegError, ValueError) as error:
             raise UsageError(
                 f"{settings.encoder} cannot encode {settings.size} in {settings.pix_fmt} with these "

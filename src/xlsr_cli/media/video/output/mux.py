@@ -116,7 +116,6 @@ def write(
             ) from error
 
 
-@pyav.scheduling_kept()  # the video's encoder is opened for its header
 def mux(
     file: BinaryIO,
     source: VideoFile,
