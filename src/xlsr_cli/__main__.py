@@ -8,18 +8,33 @@ import sys
 from typing import NoReturn
 
 from xlsr_cli.cli.loading import loading
+from xlsr_cli.errors import ExitCode
+from xlsr_cli.installation import library_complaint, python_complaint
 
 
 def run() -> NoReturn:
     """Run the command line of this process and end the process with its exit code."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # before the command line could hear it
+        sys.stderr.write("error: interrupted\n")
+        code = ExitCode.INTERRUPTED
+    # Everything is closed and written: Python need not look for garbage in what ends with the process.
+    gc.freeze()
+    sys.exit(code)
+
+
+def _run() -> int:
+    # The doctor says itself what is too old, and what else is wrong.
+    complaint = python_complaint() or (None if sys.argv[1:2] == ["doctor"] else library_complaint())
+    if complaint:
+        sys.stderr.write(f"error: {complaint}\n")
+        return ExitCode.RESOURCE
     # numpy brings OpenBLAS, which starts a thread for each core at once; nothing here has work for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with loading():
         from xlsr_cli.cli.app import main
-    code = main()
-    # Everything is closed and written: Python need not look for garbage in what ends with the process.
-    gc.freeze()
-    sys.exit(code)
+    return main()
 
 
 if __name__ == "__main__":

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xlsr_cli import __version__
 from xlsr_cli.errors import ExitCode, ModelError, XlsrError
+from xlsr_cli.installation import library_complaint, opencv_clash, opencv_remedy
+from xlsr_cli.options import VideoCodec
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.models import ModelSpec
     from xlsr_cli.machine import Machine
+    from xlsr_cli.trials import Trial
 
 #: Changes with every change of the JSON that could break a reader; described in ``docs/doctor.schema.json``.
 FORMAT = "xlsr-doctor/1"
 
-Subject = Literal["library", "machine", "model", "provider", "pixels", "picture", "video"]
+Subject = Literal["library", "machine", "model", "provider", "pixels", "picture", "video", "batch"]
 Status = Literal["ok", "warning", "problem"]
 
 #: Modules and the distributions that bring them. They are imported by name, to hear why one cannot be.
@@ -30,10 +35,6 @@ _LIBRARIES = {
 }  # fmt: skip
 #: Without these, nothing more can be looked at; the others only read and write files.
 _ENGINE_LIBRARIES = {"numpy", "opencv-python-headless", "onnxruntime"}
-#: All of them bring a module ``cv2`` and overwrite each other's files.
-_OPENCVS = (
-    "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
-)  # fmt: skip
 #: Providers that are no device of this machine: Azure's sends pictures to a server that must be named.
 _REMOTE = ("AzureExecutionProvider",)
 _CPU = "CPUExecutionProvider"
@@ -42,6 +43,12 @@ _LITTLE_MEMORY = 512 << 20
 
 #: What is timed in each runtime: a tile of this side, so often.
 _TIMED_SIDE, _TIMED_RUNS = 128, 5
+#: What is said of a way that leads through.
+_DONE = {
+    "picture": "upscaled from and to it",
+    "video": "upscaled, with its sound",
+    "batch": "upscaled by workers of their own",
+}
 
 _REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reinstall"
 
@@ -88,7 +95,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at libraries, machine, models with every provider, and codecs; takes a few seconds.
+    """Look at libraries, machine, models with every provider, and walk every way; takes some seconds.
 
     Everything that fails becomes a finding; nothing is raised.
     """
@@ -100,9 +107,10 @@ def examine() -> Diagnosis:
 
     machine = this_machine()
     findings = [*libraries, *_machine(machine), *_pixels(), *_models_everywhere(machine)]
-    if not broken:
-        findings += _codecs()
-    return Diagnosis(machine=machine, findings=tuple(findings))
+    diagnosis = Diagnosis(machine=machine, findings=tuple(findings))
+    if diagnosis.exit_code == ExitCode.MODEL:
+        return diagnosis  # every way leads through the models
+    return replace(diagnosis, findings=(*findings, *_ways(films="av" not in broken)))
 
 
 def _libraries() -> Iterator[Finding]:
@@ -121,15 +129,19 @@ def _libraries() -> Iterator[Finding]:
             )
         else:
             yield Finding(subject="library", name=distribution, status="ok", message=_version(distribution))
-    several = [name for name in _OPENCVS if _version(name)]
-    if len(several) > 1:
+    yield from _too_old()
+    clash = opencv_clash()
+    if clash is not None:
         yield Finding(
-            subject="library",
-            name="opencv",
-            status="warning",
-            message=f"{' and '.join(several)} are both installed and overwrite each other's files",
-            remedy=f"pip uninstall {' '.join(several)}, then pip install opencv-python-headless",
+            subject="library", name="opencv", status="warning", message=clash, remedy=opencv_remedy()
         )
+
+
+def _too_old() -> Iterator[Finding]:
+    complaint = library_complaint()
+    if complaint is not None:
+        message, _, remedy = complaint.partition("; run: ")
+        yield Finding(subject="library", name="versions", status="problem", message=message, remedy=remedy)
 
 
 def _version(distribution: str) -> str:
@@ -298,23 +310,53 @@ def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
     return f"; {_TIMED_SIDE}x{_TIMED_SIDE} to x3 in {min(milliseconds):.1f} ms"
 
 
-def _codecs() -> Iterator[Finding]:
-    from xlsr_cli.media import capabilities
+def _ways(*, films: bool) -> Iterator[Finding]:
+    """Every way that a file can take, walked; not those of films where PyAV is broken, as was said."""
+    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.media.samples import ffmpeg_version
+    from xlsr_cli.trials import missing_codecs, trials
 
-    failures: list[tuple[Subject, str, str | None, str]] = [
-        ("picture", name, failure, "pip install --force-reinstall opencv-python-headless pillow tifffile")
-        for name, failure in capabilities.picture_failures().items()
-    ]
-    failures += [
-        ("video", name, failure, "pip install --force-reinstall --only-binary av av")
-        for name, failure in capabilities.video_failures().items()
-    ]
-    yield Finding(subject="video", name="FFmpeg", status="ok", message=capabilities.ffmpeg_version())
-    for subject, name, failure, remedy in failures:
+    codecs: list[VideoCodec] = []
+    if films:
+        yield Finding(subject="video", name="FFmpeg", status="ok", message=ffmpeg_version())
+        missing = missing_codecs()
+        codecs = [codec for codec in get_args(VideoCodec) if codec not in missing]
+        yield from _missing(missing, codecs)
+    upscaler = Upscaler(scale=2)
+    try:
+        for trial in trials(upscaler, codecs):
+            yield _tried(trial)
+    finally:
+        upscaler.close()
+
+
+def _tried(trial: Trial) -> Finding:
+    failure = ""
+    try:
+        with tempfile.TemporaryDirectory(prefix="xlsr-doctor-") as folder:
+            trial.run(Path(folder))
+    except XlsrError as error:
+        failure = str(error)
+    except Exception as error:  # a library of another version may raise anything
+        failure = f"{type(error).__name__}: {error}"
+    clash = trial.subject == "picture" and opencv_clash() is not None
+    return Finding(
+        subject=trial.subject,
+        name=trial.name,
+        status="problem" if failure else "ok",
+        message=failure or _DONE[trial.subject],
+        remedy=(opencv_remedy() if clash else trial.remedy) if failure else "",
+    )
+
+
+def _missing(missing: dict[VideoCodec, str], others: list[VideoCodec]) -> Iterator[Finding]:
+    from xlsr_cli.trials import is_optional
+
+    for codec, encoder in missing.items():
         yield Finding(
-            subject=subject,
-            name=name,
-            status="ok" if failure is None else "problem",
-            message=failure or "written and read",
-            remedy=f"reinstall its library: {remedy}" if failure else "",
+            subject="video",
+            name=codec,
+            status="warning" if is_optional(codec) else "problem",
+            message=f"this build of PyAV has no encoder {encoder}",
+            remedy=f"give --codec {' or '.join(others)} instead" if others else "install PyAV from its wheel",
         )

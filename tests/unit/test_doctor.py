@@ -13,17 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import jsonschema
 import onnxruntime
 import pytest
 
-from xlsr_cli import doctor
+from xlsr_cli import doctor, installation
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
 from xlsr_cli.engine.runtimes import plugins
-from xlsr_cli.errors import ExitCode
-from xlsr_cli.media import capabilities
+from xlsr_cli.errors import ExitCode, ResourceError
+from xlsr_cli.jobs.batch import executors
+from xlsr_cli.media import samples
 from xlsr_cli.media.video.output.encoder import CODECS
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "doctor.schema.json").read_text("utf-8"))
@@ -61,7 +63,9 @@ def test_a_healthy_machine() -> None:
     assert diagnosis.exit_code == ExitCode.OK
     names = {finding.name for finding in diagnosis.findings if finding.subject == "model"}
     assert names == {spec.name for spec in models.bundled_models()}
-    assert {"png", "avif", "h264", "ffv1"} <= {finding.name for finding in diagnosis.findings}
+    assert {"png", "avif", "animation", "h264", "ffv1", "batch of two"} <= {
+        finding.name for finding in diagnosis.findings
+    }
 
 
 @pytest.mark.parametrize("place", [0, 0.5, 0.999])
@@ -198,21 +202,67 @@ def test_a_missing_picture_codec_is_found(monkeypatch: pytest.MonkeyPatch) -> No
     assert diagnosis.exit_code == ExitCode.RESOURCE
 
 
-def test_a_missing_video_encoder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CODECS, "hevc", replace(CODECS["hevc"], encoder="libx266"))
+def test_an_encoder_that_this_build_lacks_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "av1", replace(CODECS["av1"], encoder="libsvtav2"))
+    diagnosis = checked(doctor.examine())
+    (note,) = [each for each in diagnosis.findings if each.status == "warning" and each.subject == "video"]
+    assert (note.subject, note.name) == ("video", "av1")
+    assert "no encoder libsvtav2" in note.message
+    assert "--codec h264 or hevc or vp9 or ffv1" in note.remedy
+    assert diagnosis.exit_code == ExitCode.OK
+
+
+def test_without_the_usual_encoder_videos_do_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "h264", replace(CODECS["h264"], encoder="libx266"))
     diagnosis = doctor.examine()
     problem = only_problem(diagnosis)
-    assert (problem.subject, problem.name) == ("video", "hevc")
+    assert (problem.subject, problem.name) == ("video", "h264")
     assert "libx266" in problem.message
     assert diagnosis.exit_code == ExitCode.RESOURCE
 
 
 def test_a_codec_that_loses_frames_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = capabilities._frames_read
-    monkeypatch.setattr(capabilities, "_frames_read", lambda content: real(content) - 1)
+    monkeypatch.setattr(samples, "film_contents", lambda path: (2, True))
     diagnosis = doctor.examine()
     assert {problem.subject for problem in diagnosis.problems} == {"video"}
-    assert "2 of 3 frames came back from libx264" in diagnosis.problems[0].message
+    assert "2 of 3 frames came back" in diagnosis.problems[0].message
+
+
+def test_sound_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "film_contents", lambda path: (3, False))
+    assert "sound" in checked(doctor.examine()).problems[0].message
+
+
+def test_another_pyav_that_fails_at_every_film_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(*given: object, **options: object) -> None:
+        raise TypeError("open() got an unexpected keyword argument")
+
+    monkeypatch.setattr(av, "open", other)
+    diagnosis = checked(doctor.examine())
+    assert {problem.name for problem in diagnosis.problems} == set(CODECS)
+    assert all("unexpected keyword" in problem.message for problem in diagnosis.problems)
+    assert diagnosis.exit_code == ExitCode.RESOURCE
+
+
+def test_a_batch_that_does_not_work_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(work: object) -> None:
+        raise ResourceError("no process can be started")
+
+    monkeypatch.setattr(executors, "open_executor", broken)
+    problem = only_problem(doctor.examine())
+    assert (problem.subject, problem.message) == ("batch", "no process can be started")
+
+
+def test_the_log_of_opencv_4_is_quiet_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no ``cv2.utils.logging``: the level is set in ``cv2`` itself."""
+    levels = [3]
+    monkeypatch.delattr(cv2.utils, "logging")
+    monkeypatch.setattr(
+        cv2, "setLogLevel", lambda level: (levels.append(level), levels[-2])[1], raising=False
+    )
+    assert not checked(doctor.examine()).problems
+    assert levels[1] == 2
+    assert levels[-1] == 3
 
 
 @pytest.mark.parametrize(("module", "looks_on"), [("onnxruntime", False), ("tifffile", True)])
@@ -236,14 +286,40 @@ def test_a_library_that_cannot_be_imported_is_found(
     assert any(finding.subject == "model" for finding in diagnosis.findings) == looks_on
 
 
+def test_a_library_that_is_broken_leaves_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+    broken = ImportError("libx265.so: cannot open shared object file")
+
+    def imported(name: str, package: str | None = None) -> Any:
+        if name == "av":
+            raise broken
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", imported)
+    diagnosis = doctor.examine()
+    assert only_problem(diagnosis).name == "av"
+    assert {"png", "batch of two"} <= {finding.name for finding in diagnosis.findings}
+
+
 def test_two_opencvs_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: "5.0" if name == "opencv-python" else real(name))
+    real = installation.installed_versions()
+    both = {**real, "opencv-python": "4.10.0.84"}
+    monkeypatch.setattr(installation, "installed_versions", lambda: both)
     diagnosis = checked(doctor.examine())
     findings = [finding for finding in diagnosis.findings if finding.subject == "library"]
     (warning,) = [finding for finding in findings if finding.status == "warning"]
-    assert "opencv-python and opencv-python-headless" in warning.message
+    assert "opencv-python 4.10.0.84 and opencv-python-headless" in warning.message
+    assert "pip uninstall opencv-python opencv-python-headless" in warning.remedy
     assert diagnosis.exit_code == ExitCode.OK
+
+
+def test_a_library_that_is_too_old_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "installed_versions", lambda: {"av": "17.1.0"})
+    monkeypatch.setattr(installation, "needed_versions", lambda: {"av": "18.0"})
+    diagnosis = checked(doctor.examine())
+    problem = only_problem(diagnosis)
+    assert problem.message == "xlsr needs av 18.0 or newer, and 17.1.0 is installed"
+    assert problem.remedy == 'pip install --upgrade "av>=18.0"'
 
 
 def test_a_model_outweighs_the_rest(own_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,6 +196,9 @@ def _ended_by(error: Exception) -> int:
     if isinstance(error, MemoryError) or (isinstance(error, ImportError) and _lacks_memory(str(error))):
         console.error("not enough memory; close other programs, or give --max-memory")
         return ExitCode.RESOURCE
+    if isinstance(error, ImportError) and not (error.name or "").startswith("xlsr_cli"):
+        console.error(f"a library cannot be loaded ({error}); 'xlsr doctor' says what to do")
+        return ExitCode.RESOURCE
     console.error(
         f"internal error ({type(error).__name__}: {error}); please report it, with what --debug shows"
     )

@@ -13,6 +13,7 @@ import typer
 from xlsr_cli.cli.console import console, naming
 from xlsr_cli.cli.flags import common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
+from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.selection import BatchOptions
@@ -85,6 +86,7 @@ def batch(
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
+    warn_of_clash()
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes pictures")
     if watch and (dry_run or html is not None):

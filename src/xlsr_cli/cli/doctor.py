@@ -22,8 +22,9 @@ _TITLES = {
     "pixels": "Pixels around the network",
     "model": "Models on the CPU",
     "provider": "Runtimes",
-    "picture": "Pictures",
-    "video": "Video codecs",
+    "picture": "Pictures and animations",
+    "video": "Videos with sound",
+    "batch": "Batches",
 }
 _MARKS = {"ok": ("ok", "32"), "warning": ("note", "33"), "problem": ("WRONG", "31")}
 

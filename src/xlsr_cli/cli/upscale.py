@@ -11,6 +11,7 @@ import typer
 from xlsr_cli.cli.console import console, naming
 from xlsr_cli.cli.flags import Json, common_flags, flag, picture_flags, taking, video_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
+from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.loading import loading
 from xlsr_cli.cli.request import Request
 from xlsr_cli.errors import ItemsFailedError, OutputError, UsageError, XlsrError
@@ -77,6 +78,7 @@ def upscale(
         import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs
         from xlsr_cli.engine.upscaler import Upscaler
 
+    warn_of_clash()
     items = items_of(inputs or [], output, lists, options.target.label)
     if json and not dry_run and any(item.to_stdout for item in items):
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")

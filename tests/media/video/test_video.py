@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from fractions import Fraction
@@ -714,3 +715,11 @@ def test_ffprobe_agrees(tmp_path: Path, upscaler: Upscaler) -> None:
     source = clips.make(tmp_path / "in.mp4", audio=[{}], tags=(1, 1, 1, 1), aspect=Fraction(8, 9))
     result = run(source, tmp_path / "out.mp4", upscaler)
     assert probe(result.output) == probe(source)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no such policies")
+def test_no_encoder_makes_this_thread_a_real_time_one(tmp_path: Path, upscaler: Upscaler) -> None:
+    """SVT-AV1 does so, where the process may, and whatever is started later inherits it."""
+    before = os.sched_getscheduler(0)
+    run(clips.make(tmp_path / "in.mkv"), tmp_path / "out.mkv", upscaler, codec="av1")
+    assert os.sched_getscheduler(0) == before

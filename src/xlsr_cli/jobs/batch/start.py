@@ -62,8 +62,11 @@ def _is(entry: str, folder: Path) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without the working folder in ``PYTHONPATH``, where an empty entry stands for it."""
-    environment = dict(os.environ, PYTHONSAFEPATH="1")
+    """This process's, without the working folder in ``PYTHONPATH``, where an empty entry stands for it.
+
+    OpenBLAS keeps to one thread in each worker: the other cores are other workers'.
+    """
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONSAFEPATH": "1"}
     here = Path.cwd()
     entries = [e for e in environment.get("PYTHONPATH", "").split(os.pathsep) if e and not _is(e, here)]
     environment.pop("PYTHONPATH", None)

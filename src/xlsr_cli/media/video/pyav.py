@@ -6,6 +6,9 @@ told, and gives its own rational type, which rounds where a :class:`~fractions.F
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, cast
 
@@ -46,3 +49,21 @@ def side_data(frame: av.VideoFrame) -> tuple[Any, ...]:
     except ValueError:
         return ()
     return tuple(entries if _BEFORE_19 else entries.values())
+
+
+@contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Leave the calling thread's scheduling as it was; also a decorator, for what opens an encoder.
+
+    Where the process may do so, as root may, SVT-AV1 makes the thread that opens it a real-time one, of the
+    highest priority. Threads and processes that are started later inherit that, and nothing else gets a core.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # macOS and Windows
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != policy:
+            os.sched_setscheduler(0, policy, priority)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError, OutputError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Quality of the lossy formats, visually lossless: enlarging magnifies what a codec did.
 DEFAULT_QUALITY = 95
+
+_ERRORS = 2  # LOG_LEVEL_ERROR, the same number in OpenCV 4 and 5
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
@@ -48,16 +52,26 @@ def imdecode(data: bytes) -> tuple[Pixels | None, list[str]]:
     import numpy as np
 
     pixels: Any = None
-    with native_messages() as messages:
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    with native_messages() as messages, _errors_only():
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error as error:
             if "nsufficient memory" in str(error):
                 raise MemoryError from error
-        finally:
-            cv2.utils.logging.setLogLevel(level)
     return pixels, messages
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Within, OpenCV prints no warnings. OpenCV 5 sets that in ``cv2.utils.logging``, OpenCV 4 in ``cv2``."""
+    import cv2
+
+    place: Any = getattr(cv2.utils, "logging", cv2)
+    level = place.setLogLevel(_ERRORS)
+    try:
+        yield
+    finally:
+        place.setLogLevel(level)
 
 
 def imencode(

@@ -18,6 +18,7 @@ from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.machine import cpu_features
 from xlsr_cli.media.video.layout import Siting
 from xlsr_cli.media.video.output.containers import WEBM, Container
+from xlsr_cli.media.video.pyav import usual_scheduling
 from xlsr_cli.media.video.tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
@@ -219,6 +220,7 @@ class Packet:
 class Encoder:
     """An encoder of its own for one segment: it begins with a key frame and knows nothing of the others."""
 
+    @usual_scheduling()
     def __init__(self, settings: Settings) -> None:
         """Open it. Raises :class:`UsageError` when the settings are refused."""
         self._context: Any = av.CodecContext.create(settings.encoder, "w")

@@ -116,6 +116,7 @@ def write(
             ) from error
 
 
+@pyav.usual_scheduling()
 def mux(
     file: BinaryIO,
     source: VideoFile,

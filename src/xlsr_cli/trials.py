@@ -1,0 +1,116 @@
+"""Every way that a file can take through xlsr, each walked with something small: what the doctor proves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import XlsrError
+from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
+from xlsr_cli.media import samples
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.options import PictureOptions, Size, VideoCodec, VideoOptions
+
+_PICTURES = "reinstall its library: pip install --force-reinstall opencv-python-headless pillow tifffile"
+_FILMS = "reinstall its library: pip install --force-reinstall --only-binary av av"
+#: Without this one, ``xlsr upscale film.mkv`` fails; the others must be asked for.
+_USUAL_CODEC: VideoCodec = "h264"
+
+
+class TrialError(XlsrError):
+    """Something came out, and not what should have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """``run`` walks one way in a folder that it may fill; it raises where the way does not lead through."""
+
+    subject: Literal["picture", "video", "batch"]
+    name: str
+    remedy: str
+    run: Callable[[Path], None]
+
+
+def trials(upscaler: Upscaler, codecs: Sequence[VideoCodec]) -> Iterator[Trial]:
+    """All of them, for ×2; films in each of ``codecs``."""
+    for format in PICTURE_FORMATS:
+        run = partial(_picture, upscaler, format)
+        yield Trial(subject="picture", name=format, remedy=_PICTURES, run=run)
+    yield Trial(subject="picture", name="animation", remedy=_PICTURES, run=partial(_animation, upscaler))
+    for codec in codecs:
+        run = partial(_film, upscaler, codec)
+        yield Trial(subject="video", name=codec, remedy=_FILMS, run=run)
+    remedy = "give 'xlsr batch' --jobs 0: it works in one process; please report this"
+    yield Trial(subject="batch", name="batch of two", remedy=remedy, run=_batch)
+
+
+def missing_codecs() -> dict[VideoCodec, str]:
+    """The codecs whose encoder is not in this build of PyAV, each with the encoder's name."""
+    from xlsr_cli.media.video.output.encoder import CODECS
+
+    encoders = {codec: CODECS[codec].encoder for codec in get_args(VideoCodec)}
+    return {codec: name for codec, name in encoders.items() if not samples.has_encoder(name)}
+
+
+def is_optional(codec: VideoCodec) -> bool:
+    """Whether a film can be upscaled without this codec, as long as nobody asks for it."""
+    return codec != _USUAL_CODEC
+
+
+def _picture(upscaler: Upscaler, format: PictureFormat, folder: Path) -> None:
+    """A PNG file into ``format``, and the result into a PNG file again."""
+    from xlsr_cli.jobs.picture import upscale_file
+
+    source, there, back = (folder / name for name in ("in.png", f"there.{format}", "back.png"))
+    samples.write_picture(source)
+    upscale_file(source, there, PictureOptions(format=format), upscaler=upscaler)
+    result = upscale_file(there, back, PictureOptions(format="png"), upscaler=upscaler)
+    side = 4 * samples.SIDE
+    if result.size != Size(width=side, height=side):
+        raise TrialError(f"a picture of {side}x{side} was expected, and {result.size} came back")
+
+
+def _animation(upscaler: Upscaler, folder: Path) -> None:
+    from xlsr_cli.jobs.animation import upscale_animation
+    from xlsr_cli.jobs.picture import open_file
+
+    source = folder / "in.gif"
+    samples.write_animation(source)
+    result = upscale_animation(open_file(source), folder / "out.gif", PictureOptions(), upscaler=upscaler)
+    if result.frames != samples.FRAMES:
+        raise TrialError(f"{result.frames} of {samples.FRAMES} frames came back")
+
+
+def _film(upscaler: Upscaler, codec: VideoCodec, folder: Path) -> None:
+    """A film with sound into ``codec``."""
+    from xlsr_cli.jobs.video.run import upscale_video
+
+    source, output = folder / "in.mkv", folder / "out.mkv"
+    with native_messages():  # x265 and SVT-AV1 introduce themselves at length
+        samples.write_film(source)
+        upscale_video(source, output, PictureOptions(), VideoOptions(codec=codec), upscaler=upscaler)
+        frames, sound = samples.film_contents(output)
+    if frames != samples.FRAMES:
+        raise TrialError(f"{frames} of {samples.FRAMES} frames came back")
+    if not sound:
+        raise TrialError("the sound did not come back")
+
+
+def _batch(folder: Path) -> None:
+    """Two pictures, each by a worker process."""
+    from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
+    from xlsr_cli.jobs.batch.run import make_plan, run_batch
+    from xlsr_cli.jobs.batch.selection import BatchOptions
+
+    source, options, batch = folder / "in", PictureOptions(), BatchOptions()
+    source.mkdir()
+    for name in ("a.png", "b.png"):
+        samples.write_picture(source / name)
+    with open_executor(WorkOptions(jobs=2)) as executor:
+        report = run_batch(make_plan(source, folder / "out", options, batch), options, batch, executor)
+    if report.done != 2:
+        raise TrialError(f"{report.done} of 2 pictures were done: {'; '.join(report.failed.values())}")
