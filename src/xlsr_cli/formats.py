@@ -8,7 +8,7 @@ format stands in ``docs/architecture.md``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
@@ -63,6 +63,11 @@ class FormatCapabilities:
     ticks: int = 0
     colors: int | None = None
 
+    def holds(self, size: tuple[int, int]) -> bool:
+        """Whether a picture of ``size`` (width, height) is within the limits."""
+        within = self.most_pixels is None or size[0] * size[1] <= self.most_pixels
+        return within and max(size) <= self.longest_side
+
     def memory(self, *, lossless: bool) -> float:
         """Bytes that the encoder takes beside the picture for each byte of the picture."""
         if lossless and self.lossless_memory is not None:
@@ -81,7 +86,8 @@ class Format:
     ``mime``: its MIME type where every current browser shows it.
 
     ``still``, ``animation``: what it has room for as the one and the other; None: it is not written so.
-    ``has_deep_header``: whether these first bytes say that samples have 16 bits, where Pillow does not tell.
+    ``header_in_head``: its module needs no more than the first :data:`HEAD_BYTES` of a file to read size,
+    channels and depth.
 
     ``refused``: why it cannot be read, as the end of the sentence "FILE is …". ``document``: not a picture
     but a document or a drawing, which a batch passes over.
@@ -95,7 +101,7 @@ class Format:
     mime: str | None = None
     still: FormatCapabilities | None = None
     animation: FormatCapabilities | None = None
-    has_deep_header: Callable[[bytes], bool] | None = None
+    header_in_head: bool = False
     refused: str = ""
     document: bool = False
 
@@ -215,7 +221,7 @@ FORMATS: tuple[Format, ...] = (
             shown="APNG", extensions=("png", "apng"), longest_side=1_000_000,
             keeps=("icc", "cicp", "gamma", "exif", "xmp", "dpi"), text=(b"tEXt", b"zTXt", b"iTXt"),
         ),
-        has_deep_header=lambda head: head[24:25] == b"\x10",
+        header_in_head=True,
     ),
     Format(
         name="jpeg",
@@ -307,6 +313,7 @@ FORMATS: tuple[Format, ...] = (
             shown="PNM", extensions=("ppm", "pnm", "pgm"), bits=16, alpha=False,
             encoder_memory=2.05, stored=3.0,
         ),
+        header_in_head=True,
     ),
     Format(
         name="gif",
@@ -374,6 +381,17 @@ PICTURE_FORMATS: tuple[PictureFormat, ...] = tuple(f.name for f in FORMATS if f.
 FALLBACK = FORMATS[0]
 
 _BY_NAME = {format.name: format for format in FORMATS}
+
+
+def either(words: Iterable[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def still_rooms() -> list[FormatCapabilities]:
+    """What each format that can be written has room for."""
+    return [format.still for format in FORMATS if format.still is not None]
 
 
 def format_named(name: str) -> Format:

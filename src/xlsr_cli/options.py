@@ -13,7 +13,7 @@ from typing import Literal
 
 from xlsr_cli.declaration import check_choices, option
 from xlsr_cli.errors import UsageError
-from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
+from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat, either, still_rooms
 
 ColorMode = Literal["auto", "rgb", "ycbcr"]
 Precision = Literal["auto", "int8", "fp32"]
@@ -218,6 +218,9 @@ class EngineOptions:
 #: The choice of --format that is no picture's: raw frames.
 Y4M = "y4m"
 
+#: Formats that are lossless on demand, in words.
+_LOSSLESS_FORMATS = either(room.shown for room in still_rooms() if room.lossless == "optional")
+
 #: Pictures above this many input pixels are refused unless ``--max-pixels`` allows them: a small file
 #: can claim a huge picture.
 DEFAULT_MAX_PIXELS = 250_000_000
@@ -229,7 +232,7 @@ class PictureOptions:
 
     ``format``: what to write; None follows the output's name, then the input's format. On a command line it
     may also be ``y4m``, see :attr:`y4m`. ``quality``: 1 to 100 for lossy formats; None is the format's
-    default. ``lossless``: for WebP, AVIF and JPEG 2000.
+    default. ``lossless``: for formats where it is optional.
     ``strip``: leave metadata out. ``strict``: what cannot be kept is an error. ``overwrite``: an existing
     output may be replaced. ``max_pixels``: refuse larger inputs before decoding them.
     """
@@ -242,7 +245,7 @@ class PictureOptions:
     )  # fmt: skip
     overwrite: bool = option(False, "Replace an existing output.", "files")
     quality: int | None = option(None, "1 to 100, for lossy formats.", "quality", shown="by format")
-    lossless: bool = option(False, "Lossless WebP, AVIF or JPEG 2000.", "quality")
+    lossless: bool = option(False, f"Lossless {_LOSSLESS_FORMATS}.", "quality")
     strip: bool = option(False, "Leave out metadata; colours stay as they are.", "quality")
     strict: bool = option(False, "Fail (exit 8) when anything of the input cannot be kept.", "quality")
     max_pixels: int = option(

@@ -10,6 +10,7 @@ from typing import Any
 from xlsr_cli.bench.report import BenchReport, ThreadRow
 from xlsr_cli.bench.timing import Timing
 from xlsr_cli.errors import UsageError
+from xlsr_cli.formats import FALLBACK
 
 #: Colours that people with colour blindness can tell apart (Okabe and Ito).
 _OURS, _THEIRS, _IDEAL = "#d55e00", "#0072b2", "#999999"
@@ -270,5 +271,5 @@ def _figure(*, columns: int) -> tuple[Any, Any]:
 
 def _png(figure: Any) -> bytes:
     content = BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": "xlsr"})
+    figure.savefig(content, format=FALLBACK.name, metadata={"Software": "xlsr"})
     return content.getvalue()

@@ -92,10 +92,14 @@ def bench(
 def _check_plot(path: Path, *, overwrite: bool) -> None:
     """What would make the plot fail is found before half a minute of measuring."""
     from xlsr_cli.bench.plot import require_matplotlib
+    from xlsr_cli.formats import FALLBACK, extension_for, format_for
     from xlsr_cli.media.atomic import check_output
 
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--plot writes PNG pictures: give a name that ends in .png, not {path.name}")
+    if format_for(path.name) != FALLBACK.name:
+        extension = extension_for(FALLBACK.name)
+        raise UsageError(
+            f"--plot writes {FALLBACK.shown} pictures: give a name that ends in {extension}, not {path.name}"
+        )
     check_output(path, overwrite=overwrite)
     require_matplotlib()
 

@@ -12,7 +12,7 @@ from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
-from xlsr_cli.formats import FORMATS, still_of
+from xlsr_cli.formats import FORMATS, either, still_of
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
@@ -110,10 +110,10 @@ def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
     found = animation_format(extension)
     if found is None:
         stated = (options.format or extension).upper() or "a name without extension"
-        *most, last = sorted(f".{f.animation.extensions[0]}" for f in FORMATS if f.animation is not None)
+        known = either(sorted(f".{f.animation.extensions[0]}" for f in FORMATS if f.animation is not None))
         raise UsageError(
-            f"{output.name}: {stated} holds no animation; "
-            f"write {', '.join(most)} or {last} (for a video, 'ffmpeg -i in.gif film.mkv' first)"
+            f"{output.name}: {stated} holds no animation; write {known} "
+            "(for a video, 'ffmpeg -i ANIMATION film.mkv' first)"
         )
     return found
 

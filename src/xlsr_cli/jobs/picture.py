@@ -16,7 +16,16 @@ from xlsr_cli.engine.estimate import Plan
 from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
-from xlsr_cli.formats import FORMATS, PictureFormat, extension_for, format_for, still_of, writable_format
+from xlsr_cli.formats import (
+    FALLBACK,
+    PictureFormat,
+    either,
+    extension_for,
+    format_for,
+    still_of,
+    still_rooms,
+    writable_format,
+)
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.media.atomic import atomic_output, check_output
@@ -121,10 +130,9 @@ def output_format(options: PictureOptions, output: Path | None, source: Source) 
     if output is not None and output.suffix:
         named = format_for(output.name)
         if named is None:
-            *most, last = (f".{format.still.extensions[0]}" for format in FORMATS if format.still is not None)
+            known = either(f".{room.extensions[0]}" for room in still_rooms())
             raise OutputError(
-                f"{output}: pictures cannot be written as '{output.suffix}'; "
-                f"use {', '.join(most)} or {last}, or give --format"
+                f"{output}: pictures cannot be written as '{output.suffix}'; use {known}, or give --format"
             )
         return named
     return writable_format(source.format)
@@ -172,11 +180,9 @@ def _target_of(
 
 
 def _lossless_formats() -> str:
-    """``write .png, or .webp or .avif with --lossless``"""
-    stills = [format.still for format in FORMATS if format.still is not None]
-    always = next(room for room in stills if room.lossless == "always")
-    optional = [f".{room.extensions[0]}" for room in stills if room.lossless == "optional"]
-    return f"write .{always.extensions[0]}, or {' or '.join(optional)} with --lossless"
+    """What to write for a lossless result."""
+    optional = either(f".{room.extensions[0]}" for room in still_rooms() if room.lossless == "optional")
+    return f"write {extension_for(FALLBACK.name)}, or {optional} with --lossless"
 
 
 def plan_picture(

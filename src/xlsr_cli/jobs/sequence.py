@@ -14,7 +14,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.formats import format_for
+from xlsr_cli.formats import either, format_for, still_rooms
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.media.atomic import atomic_output, check_output
@@ -188,7 +188,8 @@ def _write_pictures(
 ) -> int:
     format = options.format or format_for(output.name)
     if format is None:
-        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use .png or .jpg")
+        known = either(f".{room.extensions[0]}" for room in still_rooms())
+        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
     count, size = 0, options.target.size_for(camera.size)
     for frame in _enlarged(camera, video, upscaler, size):
         count += 1

@@ -85,7 +85,7 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         message = f"frame {count + 1} is damaged; the animation ends with the {count} before it"
         notices.append(Notice(code="frames-damaged", message=message))
     if survey.still:
-        message = "its still picture for programs that know no APNG is replaced by the first frame"
+        message = "its still picture for programs that know no animation is replaced by the first frame"
         notices.append(Notice(code="still-dropped", message=message, loss=False))
     if source.bits > 8:
         message = f"animations are enlarged in 8 of its {source.bits} bits per sample"

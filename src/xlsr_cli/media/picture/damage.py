@@ -19,7 +19,7 @@ def damaged(name: str, reason: str) -> InputError:
 
 def refusal_of(format: Format, name: str) -> str:
     """The sentence about a file of a format that is ``refused``."""
-    return f"{name} is {format.refused}; convert it to {FALLBACK.shown} or TIFF first"
+    return f"{name} is {format.refused}; convert it to {FALLBACK.shown} first"
 
 
 def not_supported(name: str, kind: str) -> InputError:

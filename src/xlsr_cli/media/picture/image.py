@@ -147,13 +147,13 @@ def check_written(file: BinaryIO, format: PictureFormat, size: Size, name: str) 
 def check_limits(format: PictureFormat, size: Size) -> None:
     """Raise :class:`OutputError` when a picture of ``size`` does not fit into ``format``."""
     room = still_of(format)
-    limit = None
-    if max(size.width, size.height) > room.longest_side:
+    sides = (size.width, size.height)
+    if room.holds(sides):
+        return
+    limit = f"{room.most_pixels} pixels"
+    if max(sides) > room.longest_side:
         limit = f"{room.longest_side} pixels a side"
-    elif room.most_pixels is not None and size.pixels > room.most_pixels:
-        limit = f"{room.most_pixels} pixels"
-    if limit is not None:
-        raise OutputError(
-            f"{room.shown} holds at most {limit} and the result would be {size}; "
-            "choose another format, such as --format tiff"
-        )
+    remedy = "ask for a smaller size"
+    if (roomier := next((name for name in PICTURE_FORMATS if still_of(name).holds(sides)), None)) is not None:
+        remedy = f"choose another format, such as --format {roomier}"
+    raise OutputError(f"{room.shown} holds at most {limit} and the result would be {size}; {remedy}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture.codecs import pillow
+from xlsr_cli.media.picture.codecs import codec_of, pillow
 from xlsr_cli.options import Size
 
 _TURNED = (5, 6, 7, 8)
@@ -28,15 +28,16 @@ def glance(path: Path, format: Format, head: bytes) -> Glance | None:
     Nothing is checked and nothing raised: None where it does not say, or the file is damaged.
     """
     try:
+        if format.header_in_head:
+            source = codec_of(format).read_header(head, str(path), format)
+            return Glance(size=source.size, deep=source.depth > 8, alpha=source.channels in (2, 4))
         with pillow.quiet(), pillow.open_image(path, format) as opened:
             width, height = opened.size
             if "exif" in opened.info and opened.getexif().get(_ORIENTATION, 1) in _TURNED:
                 width, height = height, width
             return Glance(
                 size=Size(width=width, height=height),
-                # Pillow tells of 16 bits in gray alone.
-                deep=opened.mode.startswith("I")
-                or (format.has_deep_header is not None and format.has_deep_header(head)),
+                deep=opened.mode.startswith("I"),
                 alpha=opened.has_transparency_data,
             )
     except Exception:  # any decoder may fail in any way on a damaged file
