@@ -64,11 +64,6 @@ class ExifBlock:
         return ">" if self._order == ">" else "<"
 
     @property
-    def readable(self) -> bool:
-        """Whether the block has a header and a first directory at all."""
-        return self._order is not None and any(True for _ in self._entries(self._first()))
-
-    @property
     def orientation(self) -> int | None:
         """1 to 8, 1 as well when it makes no sense; None when it is missing."""
         for entry in self._entries(self._first()):

@@ -108,13 +108,12 @@ def _small(pixels: Pixels) -> bytes:
 
 @dataclass(frozen=True)
 class _Facts:
-    """``bits`` per sample of the codestream, ``signed`` samples, and the metadata in the boxes."""
+    """``bits`` per sample of the codestream, and the metadata in the boxes."""
 
     width: int
     height: int
     components: int
     bits: int
-    signed: bool
     metadata: Metadata
 
 
@@ -131,7 +130,6 @@ def _read_facts(data: bytes) -> _Facts | None:
         height=height - top,
         components=components,
         bits=(depth & 0x7F) + 1,
-        signed=bool(depth & 0x80),
         metadata=_metadata(data),
     )
 
