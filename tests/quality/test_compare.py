@@ -150,7 +150,7 @@ def test_a_named_model_shrinks_by_its_own_factor(capsys: pytest.CaptureFixture[s
     ("arguments", "code", "said"),
     [
         (["{reference}", "{small}"], 3, "only pictures of one size"),
-        (["{reference}", "nowhere.png"], 3, "nowhere.png cannot be read"),
+        (["{reference}", "nowhere.png"], 3, "nowhere.png does not exist"),
         (["{reference}", "{text}"], 3, "not a picture"),
         (["{reference}"], 2, "at least one picture"),
         (["--self", "{reference}", "{small}"], 2, "--self takes one picture"),
