@@ -202,7 +202,7 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
 
 
 #: Where a word is a codec's, as FFmpeg calls it or as strength of compression is measured, not a format's;
-#: and where a file of one certain format is made: the samples of ``doctor``, and a source compressed once more.
+#: and where a file of one certain format is made: the samples of ``doctor``, a source compressed once more.
 FOREIGN = (
     *("media/video/", "media/compression/", "engine/restore.py"),
     *("media/samples.py", "trials.py", "quality/again.py"),
