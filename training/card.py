@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from training.data import HOLD_OUT_EVERY
 from training.evaluate import score_planes
+from training.levels import film_cases, film_gains, gains, jpeg_cases, through_jpeg
 from training.ship import model_upscale
 from xlsr_cli.engine.models import ModelSpec, read_manifest
 from xlsr_cli.engine.session import Session
@@ -26,6 +27,11 @@ from xlsr_cli.quality.metrics import luma_psnr
 
 Pixels = NDArray[np.uint8]
 QUALITIES = (None, 95, 85, 75, 50)
+#: JPEG qualities at which the networks for compressed sources are measured, and the range that each is for.
+LEVEL_QUALITIES = (30, 50, 65, 75, 80, 85, 90, 95)
+LEVEL_RANGES = {"strong": range(30, 81), "light": range(80, 96)}
+#: x264's quality numbers at which films are measured.
+CRFS = (18, 23, 28, 33)
 #: Held-out pictures of the training folder (every fortieth), chosen for what they show.
 CROPS = [f"{index * HOLD_OUT_EVERY:04d}.webp" for index in (24, 5, 7, 3)]
 
@@ -38,16 +44,8 @@ def read_colour(path: Path) -> Pixels:
     return np.asarray(decoded, dtype=np.uint8)
 
 
-def through_jpeg(picture: Pixels, quality: int | None) -> Pixels:
-    """``picture`` after JPEG at ``quality``; None leaves it alone."""
-    if quality is None:
-        return picture
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), dtype=np.uint8)
-
-
 def jpeg_table(folder: Path) -> str:
-    """Gain over bicubic in dB, for inputs that went through JPEG, by scale and colour handling."""
+    """What the clean networks gain over bicubic in dB after JPEG, by scale and colour handling."""
     lines = ["| input | " + " | ".join(f"×{s} rgb | ×{s} luma" for s in (2, 3, 4)) + " |"]
     lines.append("|---|" + "---|---|" * 3)
     pictures = [read_colour(path) for path in sorted(folder.rglob("*.png"))]
@@ -55,7 +53,7 @@ def jpeg_table(folder: Path) -> str:
         cells = []
         for scale in (2, 3, 4):
             for color in ("rgb", "ycbcr"):
-                upscaler = Upscaler(scale, color=color)
+                upscaler = Upscaler(scale, color=color, restore="off")
                 gains = [_gain(upscaler, picture, scale, quality) for picture in pictures]
                 cells.append(f"{np.mean(gains):+.2f}")
         name = "not compressed" if quality is None else f"JPEG quality {quality}"
@@ -69,6 +67,43 @@ def _gain(upscaler: Upscaler, picture: Pixels, scale: int, quality: int | None) 
     low = through_jpeg(shrink(reference, scale), quality)
     bicubic = to_uint8(imresize(low, height, width))
     return luma_psnr(reference, upscaler(low), scale) - luma_psnr(reference, bicubic, scale)
+
+
+def levels_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
+    """What the ×2 networks for compressed sources gain over bicubic, in dB; in brackets the least gain."""
+    lines = ["| level | " + " | ".join(str(quality) for quality in LEVEL_QUALITIES) + " |"]
+    lines.append("|---|" + "---|" * len(LEVEL_QUALITIES))
+    cases = {quality: jpeg_cases(folder, 2, quality) for quality in LEVEL_QUALITIES}
+    for spec in _restoring(specs):
+        upscale, cells = model_upscale(Session.bundled(spec)), []
+        for quality in LEVEL_QUALITIES:
+            if quality in LEVEL_RANGES[spec.restore]:
+                found = gains(upscale, cases[quality], 2, spec.colours)
+                cells.append(f" {np.mean(found):+.2f} ({min(found):+.2f}) ")
+            else:
+                cells.append(" ")
+        lines.append(f"| `{spec.restore}`, {spec.colour} |" + "|".join(cells) + "|")
+    return "\n".join(lines)
+
+
+def films_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
+    """What the ×2 luma networks gain over bicubic in dB on films, by x264's crf."""
+    lines = ["| level | " + " | ".join(f"crf {crf}" for crf in CRFS) + " |", "|---|" + "---|" * len(CRFS)]
+    pictures = [read_colour(path) for path in sorted(folder.rglob("*.png"))]
+    cases = {crf: film_cases(pictures, 2, crf) for crf in CRFS}
+    clean = [spec for spec in specs if _is_clean_int8(spec) and spec.scale == 2]
+    for spec in [*clean, *_restoring(specs)]:
+        if spec.colour == "luma":
+            upscale = model_upscale(Session.bundled(spec))
+            cells = [f"{np.mean(film_gains(upscale, cases[crf], 2)):+.2f}" for crf in CRFS]
+            name = "clean" if spec.restore == "off" else f"`{spec.restore}`"
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _restoring(specs: tuple[ModelSpec, ...]) -> list[ModelSpec]:
+    """The ×2 int8 networks for compressed sources."""
+    return [spec for spec in specs if spec.scale == 2 and spec.precision == "int8" and spec.restore != "off"]
 
 
 def psnr_table(specs: tuple[ModelSpec, ...]) -> str:
@@ -163,6 +198,8 @@ def main() -> None:
     text = replace_between(text, "planes", planes_table(arguments.eval, specs))
     text = replace_between(text, "sources", sources_table(arguments.manifest))
     text = replace_between(text, "jpeg", jpeg_table(arguments.eval))
+    text = replace_between(text, "levels", levels_table(arguments.eval, specs))
+    text = replace_between(text, "films", films_table(arguments.eval, specs))
     card.write_text(text, encoding="utf-8")
     arguments.crops.parent.mkdir(parents=True, exist_ok=True)
     draw_crops(arguments.manifest.parent, CROPS, arguments.crops)

@@ -7,6 +7,7 @@ steps see the same one; films are made beforehand (:mod:`training.films`).
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,21 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xlsr_cli.engine.jpeg_traces import LUMA_STEPS
+
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator
 
-#: Quantization tables of quality 50, row by row: libjpeg's (annex K of the standard) and the one that mozjpeg
-#: takes by default for luma and chroma alike (Robidoux's, as ImageMagick had it).
-_ANNEX_K_LUMA = (
-    (16, 11, 10, 16, 24, 40, 51, 61),
-    (12, 12, 14, 19, 26, 58, 60, 55),
-    (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62),
-    (18, 22, 37, 56, 68, 109, 103, 77),
-    (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101),
-    (72, 92, 95, 98, 112, 100, 103, 99),
-)
+#: The table of quality 50 that mozjpeg takes by default for luma and chroma alike (Robidoux's, as
+#: ImageMagick had it), row by row.
 _ROBIDOUX = (
     (16, 16, 16, 18, 25, 37, 56, 85),
     (16, 17, 20, 27, 34, 40, 53, 75),
@@ -97,11 +90,11 @@ def _jpeg(picture: Pixels, quality: int, random: Random) -> Pixels:
     kind = random.random()
     if kind < 0.7:
         return through_file(picture, "JPEG", quality=quality, subsampling=subsampling)
-    table = scaled_table(_ROBIDOUX if kind < 0.9 else _FLAT if kind < 0.95 else _ANNEX_K_LUMA, quality)
+    table = scaled_table(_ROBIDOUX if kind < 0.9 else _FLAT if kind < 0.95 else LUMA_STEPS.tolist(), quality)
     return through_file(picture, "JPEG", qtables=[table, table], subsampling=subsampling)
 
 
-def scaled_table(table: tuple[tuple[int, ...], ...], quality: int) -> list[int]:
+def scaled_table(table: Sequence[Sequence[int]], quality: int) -> list[int]:
     """A quality-50 table at ``quality``, by libjpeg's rule (jpeg_quality_scaling), for 8-bit tables."""
     percent = 5000 / quality if quality < 50 else 200 - 2 * quality
     return [int(np.clip((step * percent + 50) // 100, 1, 255)) for row in table for step in row]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Pair
+from xlsr_cli.media.video.pyav import usual_scheduling
 from xlsr_cli.quality.bicubic import shrink
 
 Pixels = NDArray[np.uint8]
@@ -116,7 +117,7 @@ def through_encoder(frames: list[Pixels], name: str, quantizer: int) -> list[Pix
         options["qmax"] = str(quantizer)
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])
     pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"
-    with av.open(stream, "w", format="matroska") as file:
+    with usual_scheduling(), av.open(stream, "w", format="matroska") as file:
         track = cast(av.VideoStream, file.add_stream(name, rate=25, options=options))
         track.height, track.width, track.pix_fmt = height, width, pix_fmt
         track.thread_count = 1
@@ -124,9 +125,6 @@ def through_encoder(frames: list[Pixels], name: str, quantizer: int) -> list[Pix
             file.mux(track.encode(_gray_frame(frame[:height, :width, 0], pix_fmt)))
         file.mux(track.encode())
     stream.seek(0)
-    # As root, SVT-AV1 makes the thread that opens it a real-time one, and its children with it.
-    if hasattr(os, "sched_setscheduler"):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     with av.open(stream, "r") as source:
         decoded = [_luma(frame) for frame in source.decode(video=0)]
     return [_like(plane, frame) for plane, frame in zip(decoded, frames, strict=True)]

@@ -17,9 +17,8 @@ from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 from xlsr_cli.quality.metrics import crop_border, luma_psnr, psnr
 
 Pixels = NDArray[np.uint8]
-#: None is a picture that was never compressed.
+#: A key frame and two predicted ones.
 _SCORED_FRAMES = (0, 3, 6)
-QUALITIES = (10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 98, 100, None)
 
 
 @dataclass(frozen=True, kw_only=True)
