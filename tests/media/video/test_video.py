@@ -7,18 +7,18 @@ import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type as SideDataType
 
+from tests.jobs.video.films import codes, run
 from tests.media.video import clips
 from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
-from xlsr_cli.jobs.video.run import VideoResult, upscale_video
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.inspect import inspect
 from xlsr_cli.media.video.output.containers import CONTAINERS
@@ -26,7 +26,7 @@ from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encod
 from xlsr_cli.media.video.programs import count_programs
 from xlsr_cli.media.video.tags import ColorTags, Hdr
 from xlsr_cli.media.video.truncation import missing_bytes
-from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoCodec, VideoOptions
+from xlsr_cli.options import EngineOptions, Size, Target, VideoCodec, VideoOptions
 
 DEFAULT, FORCED, COMMENT = 1, 64, 8
 
@@ -34,27 +34,6 @@ DEFAULT, FORCED, COMMENT = 1, 64, 8
 @pytest.fixture(scope="module")
 def upscaler() -> Upscaler:
     return Upscaler(threads=1)
-
-
-def run(
-    source: Path,
-    output: Path,
-    upscaler: Upscaler,
-    *,
-    target: Target | None = None,
-    engine: EngineOptions | None = None,
-    strict: bool = False,
-    overwrite: bool = False,
-    **video: Any,
-) -> VideoResult:
-    options = PictureOptions(
-        target=target or Target(), engine=engine or EngineOptions(), strict=strict, overwrite=overwrite
-    )
-    return upscale_video(source, output, options, VideoOptions(**video), upscaler=upscaler)
-
-
-def codes(result: VideoResult) -> set[str]:
-    return {notice.code for notice in result.notices}
 
 
 # Streams
@@ -718,8 +697,9 @@ def test_ffprobe_agrees(tmp_path: Path, upscaler: Upscaler) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no such policies")
-def test_no_encoder_makes_this_thread_a_real_time_one(tmp_path: Path, upscaler: Upscaler) -> None:
+@pytest.mark.parametrize("codec", get_args(VideoCodec))
+def test_no_encoder_makes_this_thread_a_real_time_one(tmp_path: Path, upscaler: Upscaler, codec: str) -> None:
     """SVT-AV1 does so, where the process may, and whatever is started later inherits it."""
     before = os.sched_getscheduler(0)
-    run(clips.make(tmp_path / "in.mkv"), tmp_path / "out.mkv", upscaler, codec="av1")
+    run(clips.make(tmp_path / "in.mkv"), tmp_path / "out.mkv", upscaler, codec=codec)
     assert os.sched_getscheduler(0) == before
