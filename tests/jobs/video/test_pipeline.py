@@ -107,3 +107,28 @@ def test_ctrl_c_cuts_short_what_is_being_worked_on() -> None:
             run(iter([1]), begin, interrupted.set)
     finally:
         signal.signal(signal.SIGINT, old)
+
+
+@pytest.mark.parametrize("stage", ["xlsr-decode", "xlsr-enlarge", "xlsr-encode"])
+@pytest.mark.parametrize("launched", [False, True])
+def test_ctrl_c_while_the_stages_are_being_started(
+    monkeypatch: pytest.MonkeyPatch, stage: str, launched: bool
+) -> None:
+    """It comes in the start of one of the threads, before that runs or when it runs already."""
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        if thread.name != stage:
+            start(thread)
+            return
+        if launched:
+            start(thread)
+        raise KeyboardInterrupt
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    interrupted: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(iter(range(50)), lambda number: lambda: number, lambda: interrupted.append(True))
+    assert interrupted == [True]
+    assert threading.active_count() == before

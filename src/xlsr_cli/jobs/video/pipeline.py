@@ -7,6 +7,7 @@ in the middle stage at once: what one of them does on a single core leaves the o
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: How often a waiting stage looks whether another one has failed, in seconds.
+#: How often a wait looks whether another stage has failed or Ctrl-C has come, in seconds.
 _PATIENCE = 0.2
 
 
@@ -113,7 +114,9 @@ def run_stages(
     def guarded(stage: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             try:
-                stage()
+                # An interruption may come before this thread is known to run, and then nobody waits for it.
+                if not stop.is_set():
+                    stage()
             except _Stopped:
                 pass
             except BaseException as error:
@@ -123,19 +126,36 @@ def run_stages(
 
     stages = {"xlsr-decode": read, "xlsr-enlarge": work, "xlsr-encode": write}
     threads = [threading.Thread(target=guarded(stage), name=name) for name, stage in stages.items()]
-    for thread in threads:
-        thread.start()
     try:
+        # Work begins with the first thread, and Ctrl-C may come before the last one is started.
+        for thread in threads:
+            thread.start()
         # Ctrl-C is raised in this thread, wherever it is: it must not be where it holds a lock of the others.
-        ended.get()
+        _wait(ended)
     except BaseException as error:
         fail(error)
         interrupt()
     finally:
         stop.set()
         for thread in threads[:2]:
-            thread.join()
+            _join(thread)
         workers.shutdown(cancel_futures=True)
-        threads[2].join()
+        _join(threads[2])
     if failures:
         raise failures[0]
+
+
+def _wait(ended: queue.SimpleQueue[None]) -> None:
+    """Wait until ``ended`` holds something, and hear of Ctrl-C meanwhile.
+
+    A wait without an end wakes only for a signal that the system gives to this thread; on Windows, for none.
+    """
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return ended.get(timeout=_PATIENCE)
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait until ``thread`` has ended, if it was started."""
+    if thread.is_alive():
+        thread.join()
