@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from tests.jobs.batch.folders import COMMAND, deadly_names, fill, tree
 from xlsr_cli.cli.app import main
+from xlsr_cli.jobs.batch.cluster import silence_dask
 
 pytest.importorskip("distributed")
 
@@ -258,3 +260,13 @@ def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
     assert code == 6
     assert "no Dask scheduler answers at tcp://127.0.0.1:1" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_no_logger_of_dask_speaks_between_our_sentences(capfd: pytest.CaptureFixture[str]) -> None:
+    """Those with a level of their own, those that take it from above, and those that come later."""
+    silence_dask()
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    assert {"distributed", "distributed.client", "distributed.utils"} <= set(names)
+    for name in [*names, "distributed.some.module"]:
+        logging.getLogger(name).exception("it went wrong")
+    assert capfd.readouterr().err == ""

@@ -7,6 +7,7 @@ networks and the same storage; after each, that the output is what it said.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -59,6 +60,7 @@ class ClusterExecutor(Executor):
             import distributed
         except ImportError as error:
             raise UsageError("--cluster needs Dask: pip install dask distributed") from error
+        silence_dask()
         self._address = address
         self._timeout = timeout
         self._setup: Setup | None = None
@@ -195,6 +197,18 @@ class ClusterExecutor(Executor):
                 f"the scheduler {self._address} is gone; what is done is kept: start it again, and the same "
                 "command goes on"
             ) from error
+
+
+def silence_dask() -> None:
+    """Let no logger of Dask's write to stderr: what goes wrong is told by our errors, without a traceback.
+
+    A client whose scheduler is gone logs how it failed to reach it again, at a moment of its own.
+    """
+    import distributed  # noqa: F401  # its loggers get their levels when it is imported
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _reason(answer: object) -> str:
