@@ -102,7 +102,7 @@ def _film(upscaler: Upscaler, codec: VideoCodec, folder: Path) -> None:
 
 def _batch(folder: Path) -> None:
     """Two pictures, each by a worker process."""
-    from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
+    from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
     from xlsr_cli.jobs.batch.run import make_plan, run_batch
     from xlsr_cli.jobs.batch.selection import BatchOptions
 

@@ -15,13 +15,13 @@ from xlsr_cli.cli.flags import common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.errors import ItemsFailedError, UsageError
-from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
+from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.selection import BatchOptions
 from xlsr_cli.jobs.inputs import ListOptions, all_inputs, below_one_folder, refuse_no_file
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
-    from xlsr_cli.jobs.batch.executor import Executor
+    from xlsr_cli.jobs.batch.executors.executor import Executor
     from xlsr_cli.jobs.batch.item import ItemResult
     from xlsr_cli.jobs.batch.plan import BatchPlan
     from xlsr_cli.jobs.batch.report import Report

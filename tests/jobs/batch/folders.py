@@ -76,7 +76,7 @@ def deadly_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "        if arguments[0].endswith('hang.png') and '/in/' in arguments[0]: time.sleep(600)\n"
         "        if arguments[0].endswith('large.png') and '/in/' in arguments[0]: os.kill(os.getpid(), 9)\n"
         "        if arguments[0].endswith('greedy.png') and '/in/' in arguments[0]: raise MemoryError\n"
-        "if any('batch.worker' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
+        "if any('executors.worker' in word for word in sys.orig_argv): sys.addaudithook(hook)\n"
     )
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
     monkeypatch.setenv("PYTHONPATH", path)

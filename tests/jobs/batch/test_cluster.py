@@ -17,7 +17,7 @@ import pytest
 
 from tests.jobs.batch.folders import COMMAND, deadly_names, fill, tree
 from xlsr_cli.cli.app import main
-from xlsr_cli.jobs.batch.cluster import silence_dask
+from xlsr_cli.jobs.batch.executors.cluster import silence_dask
 
 pytest.importorskip("distributed")
 
@@ -97,7 +97,7 @@ def worker(
 
 
 OTHER_VERSION = "import xlsr_cli; xlsr_cli.__version__ = '0.0.9'"
-OLDER_VERSION = "import xlsr_cli.jobs.batch.cluster as cluster; del cluster.objection"
+OLDER_VERSION = "import xlsr_cli.jobs.batch.executors.cluster as cluster; del cluster.objection"
 OTHER_MODELS = "import xlsr_cli.jobs.batch.item as item; item.bundled_models = lambda: ()"
 
 
@@ -151,10 +151,10 @@ def test_an_output_that_does_not_arrive(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Storage that is shared at first and loses what is written."""
-    monkeypatch.setattr("xlsr_cli.jobs.batch.cluster._SEEN_AFTER", 0.5)
+    monkeypatch.setattr("xlsr_cli.jobs.batch.executors.cluster._SEEN_AFTER", 0.5)
     fill(tmp_path / "in", "a.png", "b.png")
     losing = (
-        "import pathlib, xlsr_cli.jobs.batch.cluster as cluster\n"
+        "import pathlib, xlsr_cli.jobs.batch.executors.cluster as cluster\n"
         "do = cluster.do_item_anywhere\n"
         "def lose(item, terms, timeout):\n"
         "    result = do(item, terms, timeout)\n"

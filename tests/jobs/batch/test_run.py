@@ -23,7 +23,7 @@ from tests.jobs.batch.folders import (
     told,
     tree,
 )
-from xlsr_cli.jobs.batch.in_process import InProcessExecutor
+from xlsr_cli.jobs.batch.executors.in_process import InProcessExecutor
 from xlsr_cli.jobs.batch.run import make_plan, run_batch
 from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.options import PictureOptions

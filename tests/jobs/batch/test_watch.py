@@ -12,8 +12,8 @@ from tests.jobs.batch.folders import (
     tree,
 )
 from xlsr_cli.jobs.batch import run as batch_jobs
-from xlsr_cli.jobs.batch.executors import WorkOptions, open_executor
-from xlsr_cli.jobs.batch.in_process import InProcessExecutor
+from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
+from xlsr_cli.jobs.batch.executors.in_process import InProcessExecutor
 from xlsr_cli.jobs.batch.run import watch
 from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.options import PictureOptions

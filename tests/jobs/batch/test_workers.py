@@ -26,9 +26,9 @@ from tests.jobs.batch.folders import (
     tree,
 )
 from xlsr_cli.errors import ResourceError
+from xlsr_cli.jobs.batch.executors.processes import _cause_of_death
 from xlsr_cli.jobs.batch.item import Item, failed
 from xlsr_cli.jobs.batch.job import Job
-from xlsr_cli.jobs.batch.processes import _cause_of_death
 
 
 class TestFaults:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.jobs.batch.executor import Executor
+from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.item import Item, ItemResult, fingerprint, is_settled, refused
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from xlsr_cli.jobs.batch.executor import Executor
+from xlsr_cli.jobs.batch.executors.executor import Executor
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
@@ -29,7 +29,7 @@ class InProcessExecutor(Executor):
 
     def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
         """Load the model. Raises :class:`ModelError` and its siblings when it cannot be loaded."""
-        from xlsr_cli.jobs.batch.worker import load_upscaler
+        from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
         self.stop()
         if jobs:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import xlsr_cli
 from xlsr_cli.errors import OutputError, ResourceError, UsageError
-from xlsr_cli.jobs.batch.executor import Executor
-from xlsr_cli.jobs.batch.processes import LocalExecutor
-from xlsr_cli.jobs.batch.worker import Setup
+from xlsr_cli.jobs.batch.executors.executor import Executor
+from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
+from xlsr_cli.jobs.batch.executors.worker import Setup
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xlsr_cli.declaration import option
 from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.jobs.batch.executor import Executor
+from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
 
 
@@ -51,21 +51,22 @@ class WorkOptions:
 def open_executor(work: WorkOptions) -> Executor:
     """The place where the work is done; local processes begin to load while the plan is made.
 
-    Raises what :class:`~xlsr_cli.jobs.batch.cluster.ClusterExecutor` raises, and :class:`ResourceError`
+    Raises what :class:`~xlsr_cli.jobs.batch.executors.cluster.ClusterExecutor` raises, and
+    :class:`ResourceError`
     where the control group grants too little memory.
     """
     if work.cluster is not None:
-        from xlsr_cli.jobs.batch.cluster import ClusterExecutor
+        from xlsr_cli.jobs.batch.executors.cluster import ClusterExecutor
 
         return ClusterExecutor(work.cluster, timeout=work.timeout)
     from xlsr_cli.engine.session import usable_cores
 
     cores = work.threads or usable_cores()
     if work.jobs == 0:
-        from xlsr_cli.jobs.batch.in_process import InProcessExecutor
+        from xlsr_cli.jobs.batch.executors.in_process import InProcessExecutor
 
         return InProcessExecutor(threads=cores)
-    from xlsr_cli.jobs.batch.processes import LocalExecutor
+    from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
 
     workers = work.jobs or cores
     max_memory = _max_memory(work)

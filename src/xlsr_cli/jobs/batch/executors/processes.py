@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import ResourceError, XlsrError
-from xlsr_cli.jobs.batch.executor import Executor
+from xlsr_cli.jobs.batch.executors.executor import Executor
+from xlsr_cli.jobs.batch.executors.start import end_worker, start_worker
+from xlsr_cli.jobs.batch.executors.worker import Begun, Ready, Setup
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
-from xlsr_cli.jobs.batch.start import end_worker, start_worker
-from xlsr_cli.jobs.batch.worker import Begun, Ready, Setup
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult

@@ -24,7 +24,7 @@ import xlsr_cli
 #: Run by the new process: ``sys.path`` as we want it, then the worker with its end of the connection.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from xlsr_cli.jobs.batch.worker import main; main(int(sys.argv[2]))"
+    "from xlsr_cli.jobs.batch.executors.worker import main; main(int(sys.argv[2]))"
 )
 
 

@@ -43,7 +43,7 @@ class Begun:
 def main(handle: int) -> None:
     """What a worker process does until it is killed or its parent is gone.
 
-    ``handle``: the connection that :func:`~xlsr_cli.jobs.batch.start.start_worker` passed on.
+    ``handle``: the connection that :func:`~xlsr_cli.jobs.batch.executors.start.start_worker` passed on.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
