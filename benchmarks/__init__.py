@@ -4,6 +4,6 @@ Needs the ``train`` group (PyTorch, onnx, matplotlib) and, for the peers, ``pip 
 what is not installed is left out with a line that says so.
 """
 
-from xlsr_cli.engine.telemetry import disable_telemetry
+from xlsr_cli.engine.runtimes.telemetry import disable_telemetry
 
 disable_telemetry()  # some of these modules import onnxruntime themselves

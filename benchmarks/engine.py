@@ -31,8 +31,8 @@ from benchmarks.harness import (
 from benchmarks.networks import straight_macs, straight_weights, write_onnx, write_peak, write_qdq
 from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.pictures import made_picture
-from xlsr_cli.engine import tiling
 from xlsr_cli.engine.models import bundled_model, bundled_models
+from xlsr_cli.engine.tiles import tiling
 from xlsr_cli.engine.upscaler import Upscaler
 
 SCALE = 3

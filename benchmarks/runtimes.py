@@ -12,10 +12,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from xlsr_cli.engine import tiling
 from xlsr_cli.engine.models import ModelSpec
-from xlsr_cli.engine.tile import model_input
-from xlsr_cli.engine.tiling import Region
+from xlsr_cli.engine.tiles import tiling
+from xlsr_cli.engine.tiles.tile import model_input
+from xlsr_cli.engine.tiles.tiling import Region
 
 Pixels = NDArray[Any]
 Upscale = Callable[[Pixels], Pixels]

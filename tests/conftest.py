@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xlsr_cli.engine.telemetry import disable_telemetry
+from xlsr_cli.engine.runtimes.telemetry import disable_telemetry
 
 disable_telemetry()  # some tests import onnxruntime themselves
 

@@ -23,7 +23,7 @@ from training.train import load_checkpoint, restore_network
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, Restore
 from xlsr_cli.engine.session import Session
-from xlsr_cli.engine.tile import model_input
+from xlsr_cli.engine.tiles.tile import model_input
 from xlsr_cli.engine.upscaler import Upscaler
 
 LICENCE = "Apache-2.0"

@@ -28,7 +28,7 @@ from xlsr_cli.errors import (
 if TYPE_CHECKING:
     from xlsr_cli.api import upscale
     from xlsr_cli.engine.estimate import Plan
-    from xlsr_cli.engine.reuse import FrameReuse, Reuse
+    from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.jobs.picture import PictureResult
     from xlsr_cli.notices import Notice
@@ -71,8 +71,8 @@ _LAZY = {
     "PictureResult": "xlsr_cli.jobs.picture",
     "Plan": "xlsr_cli.engine.estimate",
     "Progress": "xlsr_cli.progress",
-    "FrameReuse": "xlsr_cli.engine.reuse",
-    "Reuse": "xlsr_cli.engine.reuse",
+    "FrameReuse": "xlsr_cli.engine.tiles.reuse",
+    "Reuse": "xlsr_cli.engine.tiles.reuse",
     "Size": "xlsr_cli.options",
     "Target": "xlsr_cli.options",
     "Upscaler": "xlsr_cli.engine.upscaler",

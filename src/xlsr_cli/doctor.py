@@ -296,7 +296,7 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
 def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
     """How fast the provider is, for the end of a message: the best of a few runs, on one thread."""
     from xlsr_cli.engine.session import Session
-    from xlsr_cli.engine.tile import blank_tile
+    from xlsr_cli.engine.tiles.tile import blank_tile
 
     timed = next((spec for spec in models if (spec.scale, spec.precision) == (3, "int8")), None)
     if timed is None:

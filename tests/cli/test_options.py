@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.cli.pictures import SAMPLE, foreign_model, photo, write
 from xlsr_cli.cli.app import main
-from xlsr_cli.cli.upscale import app
+from xlsr_cli.cli.commands.upscale import app
 
 Capture = pytest.CaptureFixture[str]
 

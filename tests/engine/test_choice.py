@@ -14,7 +14,7 @@ from xlsr_cli.engine import models
 from xlsr_cli.engine.choice import Choice, Plane
 from xlsr_cli.engine.models import bundled_model, bundled_models
 from xlsr_cli.engine.session import Session
-from xlsr_cli.engine.workers import Workers
+from xlsr_cli.engine.tiles.workers import Workers
 from xlsr_cli.errors import ModelError, UsageError
 from xlsr_cli.options import EngineOptions, Size
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, TileOutOfMemory
+from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ModelError, ResourceError, UsageError
 from xlsr_cli.options import EngineOptions, Size, Target
@@ -183,7 +183,7 @@ def test_memory_that_is_gone_is_said_so(
 
     name = {
         "run": "xlsr_cli.engine.session.Session.run",
-        "cut": "xlsr_cli.engine.tiling.cut",
+        "cut": "xlsr_cli.engine.tiles.tiling.cut",
         "bleed": "xlsr_cli.engine.color.bleed_under_alpha",
         "merge": "xlsr_cli.engine.color.merge_alpha",
     }[place]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xlsr_cli.cli.app import main
-from xlsr_cli.engine.tiling import DEFAULT_TILE_MEMORY, tile_budget
+from xlsr_cli.engine.tiles.tiling import DEFAULT_TILE_MEMORY, tile_budget
 
 Capture = pytest.CaptureFixture[str]
 _LIMIT = 256 << 20

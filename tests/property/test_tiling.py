@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlsr_cli.engine import tiling
 from xlsr_cli.engine.models import ModelSpec, bundled_models
-from xlsr_cli.engine.tile import windows as tile_windows
-from xlsr_cli.engine.tiling import Region
+from xlsr_cli.engine.tiles import tiling
+from xlsr_cli.engine.tiles.tile import windows as tile_windows
+from xlsr_cli.engine.tiles.tiling import Region
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.options import Size
 

@@ -32,7 +32,7 @@ from training.train import build_network  # noqa: E402
 from xlsr_cli.engine.color import padded_to_four  # noqa: E402
 from xlsr_cli.engine.models import ModelSpec  # noqa: E402
 from xlsr_cli.engine.session import Session  # noqa: E402
-from xlsr_cli.engine.tile import windows  # noqa: E402
+from xlsr_cli.engine.tiles.tile import windows  # noqa: E402
 
 
 def randomised(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

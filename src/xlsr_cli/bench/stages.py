@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from xlsr_cli.engine import tiling
 from xlsr_cli.engine.session import Session
+from xlsr_cli.engine.tiles import tiling
 from xlsr_cli.engine.upscaler import Upscaler
 
 #: The stages inside of the engine, in the order of the data. ``merge`` is all that the other two are

@@ -21,14 +21,14 @@ from xlsr_cli.cli.help import Group
 from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import ExitCode, XlsrError
 
-#: Command, the module that holds its ``app``, and the line in ``xlsr --help``.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "upscale": ("xlsr_cli.cli.upscale", "Enlarge a picture, an animation or a video."),
-    "batch": ("xlsr_cli.cli.batch", "Enlarge every picture of a folder; interrupted runs go on."),
-    "compare": ("xlsr_cli.cli.compare", "Measure PSNR and SSIM, and show before and after in a page."),
-    "bench": ("xlsr_cli.cli.bench", "Measure the speed of this machine, stage by stage."),
-    "models": ("xlsr_cli.cli.models", "List, describe and verify the bundled models."),
-    "doctor": ("xlsr_cli.cli.doctor", "Prove that this machine computes the right pixels."),
+#: Command, which is a module of ``cli/commands`` that holds its ``app``, and its line in ``xlsr --help``.
+COMMANDS: dict[str, str] = {
+    "upscale": "Enlarge a picture, an animation or a video.",
+    "batch": "Enlarge every picture of a folder; interrupted runs go on.",
+    "compare": "Measure PSNR and SSIM, and show before and after in a page.",
+    "bench": "Measure the speed of this machine, stage by stage.",
+    "models": "List, describe and verify the bundled models.",
+    "doctor": "Prove that this machine computes the right pixels.",
 }
 
 #: The exceptions of click: of the package, or of the copy that Typer carries since 0.26.
@@ -45,7 +45,7 @@ class _Commands(Group):
         if cmd_name not in COMMANDS:
             return None
         with loading():
-            module = importlib.import_module(COMMANDS[cmd_name][0])
+            module = importlib.import_module(f"xlsr_cli.cli.commands.{cmd_name}")
         command = typer.main.get_command(module.app)
         command.name = cmd_name
         return command
@@ -64,7 +64,7 @@ class _Commands(Group):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 app = typer.Typer(

@@ -14,8 +14,8 @@ from xlsr_cli.engine.choice import Choice, Plane
 from xlsr_cli.engine.models import ModelPrecision
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.session import Session
-from xlsr_cli.engine.tile import blank_tile
-from xlsr_cli.engine.tiling import BYTES_PER_PIXEL, Tiling
+from xlsr_cli.engine.tiles.tile import blank_tile
+from xlsr_cli.engine.tiles.tiling import BYTES_PER_PIXEL, Tiling
 from xlsr_cli.options import Size
 
 #: How much more than that onnxruntime's allocator takes from the system, measured.

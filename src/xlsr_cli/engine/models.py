@@ -17,11 +17,11 @@ ModelPrecision = Literal["int8", "fp32"]
 #: What sources a network was trained for: clean ones (``off``: nothing to restore), lightly or strongly
 #: compressed ones, or drawings (screenshots, pixel art, line art).
 Restore = Literal["off", "light", "strong", "drawing"]
-#: ``runs``: NHWC, valid convolutions, channels ordered so that depth-to-space copies runs (the bundled
-#: models). ``windows``: the same, but each pixel comes as the 3×3 around it
-#: (:func:`xlsr_cli.engine.tile.windows`). ``planes``: floats in the order of a :class:`TensorForm`, output of
-#: the input's size times the scale.
-Layout = Literal["runs", "windows", "planes"]
+#: How a network takes and gives tiles. ``runs``: NHWC, valid convolutions, output channels in an order in
+#: which depth-to-space copies runs of bytes. ``windows``: the same, but each pixel brings the 3×3 around it
+#: as channels, as :func:`xlsr_cli.engine.tiles.tile.windows` makes them. Both are the bundled models'.
+#: ``planes``: floats in the order of a :class:`TensorForm`; the output is the input's size times the scale.
+TensorLayout = Literal["runs", "windows", "planes"]
 FloatType = Literal["float32", "float16"]
 
 SCALES = (2, 3, 4)
@@ -59,7 +59,7 @@ class ModelSpec:
     colour: Colour
     precision: ModelPrecision
     restore: Restore = "off"
-    layout: Layout = "runs"
+    layout: TensorLayout = "runs"
     halo: int | None
     input_channels: int
     sha256: str

@@ -18,11 +18,11 @@ from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
 from xlsr_cli.engine.models import Restore
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import look
-from xlsr_cli.engine.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
-from xlsr_cli.engine.tile import SMALLEST_TILE, blank_tile, run_tile
-from xlsr_cli.engine.tiling import Region, Tiling, tile_budget
-from xlsr_cli.engine.workers import Workers
+from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
+from xlsr_cli.engine.tiles.tile import SMALLEST_TILE, blank_tile, run_tile
+from xlsr_cli.engine.tiles.tiling import Region, Tiling, tile_budget
+from xlsr_cli.engine.tiles.workers import Workers
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.options import EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress

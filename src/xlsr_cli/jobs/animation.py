@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlsr_cli.engine.restore import Compression
-from xlsr_cli.engine.reuse import Reuse
+from xlsr_cli.engine.tiles.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, either, still_of

@@ -19,7 +19,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.resample import resize
-from xlsr_cli.engine.reuse import FrameReuse, Reuse
+from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video.layout import Layout, Siting, expand, layout_of, planes_of, reduce

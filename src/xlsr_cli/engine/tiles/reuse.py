@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.tiling import Region
+from xlsr_cli.engine.tiles.tiling import Region
 
 #: Small enough that a cursor or a caret changes little, large enough that the halo stays cheap.
 _TILE = 48

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine import color, tiling
+from xlsr_cli.engine import color
 from xlsr_cli.engine.models import ModelSpec
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
 from xlsr_cli.engine.session import Session, is_out_of_memory
-from xlsr_cli.engine.tiling import Region
+from xlsr_cli.engine.tiles import tiling
+from xlsr_cli.engine.tiles.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import Size
 
