@@ -8,8 +8,8 @@ format stands in ``docs/architecture.md``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
@@ -41,8 +41,13 @@ class FormatCapabilities:
     of a photograph's pixel in the file. ``trusted``: this package writes the header itself, from the size of
     the pixels, so that the file is not read again to see whether the size is right.
 
+    ``longest``: the most bytes of what it keeps, where it has no room for any number; ``text`` stands for one
+    comment. ``dpi_range``: the least and the most pixels per inch. ``dpi_in_exif``: it has no other place for
+    them. ``takes_exif_apart``: EXIF of which nothing can be read cannot be copied as it is.
+
     ``ticks``: delays of an animation are multiples of this part of a second; 0 for any fraction.
-    ``colors``: the most colours of a frame.
+    ``longest_delay``, ``longest_round``: of a frame and of all together, in ticks, or in seconds where ticks
+    are any fraction. ``most_plays``: the largest number of plays. ``colors``: the most colours of a frame.
     """
 
     shown: str
@@ -60,7 +65,14 @@ class FormatCapabilities:
     lossless_memory: float | None = None
     stored: float = 3.0
     trusted: bool = False
+    longest: Mapping[str, int] = field(default_factory=dict)
+    dpi_range: tuple[float, float] = (0.0254, 50_000_000)  # from one pixel a metre to what 31 bits count
+    dpi_in_exif: bool = False
+    takes_exif_apart: bool = False
     ticks: int = 0
+    longest_delay: int = 0xFFFF
+    longest_round: int | None = None
+    most_plays: int = 0x7FFFFFFF
     colors: int | None = None
 
     def holds(self, size: tuple[int, int]) -> bool:
@@ -203,6 +215,10 @@ def _is_tga(head: bytes) -> bool:
     )
 
 
+#: Bytes of content of a JPEG's segment at most.
+_SEGMENT = 0xFFFF - 2
+
+
 #: The table. Files are compared with the rows from the top: TGA, which has no signature, stands last.
 FORMATS: tuple[Format, ...] = (
     Format(
@@ -232,7 +248,12 @@ FORMATS: tuple[Format, ...] = (
         still=FormatCapabilities(
             shown="JPEG", extensions=("jpg", "jpeg", "jpe", "jfif"), alpha=False, lossless="never",
             keeps=("icc", "exif", "xmp", "iptc", "dpi"), text=(b"COM",),
-            longest_side=65_500, encoder_memory=0.4, stored=0.6,
+            longest_side=65_500, encoder_memory=0.4, stored=0.6, dpi_range=(1, 0xFFFF),
+            longest={
+                # What a segment, which counts its own length in 16 bits, holds behind its name.
+                "exif": _SEGMENT - 6, "xmp": _SEGMENT - 29, "iptc": _SEGMENT - 27, "text": _SEGMENT,
+                "icc": 0xFF * (_SEGMENT - 14),
+            },
         ),
     ),
     Format(
@@ -243,7 +264,7 @@ FORMATS: tuple[Format, ...] = (
         mime="image/webp",
         still=FormatCapabilities(
             shown="WebP", extensions=("webp",), gray=False, lossless="optional",
-            keeps=("icc", "exif", "xmp", "dpi"), longest_side=16_383,
+            keeps=("icc", "exif", "xmp", "dpi"), longest_side=16_383, dpi_in_exif=True,
             # libwebp keeps tokens, more where there is more detail (2.4 to 5 bytes for photographs), and
             # OpenCV has no option that forbids it.
             encoder_memory=4.5, lossless_memory=12.0, stored=0.5,
@@ -251,6 +272,7 @@ FORMATS: tuple[Format, ...] = (
         animation=FormatCapabilities(
             shown="animated WebP", extensions=("webp",), lossless="optional",
             keeps=("icc", "exif", "xmp"), longest_side=16_383, ticks=1000,
+            longest_delay=0xFFFFFF, longest_round=0x7FFFFFFF, most_plays=0xFFFF,
         ),
     ),
     Format(
@@ -261,7 +283,8 @@ FORMATS: tuple[Format, ...] = (
         mime="image/avif",
         still=FormatCapabilities(
             shown="AVIF", extensions=("avif",), bits=12, lossless="optional",
-            keeps=("icc", "cicp", "exif", "xmp", "dpi"), longest_side=65_536,
+            keeps=("icc", "cicp", "exif", "xmp", "dpi"), longest_side=65_536, dpi_in_exif=True,
+            takes_exif_apart=True,
             most_pixels=16_384 * 16_384,  # readers refuse more (libavif's default)
             encoder_memory=6.5, stored=0.4,
         ),
@@ -280,6 +303,7 @@ FORMATS: tuple[Format, ...] = (
         still=FormatCapabilities(
             shown="TIFF", extensions=("tif", "tiff"), bits=16, gray_alpha=True,
             keeps=("icc", "exif", "xmp", "iptc", "dpi"), encoder_memory=0.1, stored=3.0, trusted=True,
+            takes_exif_apart=True,
         ),
     ),
     Format(
@@ -324,6 +348,7 @@ FORMATS: tuple[Format, ...] = (
         animation=FormatCapabilities(
             shown="GIF", extensions=("gif",), keeps=("xmp",), text=(b"GIF",),
             longest_side=65_535, ticks=100, colors=255,
+            longest_delay=0xFFFF, most_plays=0x10000,
         ),
     ),
     Format(name="psd", begins=(b"8BPS",), pillow=("PSD",)),

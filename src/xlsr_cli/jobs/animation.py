@@ -21,11 +21,10 @@ from xlsr_cli.media.picture.animation import (
     animation_format,
     capabilities_of,
     check_animation_limits,
-    delays_fit,
     open_animation,
     write_animation,
 )
-from xlsr_cli.media.picture.fitting import fit_metadata
+from xlsr_cli.media.picture.fitting import fit_metadata, fit_times
 from xlsr_cli.media.picture.source import Film, Source
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
@@ -33,9 +32,6 @@ from xlsr_cli.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
-
-#: Delays in parts of a second as fine as these lose nothing that anybody sees by being rounded.
-_FINE_TICKS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +121,13 @@ def _film(
     metadata = animation.metadata.stripped() if options.strip else animation.metadata.for_size(target)
     room = capabilities_of(format)
     metadata, dropped = fit_metadata(metadata, room, in_color=animation.channels > 1)
-    notices = [*animation.notices, *dropped]
-    if not delays_fit(format, animation.delays):
-        message = "its delays are rounded to the format's steps; the whole takes as long as before"
-        notices.append(Notice(code="delays-rounded", message=message, loss=room.ticks < _FINE_TICKS))
+    delays, plays, changed = fit_times(animation.delays, animation.plays, room)
+    notices = [*animation.notices, *dropped, *changed]
     if room.colors is not None and animation.format != format:
         message = f"a {room.shown} has {room.colors} colours a frame"
         message += " and its edges are hard" if animation.channels == 4 else ""
         notices.append(Notice(code="colors-reduced", message=message))
-    film = Film(size=target, delays=animation.delays, plays=animation.plays, metadata=metadata)
+    film = Film(size=target, delays=delays, plays=plays, metadata=metadata)
     return film, notices
 
 

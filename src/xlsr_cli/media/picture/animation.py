@@ -5,7 +5,7 @@ Frames are decoded one at a time and never kept, so memory does not grow with th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -164,12 +164,6 @@ def check_animation_limits(format: AnimationFormat, size: Size) -> None:
             f"an animation of this format holds at most {longest} pixels a side and the result "
             f"would be {size}; choose a smaller --scale, or another format"
         )
-
-
-def delays_fit(format: AnimationFormat, delays: Iterable[Fraction]) -> bool:
-    """Whether ``format`` can hold every delay exactly."""
-    ticks = capabilities_of(format).ticks
-    return not ticks or all((delay * ticks).denominator == 1 for delay in delays)
 
 
 def write_animation(

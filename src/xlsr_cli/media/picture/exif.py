@@ -111,17 +111,42 @@ class ExifBlock:
         return bytes(self._data)
 
     def with_dpi(self, dpi: tuple[float, float]) -> bytes | None:
-        """The block with another resolution in pixels per inch; None where it has no fields for one."""
+        """The block with another resolution in pixels per inch; None where it makes no sense.
+
+        A block without fields for it gets a new first directory at its end: nothing that is there moves.
+        """
         self._data = bytearray(self._data)
         found = {entry.tag: entry for entry in self._entries(self._first())}
+        if not found:
+            return None
         for tag, value in zip((_X_RESOLUTION, _Y_RESOLUTION), dpi, strict=True):
             at = self._unpack("I", found[tag].at + 8) if tag in found and found[tag].type == 5 else None
             if at is None or at + 8 > len(self._data):
-                return None
+                return self._extended_by(dpi)
             struct.pack_into(self.order + "II", self._data, at, *_ratio(value))
         if _RESOLUTION_UNIT in found:
             self._set_number(found[_RESOLUTION_UNIT], 2)
         return bytes(self._data)
+
+    def _extended_by(self, dpi: tuple[float, float]) -> bytes:
+        """The block with a first directory at its end that has the resolution beside all of the old one."""
+        resolution = (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT)
+        entries = {
+            entry.tag: bytes(self._data[entry.at : entry.at + 12])
+            for entry in self._entries(self._first())
+            if entry.tag not in resolution
+        }
+        at = len(self._data) + len(self._data) % 2
+        behind = at + 2 + 12 * (len(entries) + len(resolution)) + 4
+        for index, tag in enumerate(resolution[:2]):
+            entries[tag] = struct.pack(self.order + "HHII", tag, 5, 1, behind + 8 * index)
+        entries[_RESOLUTION_UNIT] = struct.pack(self.order + "HHIHH", _RESOLUTION_UNIT, _SHORT, 1, 2, 0)
+        parts = [bytes(self._data).ljust(at, b"\0"), struct.pack(self.order + "H", len(entries))]
+        parts += [entries[tag] for tag in sorted(entries)] + [bytes(4)]
+        parts += [struct.pack(self.order + "II", *_ratio(value)) for value in dpi]
+        whole = bytearray(b"".join(parts))
+        struct.pack_into(self.order + "I", whole, 4, at)
+        return bytes(whole)
 
     def for_size(self, size: Size) -> bytes:
         """The block with every tag that tells the picture's size in pixels set to ``size``."""
@@ -249,4 +274,4 @@ def _ratio(value: float) -> tuple[int, int]:
     """``value`` as a RATIONAL, numerator and denominator."""
     from fractions import Fraction  # loads decimal arithmetic, for the few files that need it
 
-    return Fraction(value).limit_denominator(10_000).as_integer_ratio()
+    return Fraction(value).limit_denominator(max(1, min(10_000, int(0xFFFFFFFF / value)))).as_integer_ratio()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from xlsr_cli.formats import FormatCapabilities
+from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import as_color, over_white, reduced
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from xlsr_cli.engine.pixels import Pixels
 
 
@@ -83,7 +87,114 @@ def fit_metadata(
     if metadata.text and metadata.text[0][0] not in room.text:
         drop("text", "its comments")
         metadata = replace(metadata, text=())
+    metadata, beyond = _within_range(metadata, room)
+    return metadata, [*notices, *beyond]
+
+
+#: ITU-T H.273 counts in a byte.
+_MOST_CODE = 0xFF
+
+#: How long the content of PNG's own chunks is (PNG, sections 11.3.2 and 11.3.3).
+_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
+
+
+def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadata, list[Notice]]:
+    """``metadata`` without every value that is too large, too long or senseless for the format.
+
+    Files carry numbers from one container into another whose field is smaller: no writer checks its fields
+    itself, all of that is done here.
+    """
+    notices: list[Notice] = []
+
+    def drop(code: str, message: str) -> None:
+        notices.append(Notice(code=f"{code}-dropped", message=message))
+
+    if metadata.cicp is not None and not all(0 <= code <= _MOST_CODE for code in metadata.cicp):
+        drop("cicp", "its kind of colours (CICP) has numbers without a meaning and is left out")
+        metadata = replace(metadata, cicp=None)
+    sound = tuple(chunk for chunk in metadata.color_chunks if _COLOR_CHUNKS.get(chunk[0]) == len(chunk[1]))
+    if sound != metadata.color_chunks:
+        drop("gamma", "what it says of its gamma and primaries makes no sense and is left out")
+        metadata = replace(metadata, color_chunks=sound)
+    if metadata.exif is not None and room.takes_exif_apart and not ExifBlock(metadata.exif).fields():
+        drop("exif", "its EXIF makes no sense and is left out")
+        metadata = replace(metadata, exif=None)
+    if metadata.xmp is not None and b"\0" in metadata.xmp:
+        drop("xmp", "its XMP is no text in UTF-8 and is left out")
+        metadata = metadata.without("xmp")
+    kinds: tuple[Literal["exif", "xmp", "iptc", "icc"], ...] = ("exif", "xmp", "iptc", "icc")
+    for kind in kinds:
+        content, most = getattr(metadata, kind), room.longest.get(kind)
+        if content is not None and most is not None and len(content) > most:
+            drop(kind, f"its {kind.upper()} takes {len(content)} bytes and {room.shown} holds at most {most}")
+            metadata = metadata.without(kind)
+    most = room.longest.get("text")
+    if most is not None and any(len(content) > most for _, content in metadata.text):
+        drop("text", f"a comment takes more than the {most} bytes that {room.shown} holds")
+        metadata = replace(metadata, text=tuple(text for text in metadata.text if len(text[1]) <= most))
+    if metadata.dpi is not None:
+        metadata, told = _with_dpi(metadata, metadata.dpi, room)
+        notices += told
     return metadata, notices
+
+
+def _with_dpi(
+    metadata: Metadata, dpi: tuple[float, float], room: FormatCapabilities
+) -> tuple[Metadata, list[Notice]]:
+    """``metadata`` with its resolution where the format wants it, or without one that cannot be written."""
+    least, most = room.dpi_range
+    shown = f"its resolution of {dpi[0]:g} by {dpi[1]:g} dpi"
+    if not all(least <= value <= most for value in dpi):  # nor is anything within a range that is no number
+        message = f"{shown} is none that {room.shown} holds, and is left out"
+        return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
+    if not room.dpi_in_exif:
+        return metadata, []
+    exif = exif_with_dpi(dpi) if metadata.exif is None else ExifBlock(metadata.exif).with_dpi(dpi)
+    if exif is None:
+        message = f"{shown} has no place in its EXIF, which makes no sense"
+        return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
+    return replace(metadata, exif=exif), []
+
+
+def fit_times(
+    delays: Sequence[Fraction], plays: int, room: FormatCapabilities
+) -> tuple[Sequence[Fraction], int, list[Notice]]:
+    """Delays (seconds) and plays as far as the format counts, with a notice for what is less than it was."""
+    from fractions import Fraction
+
+    notices = []
+    second = room.ticks or 1
+    longest = Fraction(room.longest_delay, second)
+    if room.longest_round is not None and sum(delays) * second > room.longest_round:
+        longest = min(longest, Fraction(room.longest_round // len(delays), second))
+    if (before := max(delays, default=longest)) > longest:
+        message = f"a delay of {float(before):g} s becomes {float(longest):g} s, the longest for {room.shown}"
+        notices.append(Notice(code="delays-shortened", message=message))
+        delays = [min(delay, longest) for delay in delays]
+    if plays > room.most_plays:
+        message = f"it is played {plays} times and {room.shown} counts to {room.most_plays}, which it becomes"
+        notices.append(Notice(code="plays-reduced", message=message))
+        plays = room.most_plays
+    if not delays_fit(delays, room):
+        message = "its delays are rounded to what the format counts in"
+        if room.ticks:
+            message = "its delays are rounded to the format's steps; the whole takes as long as before"
+        # Parts of a second as fine as these lose nothing that anybody sees by being rounded.
+        notices.append(Notice(code="delays-rounded", message=message, loss=room.ticks < _FINE_TICKS))
+    return delays, plays, notices
+
+
+_FINE_TICKS = 1000
+
+#: What counts a fraction of a second: numerator and denominator of 16 bits (PNG, section 11.3.6.2).
+_MOST_OF_FRACTION = 0xFFFF
+
+
+def delays_fit(delays: Iterable[Fraction], room: FormatCapabilities) -> bool:
+    """Whether the format holds every delay exactly."""
+    if room.ticks:
+        return all((delay * room.ticks).denominator == 1 for delay in delays)
+    return all(max(delay.as_integer_ratio()) <= _MOST_OF_FRACTION for delay in delays)
 
 
 def _is_srgb(cicp: tuple[int, int, int, int]) -> bool:

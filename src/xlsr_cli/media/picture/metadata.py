@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from xlsr_cli.media.picture import xmp as xmp_packet
-from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
+from xlsr_cli.media.picture.exif import ExifBlock
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -88,12 +89,10 @@ class Metadata:
             xmp=None if self.xmp is None else xmp_packet.for_size(self.xmp, size),
         )
 
-    def with_dpi_in_exif(self) -> Metadata:
-        """The same for formats that tell the resolution in EXIF alone."""
-        if self.dpi is None:
-            return self
-        exif = ExifBlock(self.exif).with_dpi(self.dpi) if self.exif else exif_with_dpi(self.dpi)
-        return replace(self, exif=exif or self.exif)
+    def without(self, kind: Literal["icc", "exif", "xmp", "iptc"]) -> Metadata:
+        """The same without one of its parts."""
+        without: dict[str, Any] = {kind: None}
+        return replace(self, **without)
 
     def stripped(self) -> Metadata:
         """Only what decides how the colours look: the profile and its like. Nothing about the user."""

@@ -131,7 +131,8 @@ class Film:
 
     def ticks(self, per_second: int) -> list[int]:
         """The delays in whole ticks; the beginnings of frames are rounded, so that errors do not add up."""
-        ends = [round(end * per_second) for end in accumulate(self.delays)]
+        # Halves are rounded up: to the even number, a delay of whole ticks could become one tick longer.
+        ends = [(2 * end * per_second + 1) // 2 for end in accumulate(self.delays)]
         return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 

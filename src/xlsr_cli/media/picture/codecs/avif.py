@@ -88,7 +88,7 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
     quality = 100 if encoding.lossless else encoding.quality or opencv.DEFAULT_QUALITY
     parameters = [cv2.IMWRITE_AVIF_QUALITY, quality]
     parameters += [cv2.IMWRITE_AVIF_DEPTH, 8 if pixels.dtype.itemsize == 1 else 12]
-    encoded = opencv.imencode(".avif", pixels, parameters, metadata.with_dpi_in_exif())
+    encoded = opencv.imencode(".avif", pixels, parameters, metadata)
     file.write(encoded if metadata.cicp is None else _with_cicp(bytes(encoded), *metadata.cicp[:2]))
     return []
 

@@ -88,7 +88,7 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
     encoded = opencv.imencode(".bmp", pixels, [])
     if metadata.dpi is not None:
         # biXPelsPerMeter and biYPelsPerMeter of the information header, at the same place in all versions.
-        per_meter = (min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in metadata.dpi)
+        per_meter = (round(meters_from_dpi(value)) for value in metadata.dpi)
         struct.pack_into("<ii", encoded, 38, *per_meter)
     file.write(encoded)
     return []

@@ -318,7 +318,7 @@ def _xmp_extension(packet: bytes) -> bytes:
 
 def _netscape_extension(repeats: int) -> bytes:
     """How often a GIF is played again, 0 for ever; without it, it is played once."""
-    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + min(0xFFFF, repeats).to_bytes(2, "little") + b"\0"
+    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + repeats.to_bytes(2, "little") + b"\0"
 
 
 def _comment_extension(comment: bytes) -> bytes:

@@ -83,13 +83,44 @@ def _described(source: Source, image: Image.Image) -> Source:
     width, height = image.info.get("jfif_density", (1, 1))
     if image.info.get("jfif_unit") == 0 and width != height and width and height:
         notices.append(ASPECT)
-    resources = image.info.get("photoshop")
-    iptc = resources.get(0x0404) if isinstance(resources, dict) else None
+    if _holds_film(data):
+        notices.append(
+            Notice(code="motion-dropped", message="the video behind it (motion photo) is not kept")
+        )
+        if metadata.xmp is not None:
+            metadata = replace(metadata, xmp=_ANNOUNCED.sub(rb"\g<1>0", metadata.xmp))
+    iptc = _iptc(data)
     dpi = metadata.dpi
     if not image.info.get("jfif_unit"):  # without it Pillow's value is EXIF's, or invented
         dpi = metadata.dpi_of_exif
     metadata = replace(metadata, iptc=iptc or None, dpi=dpi, text=_comments(data))
     return replace(source, pages=pages, metadata=metadata, notices=tuple(notices))
+
+
+#: How XMP announces a video behind the picture.
+_ANNOUNCED = re.compile(rb"(Camera:(?:MotionPhoto|MicroVideo)(?:=[\"']|>))1")
+
+
+def _holds_film(data: bytes) -> bool:
+    """Whether an MP4 follows the picture, as phones write it, behind the marker that ends the picture."""
+    pixels = 2 + sum(4 + len(content) for _, content in _segments(data))
+    end = data.find(b"\xff\xd9", pixels)
+    return end >= 0 and data.find(b"ftyp", end) >= 0
+
+
+def _iptc(data: bytes) -> bytes | None:
+    """The caption in Photoshop's resources, which may go on in further segments."""
+    segments = (content for marker, content in _segments(data) if marker == _APP13)
+    found = b"".join(c.removeprefix(_IPTC_PREFIX) for c in segments if c.startswith(_IPTC_PREFIX))
+    at, captions = 0, []
+    while found[at : at + 4] == b"8BIM" and at + 7 < len(found):
+        named = at + 6 + (found[at + 6] + 2 & ~1)  # a name with its length, padded to an even number
+        begin = named + 4
+        size = int.from_bytes(found[named:begin], "big")
+        if found[at + 4 : at + 6] == b"\x04\x04":
+            captions.append(found[begin : begin + size])
+        at = begin + size + size % 2
+    return b"".join(captions) or None
 
 
 def _pages(image: Image.Image) -> int:
@@ -112,7 +143,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; EXIF, XMP and captions may be too long for it."""
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     import cv2
 
     quality = encoding.quality or opencv.DEFAULT_QUALITY
@@ -122,9 +153,8 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
         else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     )
     parameters = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    encoded, notices = _with_metadata(opencv.imencode(".jpg", pixels, parameters), metadata)
-    file.write(encoded)
-    return notices
+    file.write(_with_metadata(opencv.imencode(".jpg", pixels, parameters), metadata))
+    return []
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -212,41 +242,22 @@ def _unknown_segments(data: bytes) -> list[str]:
     return sorted(set(found))
 
 
-def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> tuple[bytes, list[Notice]]:
-    """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it.
-
-    EXIF and XMP have to fit into one segment each; what does not is left out with a notice.
-    """
-    notices: list[Notice] = []
+def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
+    """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it."""
     parts = [_jfif(metadata.dpi)]
     if metadata.exif is not None:
-        parts += _one_segment(_EXIF_PREFIX + metadata.exif, "exif", notices)
+        parts.append(_segment(_APP1, _EXIF_PREFIX + metadata.exif))
     if metadata.xmp is not None:
-        parts += _one_segment(_XMP_PREFIX + metadata.xmp, "xmp", notices)
+        parts.append(_segment(_APP1, _XMP_PREFIX + metadata.xmp))
     if metadata.icc is not None:
         parts += _icc(metadata.icc)
     if metadata.iptc is not None:
         # One Photoshop resource, number 0x0404, with an empty name, padded to an even length.
         resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(metadata.iptc)) + metadata.iptc
-        parts += _one_segment(_IPTC_PREFIX + resource + b"\0" * (len(metadata.iptc) % 2), "iptc", notices)
+        parts.append(_segment(_APP13, _IPTC_PREFIX + resource + b"\0" * (len(metadata.iptc) % 2)))
     parts += [_segment(_COM, content) for name, content in metadata.text if name == b"COM"]
     view = memoryview(encoded)
-    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :]]), notices
-
-
-_ONE_SEGMENT = {"exif": _APP1, "xmp": _APP1, "iptc": _APP13}
-
-
-def _one_segment(content: bytes, kind: str, notices: list[Notice]) -> list[bytes]:
-    if len(content) <= _MOST:
-        return [_segment(_ONE_SEGMENT[kind], content)]
-    notices.append(
-        Notice(
-            code=f"{kind}-dropped",
-            message=f"its {kind.upper()} takes {len(content)} bytes and JPEG holds at most {_MOST}",
-        )
-    )
-    return []
+    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :]])
 
 
 def _icc(profile: bytes) -> list[bytes]:
@@ -261,9 +272,7 @@ def _icc(profile: bytes) -> list[bytes]:
 def _jfif(dpi: tuple[float, float] | None) -> bytes:
     """APP0 with the resolution in dots per inch, or with a square pixel and no unit."""
     x, y = (round(value) for value in dpi) if dpi else (1, 1)
-    fits = dpi is not None and 1 <= x <= 0xFFFF and 1 <= y <= 0xFFFF
-    density = struct.pack(">BHH", fits, *((x, y) if fits else (1, 1)))
-    return _segment(_APP0, b"JFIF\0\x01\x01" + density + b"\0\0")
+    return _segment(_APP0, b"JFIF\0\x01\x01" + struct.pack(">BHH", dpi is not None, x, y) + b"\0\0")
 
 
 def _after_jfif(encoded: bytes | memoryview) -> int:

@@ -158,7 +158,7 @@ def _metadata(image: Image.Image) -> Metadata:
         icc=info.get("icc_profile") or None,
         exif=exif or None,
         xmp=xmp_packet.rstrip(b"\0") or None if isinstance(xmp_packet, bytes) else None,
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 1 else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
     )
     return replace(found, dpi=found.dpi or found.dpi_of_exif)
 

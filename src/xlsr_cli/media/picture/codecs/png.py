@@ -103,7 +103,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     alpha = kind in (_GRAY_ALPHA, _RGB_ALPHA) or b"tRNS" in found
     key = None
     if kind == _GRAY and len(found.get(b"tRNS", b"")) >= 2:
-        key = _expanded(struct.unpack(">H", found[b"tRNS"][:2])[0], bits)
+        key = _expanded(struct.unpack(">H", _within(found[b"tRNS"][:2], bits))[0], bits)
     frames = struct.unpack(">I", found[b"acTL"][:4])[0] if len(found.get(b"acTL", b"")) == 8 else 1
     frames = frames if 1 <= frames <= _MOST_FRAMES else 1
     hidden = _hides_its_still(name for name, _ in _chunks_of(data))
@@ -121,6 +121,15 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         notices=_notices(found, metadata),
         detail=key,
     ).oriented()
+
+
+def _within(samples: bytes, bits: int) -> bytes:
+    """Samples of tRNS without the bits above the depth, which mean nothing (PNG, section 11.3.1.1)."""
+    count = len(samples) // 2
+    mask = (1 << bits) - 1
+    return struct.pack(
+        f">{count}H", *(value & mask for value in struct.unpack(f">{count}H", samples[: 2 * count]))
+    )
 
 
 def _expanded(key: int, bits: int) -> int:
@@ -188,7 +197,9 @@ def _for_decoding(data: bytes) -> bytes | None:
             break
         if name in kept and at + 12 + length > len(data):
             return None
-        if name in kept:
+        if name == b"tRNS" and data[25:26] in (b"\0", b"\2"):  # of gray and colour, not of a palette
+            parts.append(_make_chunk(name, _within(data[at + 8 : at + 8 + length], data[24])))
+        elif name in kept:
             parts.append(view[at : at + 12 + length])
         at += 12 + length
     return b"".join([*parts, _make_chunk(b"IEND", b"")])
@@ -206,7 +217,7 @@ def _metadata_chunks(metadata: Metadata) -> list[bytes]:
         parts.append(_make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     parts += [_make_chunk(chunk, content) for chunk, content in metadata.color_chunks]
     if metadata.dpi is not None:
-        per_meter = [min(0x7FFFFFFF, round(meters_from_dpi(value))) for value in metadata.dpi]
+        per_meter = [round(meters_from_dpi(value)) for value in metadata.dpi]
         parts.append(_make_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
     if metadata.exif is not None:
         parts.append(_make_chunk(b"eXIf", metadata.exif))

@@ -37,7 +37,7 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
         parameters = [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
     else:
         parameters = [cv2.IMWRITE_WEBP_QUALITY, encoding.quality or opencv.DEFAULT_QUALITY]
-    file.write(opencv.imencode(".webp", pixels, parameters, metadata.with_dpi_in_exif()))
+    file.write(opencv.imencode(".webp", pixels, parameters, metadata))
     return []
 
 
