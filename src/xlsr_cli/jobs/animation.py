@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.tiles.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, either, still_of
 from xlsr_cli.jobs.restore import for_picture
+from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
     Animation,
@@ -35,22 +35,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnimationResult:
-    """What became of one animation. ``reused``: share of the tiles that did not have to be computed.
+class AnimationResult(FramesResult):
+    """What became of one animation. ``reused``: share of the tiles that did not have to be computed."""
 
-    ``compression``: what the networks were chosen by; None where they were told.
-    """
-
-    source: str
-    output: str
-    source_size: Size
-    size: Size
     format: AnimationFormat
-    frames: int
     reused: float
     seconds: float
-    notices: tuple[Notice, ...] = field(default=())
-    compression: Compression | None = None
 
 
 def upscale_animation(

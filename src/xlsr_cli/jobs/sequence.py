@@ -6,17 +6,16 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import either, format_for, still_rooms
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
+from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
@@ -27,23 +26,6 @@ from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress
 
 _NUMBER = re.compile(r"%(0?)(\d*)d")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SequenceResult:
-    """What became of numbered pictures or of what a camera saw. The sizes are those of the first one.
-
-    ``compression``: what the networks for all pictures were chosen by, of the first one; None where they were
-    told, and for a camera.
-    """
-
-    source: str
-    output: str
-    source_size: Size
-    size: Size
-    frames: int
-    notices: tuple[Notice, ...] = field(default=())
-    compression: Compression | None = None
 
 
 def is_pattern(name: str) -> bool:
@@ -83,7 +65,7 @@ def upscale_sequence(
     *,
     upscaler: Upscaler,
     progress: Progress = QUIET,
-) -> SequenceResult:
+) -> FramesResult:
     """Enlarge the numbered pictures ``source`` into ``output``, each as any picture, numbers kept.
 
     Nothing is written where any output exists and may not be replaced. ``video.frames`` takes the first
@@ -110,7 +92,7 @@ def upscale_sequence(
         sizes.append((result.source_size, result.size))
         progress.advance(1)
     progress.finish()
-    return SequenceResult(
+    return FramesResult(
         source=str(source),
         output=str(output),
         source_size=sizes[0][0],
@@ -129,7 +111,7 @@ def upscale_camera(
     *,
     upscaler: Upscaler,
     progress: Progress = QUIET,
-) -> SequenceResult:
+) -> FramesResult:
     """Enlarge what a camera sees into a video or numbered pictures, until ``video.frames`` or Ctrl-C.
 
     Ctrl-C is how a recording ends: what was recorded is kept. Raises :class:`InputError` where no camera
@@ -147,7 +129,7 @@ def upscale_camera(
         progress.finish()
     if count == 0:
         raise InputError(f"camera:{number} gives no pictures; see that no other program uses it")
-    return SequenceResult(
+    return FramesResult(
         source=f"camera:{number}", output=str(output), source_size=camera.size, size=size, frames=count
     )
 

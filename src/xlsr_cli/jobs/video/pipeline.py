@@ -74,75 +74,95 @@ def run_stages(
     The first exception of any stage stops all and is raised here, Ctrl-C included, after which
     ``interrupt`` is called to cut short what the workers are doing.
     """
-    stop = threading.Event()
-    failures: list[BaseException] = []
-    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-    ahead: _Channel[Item] = _Channel(depth, stop)
-    behind: _Channel[Future[Result]] = _Channel(depth, stop)
-    workers = ThreadPoolExecutor(at_once, thread_name_prefix="xlsr-frame")
+    _Stages(source, begin, sink, depth=depth, at_once=at_once).run(interrupt)
 
-    def fail(error: BaseException) -> None:
-        failures.append(error)
-        stop.set()
-        ended.put(None)
 
-    def read() -> None:
-        for item in source:
-            ahead.put(item)
-        ahead.end()
+class _Stages(Generic[Item, Result]):
+    """The threads of one call of :func:`run_stages`, and what they tell one another."""
 
-    def work() -> None:
-        for item in ahead:
-            behind.put(workers.submit(begin(item)))
-        behind.end()
+    def __init__(
+        self,
+        source: Iterable[Item],
+        begin: Callable[[Item], Callable[[], Result]],
+        sink: Callable[[Iterator[Result]], None],
+        *,
+        depth: int,
+        at_once: int,
+    ) -> None:
+        self._source = source
+        self._begin = begin
+        self._sink = sink
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ahead: _Channel[Item] = _Channel(depth, self._stop)
+        self._behind: _Channel[Future[Result]] = _Channel(depth, self._stop)
+        self._workers = ThreadPoolExecutor(at_once, thread_name_prefix="xlsr-frame")
 
-    def write() -> None:
-        sink(results())
-        ended.put(None)
+    def run(self, interrupt: Callable[[], None]) -> None:
+        """Run all stages to the end, or raise what the first of them raised."""
+        stages = {"xlsr-decode": self._read, "xlsr-enlarge": self._work, "xlsr-encode": self._write}
+        threads = [
+            threading.Thread(target=self._guarded, args=(stage,), name=name) for name, stage in stages.items()
+        ]
+        try:
+            # Work begins with the first thread, and Ctrl-C may come before the last one is started.
+            for thread in threads:
+                thread.start()
+            # Ctrl-C is raised in this thread, wherever it is: here it holds no lock that the others need.
+            _wait(self._ended)
+        except BaseException as error:
+            self._fail(error)
+            interrupt()
+        finally:
+            self._stop.set()
+            for thread in threads[:2]:
+                _join(thread)
+            self._workers.shutdown(cancel_futures=True)
+            _join(threads[2])
+        if self._failures:
+            raise self._failures[0]
 
-    def results() -> Iterator[Result]:
-        for future in behind:
+    def _read(self) -> None:
+        for item in self._source:
+            self._ahead.put(item)
+        self._ahead.end()
+
+    def _work(self) -> None:
+        for item in self._ahead:
+            self._behind.put(self._workers.submit(self._begin(item)))
+        self._behind.end()
+
+    def _write(self) -> None:
+        self._sink(self._results())
+        self._ended.put(None)
+
+    def _results(self) -> Iterator[Result]:
+        for future in self._behind:
             try:
                 result = future.result()
             except CancelledError:
                 raise _Stopped from None
             except BaseException as error:
-                fail(error)
+                self._fail(error)
                 raise _Stopped from None
             yield result
 
-    def guarded(stage: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                # An interruption may come before this thread is known to run, and then nobody waits for it.
-                if not stop.is_set():
-                    stage()
-            except _Stopped:
-                pass
-            except BaseException as error:
-                fail(error)
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        """Run ``stage`` on a thread of its own."""
+        try:
+            # An interruption may come before this thread is known to run, and then nobody waits for it.
+            if not self._stop.is_set():
+                stage()
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self._fail(error)
 
-        return run
-
-    stages = {"xlsr-decode": read, "xlsr-enlarge": work, "xlsr-encode": write}
-    threads = [threading.Thread(target=guarded(stage), name=name) for name, stage in stages.items()]
-    try:
-        # Work begins with the first thread, and Ctrl-C may come before the last one is started.
-        for thread in threads:
-            thread.start()
-        # Ctrl-C is raised in this thread, wherever it is: it must not be where it holds a lock of the others.
-        _wait(ended)
-    except BaseException as error:
-        fail(error)
-        interrupt()
-    finally:
-        stop.set()
-        for thread in threads[:2]:
-            _join(thread)
-        workers.shutdown(cancel_futures=True)
-        _join(threads[2])
-    if failures:
-        raise failures[0]
+    def _fail(self, error: BaseException) -> None:
+        self._failures.append(error)
+        self._stop.set()
+        self._ended.put(None)
 
 
 def _wait(ended: queue.SimpleQueue[None]) -> None:

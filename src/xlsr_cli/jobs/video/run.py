@@ -85,18 +85,7 @@ def upscale_video(
     enforce(plan.notices, strict=options.strict, name=str(source))
     with open_segments(output, plan.key) as segments:
         resumed = segments.frames
-        frames = FrameUpscaler(
-            upscaler,
-            source=file.size,
-            layout=plan.layout,
-            size=plan.size,
-            pix_fmt=plan.mux.settings.pix_fmt,
-            rgb=plan.rgb,
-            tags=file.tags,
-            rotation=plan.upright,
-            siting=plan.siting,
-            reuse=video.reuse,
-        )
+        frames = _frame_upscaler(plan, upscaler, reuse=video.reuse)
         late = _encode_all(plan, frames, segments, progress)
         if not segments.frames:
             raise InputError(f"{source}: no frame lies in the part that was asked for")
@@ -121,6 +110,21 @@ def upscale_video(
         )
         segments.remove()
     return result
+
+
+def _frame_upscaler(plan: VideoPlan, upscaler: Upscaler, *, reuse: bool) -> FrameUpscaler:
+    return FrameUpscaler(
+        upscaler,
+        source=plan.file.size,
+        layout=plan.layout,
+        size=plan.size,
+        pix_fmt=plan.mux.settings.pix_fmt,
+        rgb=plan.rgb,
+        tags=plan.file.tags,
+        rotation=plan.upright,
+        siting=plan.siting,
+        reuse=reuse,
+    )
 
 
 def _encode_all(

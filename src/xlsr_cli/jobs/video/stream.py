@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.jobs.restore import for_frames
+from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
-from xlsr_cli.media.video.layout import planes_of
-from xlsr_cli.media.video.y4m import Y4MFrame, read_frames, read_header, write_frame
+from xlsr_cli.media.video.layout import Layout, planes_of
+from xlsr_cli.media.video.y4m import Y4MFrame, Y4MHeader, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.options import PictureOptions, VideoOptions
 from xlsr_cli.progress import QUIET, Progress
 
 #: Frames that may wait between two stages.
@@ -25,21 +25,11 @@ _QUEUE_DEPTH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamResult:
-    """What became of a stream. ``reused`` of ``tiles`` did not have to be computed.
+class StreamResult(FramesResult):
+    """What became of a stream. ``reused`` of ``tiles`` did not have to be computed."""
 
-    ``compression``: what the networks were chosen by, of the first frame; None where they were told.
-    """
-
-    source: str
-    output: str
-    source_size: Size
-    size: Size
-    frames: int
     tiles: int
     reused: int
-    notices: tuple[Notice, ...] = field(default=())
-    compression: Compression | None = None
 
 
 def upscale_y4m(
@@ -63,14 +53,10 @@ def upscale_y4m(
     if header.size.pixels > options.max_pixels:
         raise InputError(f"{source}: {header.size} is more than --max-pixels {options.max_pixels}")
     enlarged = header.resized(options.target.size_for(header.size))
-    notices = []
-    if header.interlaced:
-        message = "the stream is interlaced and its combs are enlarged; deinterlace it first"
-        notices.append(Notice(code="interlaced", message=message, loss=False))
+    notices = _notices(header)
     enforce(notices, strict=options.strict, name=source)
-    frames = _until_damage(
-        itertools.islice(read_frames(stream, header, source), video.frames), damage := _Damage()
-    )
+    damage = _Damage()
+    frames = _until_damage(itertools.islice(read_frames(stream, header, source), video.frames), damage)
     first = list(itertools.islice(frames, 1))
     compression = None
     if first:
@@ -85,30 +71,10 @@ def upscale_y4m(
         siting=header.siting,
         reuse=video.reuse,
     )
-    done = 0
-
-    def enlarge(frame: Y4MFrame) -> Callable[[], Y4MFrame]:
-        enlarged = upscale.begin(frame.picture)
-        return lambda: Y4MFrame(picture=enlarged(), line=frame.line)
-
-    def write(frames: Iterator[Y4MFrame]) -> None:
-        nonlocal done
-        for frame in frames:
-            write_frame(sink, frame, header.layout)
-            done += 1
-            progress.advance(1)
-
     sink.write(enlarged.line())
     progress.start(video.frames, "frames")
     try:
-        run_stages(
-            itertools.chain(first, frames),
-            enlarge,
-            write,
-            depth=_QUEUE_DEPTH,
-            at_once=upscale.at_once,
-            interrupt=upscale.interrupt,
-        )
+        done = _enlarge_all(itertools.chain(first, frames), upscale, sink, header.layout, progress)
     finally:
         progress.finish()
     if damage.error is not None:
@@ -121,9 +87,40 @@ def upscale_y4m(
         frames=done,
         tiles=0 if upscale.reuse is None else upscale.reuse.tiles,
         reused=0 if upscale.reuse is None else upscale.reuse.reused,
-        notices=tuple(notices),
+        notices=notices,
         compression=compression,
     )
+
+
+def _enlarge_all(
+    frames: Iterator[Y4MFrame], upscale: FrameUpscaler, sink: BinaryIO, layout: Layout, progress: Progress
+) -> int:
+    """Write every frame of ``frames``, enlarged, into ``sink``; return how many there were."""
+    done = 0
+
+    def enlarge(frame: Y4MFrame) -> Callable[[], Y4MFrame]:
+        enlarged = upscale.begin(frame.picture)
+        return lambda: Y4MFrame(picture=enlarged(), line=frame.line)
+
+    def write(frames: Iterator[Y4MFrame]) -> None:
+        nonlocal done
+        for frame in frames:
+            write_frame(sink, frame, layout)
+            done += 1
+            progress.advance(1)
+
+    run_stages(
+        frames, enlarge, write, depth=_QUEUE_DEPTH, at_once=upscale.at_once, interrupt=upscale.interrupt
+    )
+    return done
+
+
+def _notices(header: Y4MHeader) -> tuple[Notice, ...]:
+    """What the viewer should know of a stream with ``header``."""
+    if not header.interlaced:
+        return ()
+    message = "the stream is interlaced and its combs are enlarged; deinterlace it first"
+    return (Notice(code="interlaced", message=message, loss=False),)
 
 
 @dataclass
