@@ -16,6 +16,7 @@ import typer
 import typer.main
 
 from xlsr_cli.cli.app import app
+from xlsr_cli.cli.help import arguments_of
 from xlsr_cli.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,10 +76,14 @@ def test_every_option_says_what_it_does() -> None:
     silent = [
         f"{path} {parameter.name}"
         for path, command in walk(the_command(), "xlsr")
-        for parameter in command.params
-        if not getattr(parameter, "hidden", False) and not getattr(parameter, "help", None)
+        for parameter in [*arguments_of(command), *options_of(command)]
+        if not getattr(parameter, "hidden", False) and not parameter.help
     ]
     assert not silent
+
+
+def options_of(command: Any) -> list[Any]:
+    return [parameter for parameter in command.params if parameter.param_type_name == "option"]
 
 
 def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -19,6 +19,7 @@ import jsonschema
 import onnxruntime
 import pytest
 
+from tests.media.picture.test_older_opencv import MISSING_IN_4_10
 from xlsr_cli import doctor, installation
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
@@ -312,6 +313,30 @@ def test_two_opencvs_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "opencv-python 4.10.0.84 and opencv-python-headless" in warning.message
     assert "pip uninstall opencv-python opencv-python-headless" in warning.remedy
     assert diagnosis.exit_code == ExitCode.OK
+
+
+def test_opencv_4_10_over_the_newer_one_is_said_with_what_does_not_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its wheel has no encoder for AVIF; everything else leads through."""
+    both = {**installation.installed_versions(), "opencv-python": "4.10.0.84"}
+    monkeypatch.setattr(installation, "installed_versions", lambda: both)
+    for name in MISSING_IN_4_10:
+        monkeypatch.delattr(cv2, name)
+    real = cv2.imencode
+    monkeypatch.setattr(
+        cv2,
+        "imencode",
+        lambda extension, *given: (False, None) if extension == ".avif" else real(extension, *given),
+    )
+    diagnosis = doctor.examine()
+    problem = only_problem(diagnosis)
+    assert (problem.subject, problem.name) == ("picture", "avif")
+    assert problem.remedy.startswith("pip uninstall opencv-python opencv-python-headless")
+    (warning,) = [finding for finding in diagnosis.findings if finding.name == "opencv"]
+    assert warning.status == "warning"
+    assert "opencv-python 4.10.0.84" in warning.message
+    assert diagnosis.exit_code == ExitCode.RESOURCE
 
 
 def test_a_library_that_is_too_old_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

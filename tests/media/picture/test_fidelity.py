@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -135,7 +136,11 @@ def kept_16_bit(data: bytes, source: Picture) -> None:
 
 
 def kept_gray(data: bytes, source: Picture) -> None:
-    assert opened(data).mode == "L"
+    if opened(data).format == "AVIF":  # Pillow before 13 opens every one as RGB
+        with av.open(io.BytesIO(data)) as container:
+            assert container.streams.video[0].pix_fmt == "gray"
+    else:
+        assert opened(data).mode == "L"
     assert again(data).pixels.ndim == 2
 
 

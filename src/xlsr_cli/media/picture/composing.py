@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # loads decimal arithmetic, which still pictures do not need
 
 #: What becomes of a frame's rectangle when its time is over: it stays, becomes transparent, or becomes what
 #: it was before the frame.

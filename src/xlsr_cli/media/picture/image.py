@@ -17,6 +17,7 @@ from xlsr_cli.formats import (
     still_of,
 )
 from xlsr_cli.media.picture.codecs import codec_of
+from xlsr_cli.media.picture.codecs.opencv import of_this_age
 from xlsr_cli.media.picture.codecs.pillow import FOREIGN_COLORS
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_pixels
@@ -112,7 +113,8 @@ def encode_into(
     are never whole in memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for
     formats where it is optional, and is the default where the source was of the same format and lossless.
     ``strip`` leaves out all metadata but what decides how the colours look. ``threads`` may work on it, which
-    changes no byte. Raises :class:`OutputError` when it cannot be encoded.
+    changes no byte. Raises :class:`OutputError` when it cannot be encoded, and :class:`ResourceError` where
+    OpenCV is too old for it.
     """
     check_limits(format, picture.size)
     room, bits = still_of(format), picture.bits or picture.depth
@@ -122,7 +124,8 @@ def encode_into(
     metadata, dropped = fit_metadata(metadata, room, in_color=in_color)
     same = picture.lossless and picture.format == format and quality is None
     encoding = Encoding(quality=quality, lossless=lossless or same, bits=bits, threads=threads)
-    notices += dropped + codec_of(format_named(format)).write(file, pixels, metadata, encoding)
+    with of_this_age():
+        notices += dropped + codec_of(format_named(format)).write(file, pixels, metadata, encoding)
     if picture.format not in PICTURE_FORMATS:
         message = f"{picture.format.upper()} is read and not written: the result is {room.shown}"
         notices.append(Notice(code="format-changed", message=message, loss=False))

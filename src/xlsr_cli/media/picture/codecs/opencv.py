@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.errors import InputError, OutputError, ResourceError
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.damage import damaged, notices_of, reason_in
@@ -74,6 +74,23 @@ def _errors_only() -> Iterator[None]:
         place.setLogLevel(level)
 
 
+@contextmanager
+def of_this_age() -> Iterator[None]:
+    """Within, what an older OpenCV lacks is a :class:`ResourceError`.
+
+    One may be in place although the newer one is installed: OpenCV's distributions overwrite each other.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        if getattr(error.obj, "__name__", None) != "cv2":
+            raise
+        version = getattr(error.obj, "__version__", "of this environment")
+        raise ResourceError(
+            f"OpenCV {version} is too old for this ({error.name} is missing); 'xlsr doctor' says what to do"
+        ) from error
+
+
 def imencode(
     extension: str, pixels: Pixels, parameters: list[int], metadata: Metadata | None = None
 ) -> memoryview:
@@ -82,24 +99,16 @@ def imencode(
     EXIF, XMP and profile of ``metadata`` are handed to the encoder. Raises :class:`OutputError`.
     """
     import cv2
-    import numpy as np
 
-    kinds: list[int] = []
-    contents: list[Any] = []
-    if metadata is not None:
-        for kind, content in (
-            (cv2.IMAGE_METADATA_EXIF, metadata.exif),
-            (cv2.IMAGE_METADATA_XMP, metadata.xmp),
-            (cv2.IMAGE_METADATA_ICCP, metadata.icc),
-        ):
-            if content is not None:
-                kinds.append(kind)
-                contents.append(np.frombuffer(content, np.uint8))
+    kinds, contents = _parts_of(metadata)
     failure = None
     encoded: Any = None
     with native_messages() as messages:
         try:
-            done, encoded = cv2.imencodeWithMetadata(extension, pixels, kinds, contents, parameters)
+            if kinds:
+                done, encoded = cv2.imencodeWithMetadata(extension, pixels, kinds, contents, parameters)
+            else:
+                done, encoded = cv2.imencode(extension, pixels, parameters)
         except cv2.error as error:
             if "nsufficient memory" in str(error):
                 raise MemoryError from error
@@ -110,3 +119,16 @@ def imencode(
             f"the picture cannot be encoded as {extension[1:].upper()} ({reason}); choose another --format"
         ) from failure
     return memoryview(encoded)
+
+
+def _parts_of(metadata: Metadata | None) -> tuple[list[int], list[Any]]:
+    """What ``metadata`` holds of EXIF, XMP and profile, by OpenCV's kinds and as arrays of bytes."""
+    import cv2
+    import numpy as np
+
+    if metadata is None:
+        return [], []
+    named = {"EXIF": metadata.exif, "XMP": metadata.xmp, "ICCP": metadata.icc}
+    held = {name: content for name, content in named.items() if content is not None}
+    kinds = [getattr(cv2, f"IMAGE_METADATA_{name}") for name in held]
+    return kinds, [np.frombuffer(content, np.uint8) for content in held.values()]
