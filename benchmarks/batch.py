@@ -23,9 +23,12 @@ from xlsr_cli.bench.noise import LoadWatch, Noise, judge
 from xlsr_cli.bench.pictures import made_picture
 from xlsr_cli.bench.timing import Timing
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.batch.effort import Rates
+from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.item import Item, ItemResult
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.recipe import Recipe
 from xlsr_cli.jobs.batch.run import make_plan, run_batch
 from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.machine import this_machine
@@ -124,30 +127,27 @@ def _cells(rate: float, batch: float, megapixels: float) -> list[str]:
     return [f"{rate:.1f}", f"{rate * megapixels:.1f}", f"{rate / batch:.2f}"]
 
 
-class _Instant:
+class _Instant(Executor):
     """An executor that does nothing: what is left is what the batch itself costs."""
 
-    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
-        self._key = options_key
+    def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
+        self._recipe = recipe
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+    def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         for item in items:
             entry = Entry(
                 name=item.job.name,
                 status="done",
-                key=f"{'0' * 64}-{self._key}",
+                key=f"{'0' * 64}-{self._recipe.key}",
                 output=item.job.target,
                 output_sha256="0" * 64,
             )
             yield ItemResult(outcome="done", entry=entry)
 
+    def measure(self) -> Rates:
+        return Rates(picture=1.0, film=1.0)
+
     def stop(self) -> None:
-        pass
-
-    def __enter__(self) -> _Instant:
-        return self
-
-    def __exit__(self, *error: object) -> None:
         pass
 
 

@@ -20,9 +20,11 @@ import pytest
 from PIL import Image
 
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.jobs.batch.item import Computed, Item, ItemResult, compute, place
+from xlsr_cli.jobs.batch.compute import Computed, compute, place
+from xlsr_cli.jobs.batch.item import Item, ItemResult
 from xlsr_cli.jobs.batch.job import Job
-from xlsr_cli.options import PictureOptions
+from xlsr_cli.jobs.batch.recipe import recipe_for
+from xlsr_cli.options import PictureOptions, VideoOptions
 
 _FILES = int(os.environ.get("XLSR_TEST_FILES", "2000"))
 
@@ -82,14 +84,17 @@ def test_nothing_grows_with_the_number_of_files(tmp_path: Path) -> None:
     for name, data in made.items():
         (tmp_path / name).write_bytes(data)
     options = PictureOptions(overwrite=True)
-    upscaler = Upscaler.from_options(options.engine, options.target)
+    upscaler, recipe = (
+        Upscaler.from_options(options.engine, options.target),
+        recipe_for(options, VideoOptions()),
+    )
     items = [
         Item(job=Job(folder=tmp_path, name=name, out=tmp_path / "out", target=f"{name}.png"), known=None)
         for name in made
     ]
 
     def work(item: Item) -> ItemResult:
-        computed = compute(item, options, "key", upscaler)
+        computed = compute(item, recipe, upscaler)
         return place(computed) if isinstance(computed, Computed) else computed
 
     outcomes = [work(item).outcome for item in items for _ in range(3)]

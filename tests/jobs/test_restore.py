@@ -18,13 +18,15 @@ from xlsr_cli.engine import choice, models
 from xlsr_cli.engine.models import bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.animation import upscale_animation
-from xlsr_cli.jobs.batch.item import Item, compute
+from xlsr_cli.jobs.batch.compute import compute
+from xlsr_cli.jobs.batch.item import Item
 from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.recipe import recipe_for
 from xlsr_cli.jobs.picture import PictureResult, open_file, plan_picture, upscale_file
 from xlsr_cli.jobs.sequence import upscale_sequence
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.stream import upscale_y4m
-from xlsr_cli.options import EngineOptions, PictureOptions, VideoOptions
+from xlsr_cli.options import PictureOptions, VideoOptions
 
 PICTURE = photograph(0, 96, 112)
 
@@ -214,5 +216,5 @@ def test_raw_frames_follow_the_first(tmp_path: Path, upscaler: Upscaler, used: l
 def test_a_batch_says_it_of_every_file(tmp_path: Path, upscaler: Upscaler) -> None:
     path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 72)
     job = Job(folder=path.parent, out=tmp_path / "out", name="a.jpg", target="a.png")
-    computed = compute(Item(job=job, known=None), PictureOptions(engine=EngineOptions()), "key", upscaler)
+    computed = compute(Item(job=job, known=None), recipe_for(PictureOptions(), VideoOptions()), upscaler)
     assert computed.entry.reason == "JPEG, about quality 72: strong"

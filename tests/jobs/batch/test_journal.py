@@ -25,7 +25,7 @@ from tests.jobs.batch.folders import (
     tree,
 )
 from xlsr_cli.cli.app import main
-from xlsr_cli.jobs.batch.item import fingerprint
+from xlsr_cli.jobs.batch.recipe import fingerprint
 from xlsr_cli.options import PictureOptions
 
 

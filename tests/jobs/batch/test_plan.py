@@ -188,7 +188,7 @@ class TestPlan:
             (folder / name).touch()
         found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions())
         assert [refusal.name for refusal in found.refused] == ["empty.png"]
-        assert found.other == 2
+        assert len(found.left) == 2
 
     @pytest.mark.parametrize(
         ("source", "out", "code", "said"),

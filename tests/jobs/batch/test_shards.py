@@ -13,8 +13,8 @@ from tests.jobs.batch.folders import (
     told,
     tree,
 )
-from xlsr_cli.jobs.batch.item import fingerprint
 from xlsr_cli.jobs.batch.journal import Journal
+from xlsr_cli.jobs.batch.recipe import fingerprint
 from xlsr_cli.jobs.batch.selection import Shard
 from xlsr_cli.options import PictureOptions
 

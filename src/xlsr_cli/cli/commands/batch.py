@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -16,6 +17,7 @@ from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
+from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind
 from xlsr_cli.jobs.batch.selection import BatchOptions
 from xlsr_cli.jobs.inputs import ListOptions, all_inputs, below_one_folder, refuse_no_file
 from xlsr_cli.options import PictureOptions
@@ -82,13 +84,13 @@ def batch(
     ] = False,
     options: PictureOptions = PictureOptions(),  # noqa: B008
 ) -> None:
-    """Enlarge every picture of a folder, or many files; an interrupted run goes on where it was.
+    """Enlarge all pictures, animations and films of a folder; an interrupted run goes on where it was.
 
     Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
     """
     warn_of_clash()
     if options.y4m:
-        raise UsageError("--format y4m is for streams; a batch writes pictures")
+        raise UsageError("--format y4m is for streams; a batch writes files")
     if watch and (dry_run or html is not None):
         raise UsageError("--watch does not go with --dry-run and --html; it has no end")
     work = replace(work, threads=options.engine.threads, max_memory=options.engine.max_memory)
@@ -193,7 +195,7 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
     pairs, room, left_out = [], _LARGEST_PAGE, 0
     for job in plan.jobs:
         entry = outcome.entries.get(job.name)
-        if entry is None or entry.status != "done":
+        if entry is None or entry.status != "done" or job.kind == "film":
             continue
         room -= job.bytes_in + entry.output_bytes
         if room < 0:
@@ -245,8 +247,7 @@ def _watch(
 
 def _begin(plan: BatchPlan, *, json: bool) -> None:
     """What will happen, before it happens."""
-    for line in plan.remarks:
-        console.info(f"note: {line}")
+    _remark(plan)
     if json:
         _plan_event(plan)
     console.info(_size_of(plan))
@@ -256,8 +257,7 @@ def _announce(plan: BatchPlan, *, json: bool) -> None:
     """What would happen, file by file."""
     if json:
         _plan_event(plan)
-    for line in plan.remarks:
-        console.info(f"note: {line}")
+    _remark(plan)
     for job in plan.jobs:
         if json:
             console.json({"event": "would", "name": job.name, "output": str(job.output)})
@@ -274,6 +274,13 @@ def _announce(plan: BatchPlan, *, json: bool) -> None:
         console.info(f"note: only {_megabytes(plan.space_free)} are free there")
 
 
+def _remark(plan: BatchPlan) -> None:
+    for line in plan.remarks:
+        console.info(f"note: {line}")
+    for name, reason in plan.left.items():
+        console.detail(f"{name}: left alone: {reason}")
+
+
 def _plan_event(plan: BatchPlan) -> None:
     console.json(
         {
@@ -281,7 +288,7 @@ def _plan_event(plan: BatchPlan) -> None:
             "jobs": len(plan.jobs),
             "finished": plan.finished,
             "refused": len(plan.refused),
-            "other": plan.other,
+            "other": len(plan.left),
             "megapixels": round(sum(job.pixels for job in plan.jobs) / 1e6, 3),
             "space_needed": plan.space_needed,
             "space_free": plan.space_free,
@@ -293,9 +300,25 @@ def _size_of(plan: BatchPlan) -> str:
     """The plan in one line."""
     finished = f" ({plan.finished} of them done before)" if plan.finished else ""
     return (
-        f"{_counted(len(plan.jobs), 'picture')}{finished}, {len(plan.refused)} refused, "
-        f"{_counted(plan.other, 'other file')}; about {_megabytes(plan.space_needed)} into {plan.out}"
+        f"{_kinds_of(plan)}{finished}, {len(plan.refused)} refused, {_left_of(plan)}; "
+        f"about {_megabytes(plan.space_needed)} into {plan.out}"
     )
+
+
+def _kinds_of(plan: BatchPlan) -> str:
+    """``40 pictures, 4 animations, 6 films``; ``0 pictures`` where there is nothing."""
+    counts = {kind: sum(job.kind == kind for job in plan.jobs) for kind in get_args(JobKind)}
+    named = [_counted(count, kind) for kind, count in counts.items() if count]
+    return ", ".join(named) or "0 pictures"
+
+
+def _left_of(plan: BatchPlan) -> str:
+    """``9 other files``; where they have not all the usual reason, with the reasons."""
+    reasons = Counter(plan.left.values())
+    counted = _counted(len(plan.left), "other file")
+    if set(reasons) <= {NOTHING_TO_ENLARGE}:
+        return counted
+    return f"{counted} ({'; '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
 
 
 def _counted(count: int, what: str) -> str:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+JobKind = Literal["picture", "animation", "film"]
+#: The usual reason to leave a file alone.
+NOTHING_TO_ENLARGE = "no picture, animation or film"
 
 #: Bytes that the process which hands out the work takes itself.
 LEAD_MEMORY = 90 << 20
 #: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
 WORKER_MEMORY = 170 << 20
+#: The same where FFmpeg is loaded for a film.
+FILM_MEMORY = 220 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One picture to do: ``folder / name`` becomes ``out / target``; both with forward slashes.
+    """One file to do: ``folder / name`` becomes ``out / target``; both with forward slashes.
 
-    ``pixels`` is what its header claims, 0 where that cannot be told without reading all of it.
+    ``pixels``: what its header claims, of all ``frames`` together; 0 where that cannot be told without
+    reading all of it.
     ``memory``: bytes that a worker takes for it, an estimate. ``space``: bytes that its output will take.
     """
 
@@ -23,6 +31,8 @@ class Job:
     name: str
     out: Path
     target: str
+    kind: JobKind = "picture"
+    frames: int = 1
     bytes_in: int = 0
     pixels: int = 0
     memory: int = WORKER_MEMORY
@@ -30,7 +40,7 @@ class Job:
 
     @property
     def source(self) -> Path:
-        """The picture's file."""
+        """The file to enlarge."""
         return self.folder / self.name
 
     @property

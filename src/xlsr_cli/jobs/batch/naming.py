@@ -22,7 +22,7 @@ def output_names(
     written), the one that had it keeps it, then the one that is called so; the other's extension becomes
     part of its stem, and where that does not help, a number.
     """
-    wanted = {each.name: _wanted(PurePosixPath(each.name), each.format, options) for each in found}
+    wanted = {each.name: _wanted(PurePosixPath(each.name), each, options) for each in found}
     names = sorted(wanted, key=lambda name: wanted[name] != name)
     taken = {_key(str(parent)) for name in names for parent in PurePosixPath(name).parents}
     targets: dict[str, str] = {}
@@ -48,11 +48,18 @@ def output_names(
     return targets, renamed
 
 
-def _wanted(name: PurePosixPath, format: str, options: PictureOptions) -> str:
-    """The output's first choice; what the content is decides the format, as in ``xlsr upscale``."""
-    if format == "animation" and options.format is None:
+def _wanted(name: PurePosixPath, found: Found, options: PictureOptions) -> str:
+    """The output's first choice; what the content is decides the format, as in ``xlsr upscale``.
+
+    A film whose container cannot be written becomes a Matroska file.
+    """
+    if found.format is None:
+        from xlsr_cli.media.video.output.containers import CONTAINERS
+
+        return str(name if name.suffix.lower() in CONTAINERS else name.with_suffix(".mkv"))
+    if found.kind == "animation" and options.format is None:
         return str(name)
-    written = options.format or writable_format(format)
+    written = options.format or writable_format(found.format)
     if format_for(name.name) == written:
         return str(name)
     if not name.suffix:

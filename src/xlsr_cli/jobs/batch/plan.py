@@ -6,12 +6,12 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import FALLBACK, PictureFormat, format_for, still_of
-from xlsr_cli.jobs.batch.job import WORKER_MEMORY, Job, Refusal
+from xlsr_cli.jobs.batch.job import FILM_MEMORY, WORKER_MEMORY, Job, Refusal
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.naming import output_names
 from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
@@ -21,6 +21,8 @@ from xlsr_cli.options import PictureOptions
 
 #: Bytes for each pixel of input and output together, measured: what lies between them; see ``_memory``.
 _HELD, _HELD_WITH_ALPHA, _HELD_DEEP = 6, 12, 22
+#: Bytes for each pixel of a film's output: frames between the stages, and those that its encoder holds.
+_HELD_FRAMES = 100
 #: The longest file name on the file systems of Linux, macOS and Windows, in bytes.
 _LONGEST_NAME = 255
 
@@ -29,9 +31,9 @@ _LONGEST_NAME = 255
 class BatchPlan:
     """What a batch will do.
 
-    ``remarks``: sentences about collisions and about folders that are left out. ``other`` counts files that
-    are no pictures and are left alone, ``finished`` the jobs that an earlier run has done. ``space_needed``
-    is for the others.
+    ``remarks``: sentences about collisions and about folders that are left out. ``left``: files that are left
+    alone, each with the reason in a few words. ``finished``: how many jobs an earlier run has done.
+    ``space_needed`` is for the others.
     """
 
     folder: Path
@@ -39,7 +41,7 @@ class BatchPlan:
     jobs: tuple[Job, ...]
     refused: tuple[Refusal, ...] = ()
     remarks: tuple[str, ...] = ()
-    other: int = 0
+    left: Mapping[str, str] = field(default_factory=dict)
     finished: int = 0
     space_needed: int = 0
     space_free: int | None = None
@@ -60,9 +62,8 @@ def plan_batch(
     """
     known = known or {}
     check_folders(folder, out)
-    refused: list[Refusal] = []
-    results: list[str] = []
-    found, other = look_at(folder, out, selection, refused, results)
+    looked = look_at(folder, out, selection)
+    found, refused = looked.found, looked.refused
     targets, renamed = output_names(found, options, known)
     sources = {each.identity for each in found}
     jobs: list[Job] = []
@@ -88,10 +89,10 @@ def plan_batch(
         jobs=tuple(jobs),
         refused=tuple(refusal for refusal in refused if here(refusal.name)),
         remarks=(
-            *(f"{name} holds the results of a batch and is left out" for name in results),
+            *(f"{name} holds the results of a batch and is left out" for name in looked.results),
             *(line for name, line in renamed.items() if here(name)),
         ),
-        other=other,
+        left=looked.left,
         finished=finished,
         space_needed=sum(job.space for job in jobs if not identity_of(job.output)),
         space_free=_free_space(out),
@@ -114,8 +115,8 @@ def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOpt
     seen = found.seen
     factor = _area_factor(found, options)
     pixels = 0 if seen is None else seen.size.pixels
-    format = options.format or format_for(target) or FALLBACK.name
-    if format == found.format or not pixels:
+    format = None if found.format is None else options.format or format_for(target) or FALLBACK.name
+    if format is None or format == found.format or not pixels:
         space = found.bytes_in * factor
     else:
         space = pixels * factor * still_of(format).stored
@@ -124,8 +125,10 @@ def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOpt
         name=found.name,
         out=out,
         target=target,
+        kind=found.kind,
+        frames=found.frames,
         bytes_in=found.bytes_in,
-        pixels=pixels,
+        pixels=pixels * found.frames,
         memory=_memory(found, format, factor, options),
         space=int(space),
     )
@@ -140,9 +143,13 @@ def _area_factor(found: Found, options: PictureOptions) -> float:
         return 1.0
 
 
-def _memory(found: Found, format: PictureFormat, factor: float, options: PictureOptions) -> int:
-    """Bytes that a worker takes for ``found``, libraries and model included."""
+def _memory(found: Found, format: PictureFormat | None, factor: float, options: PictureOptions) -> int:
+    """Bytes that a worker takes for ``found``, libraries and model included. ``format`` is a picture's."""
     seen = found.seen
+    if format is None:
+        deep = seen is not None and seen.deep
+        pixels = 0 if seen is None else seen.size.pixels
+        return FILM_MEMORY + int(pixels * factor * _HELD_FRAMES * (2 if deep else 1))
     if seen is None:  # most likely one of the formats that store bytes as they are
         pixels, held = found.bytes_in // 3, float(_HELD_DEEP)
     else:
@@ -177,7 +184,7 @@ def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | No
         )
     try:
         target = options.target.size_for(size)
-        if found.format != "animation":
+        if found.kind == "picture":
             check_limits(options.format or format_for(job.target) or FALLBACK.name, target)
     except (UsageError, OutputError) as error:
         return f"{job.source}: {error}"

@@ -1,7 +1,8 @@
-"""A folder of pictures: plan, journal, work, report."""
+"""A folder of pictures, animations and films: plan, journal, work, report."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -9,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from xlsr_cli.errors import OutputError
+from xlsr_cli.jobs.batch.effort import is_mixed
 from xlsr_cli.jobs.batch.executors.executor import Executor
-from xlsr_cli.jobs.batch.item import Item, ItemResult, fingerprint, is_settled, refused
+from xlsr_cli.jobs.batch.item import Item, ItemResult, is_settled, refused
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
+from xlsr_cli.jobs.batch.meter import Meter
 from xlsr_cli.jobs.batch.plan import BatchPlan, check_folders, plan_batch
+from xlsr_cli.jobs.batch.recipe import Recipe, recipe_for
 from xlsr_cli.jobs.batch.report import Report
 from xlsr_cli.jobs.batch.scan import stable_state
 from xlsr_cli.jobs.batch.selection import BatchOptions, Shard
@@ -59,15 +63,17 @@ def run_batch(
         report.add(result)
         tell(result)
     shard = batch.selection.shard
-    key = fingerprint(options)
-    executor.prepare(options, key, plan.jobs)
+    recipe = recipe_for(options, batch.video)
+    executor.prepare(recipe, plan.jobs)
+    rates = executor.measure() if is_mixed(plan.jobs) else None
     with Journal(plan.out, shard) as journal:
         known = journal.known()
         _sweep(plan, shard)
         items = [Item(job=job, known=known.get(job.name), retry=batch.retry_failed) for job in _ordered(plan)]
-        items = _claimed(items, key, options.overwrite, journal)
+        items = _claimed(items, recipe, journal)
+        meter = Meter(items, recipe, rates, progress)
         try:
-            _work(items, key, executor, journal, report, tell, progress)
+            _work(items, executor, journal, report, tell, meter)
         except BaseException:
             executor.stop()
             raise
@@ -116,7 +122,7 @@ def _ordered(plan: BatchPlan) -> list[Job]:
     return sorted(plan.jobs, key=lambda job: -job.pixels)
 
 
-def _claimed(items: list[Item], options_key: str, overwrite: bool, journal: Journal) -> list[Item]:
+def _claimed(items: list[Item], recipe: Recipe, journal: Journal) -> list[Item]:
     """Note, before anything is written, which outputs this run may put there or replace.
 
     Not among them is a file that was there before and is not from this batch.
@@ -126,60 +132,51 @@ def _claimed(items: list[Item], options_key: str, overwrite: bool, journal: Jour
         job, known = item.job, item.known
         if known is None or known.output != job.target:
             known = Entry(name=job.name, status="working", output=job.target)
-        if known.output_sha256 or known.claim or overwrite or not job.output.exists():
-            known = replace(known, claim=known.claim or options_key)
+        if known.output_sha256 or known.claim or recipe.options.overwrite or not job.output.exists():
+            known = replace(known, claim=known.claim or recipe.key_for(job))
             entries.append(known)
             item = replace(item, known=known)
         claimed.append(item)
     journal.record(entries)
     # What was settled is soon verified, and then the time left is that of the others alone.
-    return sorted(claimed, key=lambda item: not is_settled(item, options_key))
+    return sorted(claimed, key=lambda item: not is_settled(item, recipe))
 
 
 def _work(
-    items: list[Item],
-    options_key: str,
-    executor: Executor,
-    journal: Journal,
-    report: Report,
-    tell: Tell,
-    progress: Progress,
+    items: list[Item], executor: Executor, journal: Journal, report: Report, tell: Tell, meter: Meter
 ) -> None:
-    sizes = {item.job.name: max(item.job.pixels, 1) / 1e6 for item in items}
-    settled = {item.job.name for item in items if is_settled(item, options_key)}
-    progress.start(sum(size for name, size in sizes.items() if name not in settled), "MP")
-    with closing(_journaled(executor.run(items), journal)) as results:
-        for count, result in enumerate(results, 1):
+    with closing(_journaled(executor.run(items, meter.part), journal)) as results:
+        for result in results:
             report.add(result)
             tell(result)
-            name, worked = result.entry.name, result.outcome in ("done", "failed")
-            if worked and name in settled:
-                progress.extend(sizes[name])
-            if worked or name not in settled:
-                progress.advance(sizes[name])
-            failed = f", {len(report.failed)} failed" if report.failed else ""
-            progress.note(f"{count}/{len(items)} files{failed}, {name}")
+            meter.end(result)
             if result.no_room:
                 raise OutputError(
                     f"{result.entry.reason}; {report.done} files are done, and the same command goes on"
                 )
-    progress.finish()
+    meter.finish()
 
 
 def _journaled(results: Iterator[ItemResult], journal: Journal) -> Generator[ItemResult, None, None]:
     """Pass ``results`` on, each written to the journal soon, and all of them at the end."""
-    pending: list[Entry] = []
+    pending: list[ItemResult] = []
     last = time.monotonic()
+
+    def record() -> None:
+        journal.record(result.entry for result in pending if result.outcome in ("done", "failed"))
+        for result in pending:
+            if result.leftover is not None:
+                shutil.rmtree(result.leftover, ignore_errors=True)
+
     try:
         for result in results:
-            if result.outcome in ("done", "failed"):
-                pending.append(result.entry)
+            pending.append(result)
             if time.monotonic() - last > _JOURNAL_SECONDS:
-                journal.record(pending)
+                record()
                 pending, last = [], time.monotonic()
             yield result
     finally:
-        journal.record(pending)
+        record()
 
 
 def _check_space(plan: BatchPlan) -> None:

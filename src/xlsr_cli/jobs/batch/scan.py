@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.formats import HEAD_BYTES, format_for, format_of
-from xlsr_cli.jobs.batch.job import Refusal
+from xlsr_cli.formats import HEAD_BYTES, Format, format_for, format_of
+from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind, Refusal
 from xlsr_cli.jobs.batch.journal import is_journal
 from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.jobs.picture import read_head
@@ -18,16 +19,34 @@ from xlsr_cli.media.picture.damage import refusal_of
 from xlsr_cli.media.picture.quick_header import Glance, glance
 from xlsr_cli.media.sniff import kind_of
 
+#: Extensions of films alone. Those of transport streams are also those of programs in TypeScript.
+_FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".m2ts", ".3gp", ".mpg", ".mpeg", ".wmv", ".flv")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A picture as it lies there. ``format`` is its own; ``animation`` for one that moves."""
+    """A file that can be enlarged, as it lies there. ``format``: a picture's own; None for a film."""
 
     name: str
-    format: str
+    kind: JobKind
+    format: str | None
     bytes_in: int
     identity: tuple[int, int]
     seen: Glance | None
+    frames: int = 1
+
+
+@dataclass(kw_only=True)
+class Looked:
+    """What lies in a folder. ``left``: files that are left alone, each with the reason in a few words.
+
+    ``results``: folders that hold a batch's results and are left out.
+    """
+
+    found: list[Found] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    results: list[str] = field(default_factory=list)
 
 
 def stable_state(folder: Path, out: Path, selection: Selection) -> dict[str, tuple[int, int]]:
@@ -40,42 +59,99 @@ def stable_state(folder: Path, out: Path, selection: Selection) -> dict[str, tup
     return states
 
 
-def look_at(
-    folder: Path, out: Path, selection: Selection, refused: list[Refusal], results: list[str]
-) -> tuple[list[Found], int]:
-    """Every picture that the globs select, whatever its shard, and the number of other files."""
-    found: list[Found] = []
-    other = 0
-    for name in _files(folder, out, selection, refused, results):
+def look_at(folder: Path, out: Path, selection: Selection) -> Looked:
+    """Every file that the globs select, whatever its shard."""
+    looked = Looked()
+    for name in _files(folder, out, selection, looked.refused, looked.results):
         path = folder / name
         try:
             head = read_head(path, HEAD_BYTES)
             status = path.stat()
+            place = _Place(name, path, status.st_size, (status.st_dev, status.st_ino))
+            _look_at_one(place, head, selection, looked)
         except (InputError, OSError) as error:
-            refused.append(Refusal(name=name, reason=str(error)))
-            continue
-        format = format_of(head)
-        seen = None if format is None else glance(path, format, head)
-        if format is not None and not format.document:
-            if seen is None and format.refused:
-                refused.append(Refusal(name=name, reason=refusal_of(format, str(path))))
-                continue
-            found.append(
-                Found(
-                    name=name,
-                    format="animation" if kind_of(head) == "animation" else format.name,
-                    bytes_in=status.st_size,
-                    identity=(status.st_dev, status.st_ino),
-                    seen=seen,
-                )
-            )
-        elif format_for(name) is None:
-            other += 1
-        elif not head:
-            refused.append(Refusal(name=name, reason=f"{path} is empty"))
+            looked.refused.append(Refusal(name=name, reason=str(error)))
+    return looked
+
+
+class _Place(NamedTuple):
+    """A file. ``bytes_in`` and ``identity`` (device and inode) as the system says."""
+
+    name: str
+    path: Path
+    bytes_in: int
+    identity: tuple[int, int]
+
+
+def _look_at_one(place: _Place, head: bytes, selection: Selection, looked: Looked) -> None:
+    """Put the file at ``place``, which begins with ``head``, where it belongs. Raises :class:`InputError`."""
+    format = format_of(head)
+    what = kind_of(head)
+    if format is not None and not format.document:
+        kind: JobKind = "animation" if what == "animation" else "picture"
+        if selection.takes_kind(kind):
+            _add_picture(place, format, head, kind, looked)
         else:
-            refused.append(Refusal(name=name, reason=f"{path} is not the picture that its name says"))
-    return found, other
+            looked.left[place.name] = f"{kind}s, for --kind"
+    elif what == "video":
+        if selection.takes_kind("film"):
+            _add_film(place, looked)
+        else:
+            looked.left[place.name] = "films, for --kind"
+    elif what == "y4m":
+        looked.left[place.name] = "raw frames, which 'xlsr upscale' takes"
+    elif (named := _kind_by_name(place.name)) is None or not selection.takes_kind(named):
+        looked.left[place.name] = NOTHING_TO_ENLARGE
+    elif not head:
+        looked.refused.append(Refusal(name=place.name, reason=f"{place.path} is empty"))
+    else:
+        reason = f"{place.path} is not the {named} that its name says"
+        looked.refused.append(Refusal(name=place.name, reason=reason))
+
+
+def _add_picture(place: _Place, format: Format, head: bytes, kind: JobKind, looked: Looked) -> None:
+    seen = glance(place.path, format, head)
+    if seen is None and format.refused:
+        looked.refused.append(Refusal(name=place.name, reason=refusal_of(format, str(place.path))))
+        return
+    looked.found.append(
+        Found(
+            name=place.name,
+            kind=kind,
+            format=format.name,
+            bytes_in=place.bytes_in,
+            identity=place.identity,
+            seen=seen,
+            frames=1 if seen is None or kind == "picture" else seen.frames,
+        )
+    )
+
+
+def _add_film(place: _Place, looked: Looked) -> None:
+    from xlsr_cli.media.video.quick_look import quick_look  # only now: it loads FFmpeg
+
+    film = quick_look(place.path)
+    if film is None:
+        looked.left[place.name] = "sound alone"
+        return
+    looked.found.append(
+        Found(
+            name=place.name,
+            kind="film",
+            format=None,
+            bytes_in=place.bytes_in,
+            identity=place.identity,
+            seen=Glance(size=film.size, deep=film.deep),
+            frames=film.frames,
+        )
+    )
+
+
+def _kind_by_name(name: str) -> JobKind | None:
+    """What a file's extension promises; None where that is nothing that can be enlarged."""
+    if format_for(name) is not None:
+        return "picture"
+    return "film" if PurePosixPath(name).suffix.lower() in _FILMS else None
 
 
 def _files(

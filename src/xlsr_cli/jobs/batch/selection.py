@@ -7,9 +7,12 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import get_args
 
 from xlsr_cli.declaration import option
 from xlsr_cli.errors import UsageError
+from xlsr_cli.jobs.batch.job import JobKind
+from xlsr_cli.options import VideoOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,11 @@ class Selection:
     """Which files of a folder are meant.
 
     Globs are matched with the path below the folder, with the name alone, and with the folders on the way:
-    ``drafts`` means all that is in a folder of that name. ``listed``: the only files, and folders, that are
-    looked at, by their paths below the folder; empty for all.
+    ``drafts`` means all that is in a folder of that name. ``kind``: the only kinds that are done; empty for
+    all. ``listed``: the only files, and folders, that are looked at, by their paths below the folder; empty
+    for all.
+
+    Raises :class:`UsageError` for a kind that does not exist.
     """
 
     recursive: bool = option(False, "Folders below as well; the tree is mirrored.", "files", short="-r")
@@ -51,6 +57,9 @@ class Selection:
         (), "Only files that match this glob; repeatable.", "files", value="GLOB"
     )
     exclude: tuple[str, ...] = option((), "No files that match this glob; repeatable.", "files", value="GLOB")
+    kind: tuple[str, ...] = option(
+        (), "Only pictures, animations or films; repeatable.", "files", value="|".join(get_args(JobKind))
+    )
     shard: Shard = option(
         Shard(),
         "Do part K of N, such as 2/8, on one of N machines.",
@@ -59,6 +68,16 @@ class Selection:
         parse=parse_shard,
     )
     listed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        kinds = get_args(JobKind)
+        for kind in self.kind:
+            if kind not in kinds:
+                raise UsageError(f"--kind must be one of {', '.join(kinds)}, not {kind!r}")
+
+    def takes_kind(self, kind: JobKind) -> bool:
+        """Whether files of ``kind`` are done."""
+        return not self.kind or kind in self.kind
 
     def takes(self, name: str) -> bool:
         """Whether the globs select the file at ``name`` (forward slashes)."""
@@ -71,10 +90,11 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """Which files are meant, and whether known failures are tried again."""
+    """Which files are meant, whether known failures are tried again, and what is asked of films."""
 
     selection: Selection = field(default_factory=Selection)
     retry_failed: bool = option(False, "Try files again that failed before.", "files")
+    video: VideoOptions = field(default_factory=VideoOptions)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -68,11 +68,13 @@ def upscale_video(
     *,
     upscaler: Upscaler,
     progress: Progress = QUIET,
+    keep_segments: bool = False,
 ) -> VideoResult:
     """Upscale the video ``source`` into ``output``, whose suffix names the container.
 
     Every other stream is copied; times, aspect, colour tags, chapters and metadata are kept; what cannot
-    be is a notice, found before the work. A run that was killed goes on where it stopped. Raises
+    be is a notice, found before the work. A run that was killed goes on where it stopped; ``keep_segments``
+    leaves even at the end what it would go on with. Raises
     :class:`InputError`, :class:`UsageError`, :class:`OutputError`, :class:`NotKeptError` (with
     ``options.strict``) and what the engine raises. Nothing is written to ``output`` unless all is well.
     """
@@ -108,7 +110,8 @@ def upscale_video(
             notices=(*plan.notices, *late),
             compression=compression,
         )
-        segments.remove()
+        if not keep_segments:
+            segments.remove()
     return result
 
 

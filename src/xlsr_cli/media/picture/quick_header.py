@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import codec_of, pillow
@@ -15,11 +16,15 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Glance:
-    """What a header says: ``size`` as displayed, ``deep``: 16 bits a sample, ``alpha``: transparency."""
+    """What a header says: ``size`` as displayed, ``deep``: 16 bits a sample, ``alpha``: transparency.
+
+    ``frames``: of an animation, where its header says it.
+    """
 
     size: Size
     deep: bool = False
     alpha: bool = False
+    frames: int = 1
 
 
 def glance(path: Path, format: Format, head: bytes) -> Glance | None:
@@ -39,6 +44,15 @@ def glance(path: Path, format: Format, head: bytes) -> Glance | None:
                 size=Size(width=width, height=height),
                 deep=opened.mode.startswith("I"),
                 alpha=opened.has_transparency_data,
+                frames=1 if format.animation is None else _frames(opened),
             )
     except Exception:  # any decoder may fail in any way on a damaged file
         return None
+
+
+def _frames(opened: Any) -> int:
+    """How many frames Pillow finds; 1 where the file breaks off before the last."""
+    try:
+        return int(getattr(opened, "n_frames", 1))
+    except Exception:  # as above
+        return 1

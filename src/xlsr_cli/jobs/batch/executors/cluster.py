@@ -12,20 +12,20 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xlsr_cli
 from xlsr_cli.errors import OutputError, ResourceError, UsageError
-from xlsr_cli.jobs.batch.executors.executor import Executor
+from xlsr_cli.jobs.batch.effort import Rates
+from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
-from xlsr_cli.jobs.batch.executors.worker import Setup
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
     from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.options import PictureOptions
+    from xlsr_cli.jobs.batch.recipe import Recipe
 
 #: Seconds after which what one machine has written must be seen by another: NFS looks again after a minute
 #: at most, and at once for a file that it has not seen yet.
@@ -37,8 +37,7 @@ class Terms:
     """What a worker has to agree with. ``token``: what the file at ``token_path`` holds."""
 
     version: str
-    options: PictureOptions
-    options_key: str
+    recipe: Recipe
     folder: Path
     token_path: Path
     token: str
@@ -63,7 +62,7 @@ class ClusterExecutor(Executor):
         silence_dask()
         self._address = address
         self._timeout = timeout
-        self._setup: Setup | None = None
+        self._recipe: Recipe | None = None
         self._patience = _SEEN_AFTER
         try:
             self._client: Any = distributed.Client(address, timeout="10s", set_as_default=False)
@@ -82,11 +81,26 @@ class ClusterExecutor(Executor):
         with contextlib.suppress(Exception):  # of a scheduler that is gone, nothing more is wanted
             self._client.close(timeout=5)
 
-    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+    def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
         """Remember what is asked for; the workers find out for themselves whether it can be done."""
-        self._setup = Setup(replace(options, engine=replace(options.engine, threads=1)), options_key)
+        self._recipe = recipe.with_threads(1)
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+    def measure(self) -> Rates:
+        """The rates of one worker, by the number of all threads of theirs.
+
+        Raises :class:`ResourceError` where it cannot do it, or the scheduler is gone.
+        """
+        with self._scheduler_errors():
+            threads = sum(self._client.nthreads().values())
+            try:
+                rates: Rates = self._client.submit(measure_anywhere, self._recipe, pure=False).result()
+            except Exception as error:
+                if self._is_gone(error):
+                    raise
+                raise ResourceError(f"a worker {_reason(error)}") from error
+        return Rates(picture=rates.picture / max(1, threads), film=rates.film / max(1, threads))
+
+    def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before.
 
         Raises :class:`ResourceError` for workers that would write other pixels or to other storage, and when
@@ -104,7 +118,7 @@ class ClusterExecutor(Executor):
         """What is agreed on, while the file that proves the common storage lies in the output folder."""
         from xlsr_cli.media.atomic import part_name
 
-        assert self._setup is not None
+        assert self._recipe is not None
         token = os.urandom(16).hex()
         path = job.out / part_name("cluster")  # which a killed run's sweep removes as well
         try:
@@ -115,8 +129,7 @@ class ClusterExecutor(Executor):
         try:
             yield Terms(
                 version=xlsr_cli.__version__,
-                options=self._setup.options,
-                options_key=self._setup.options_key,
+                recipe=self._recipe,
                 folder=job.folder,
                 token_path=path,
                 token=token,
@@ -219,11 +232,11 @@ def _reason(answer: object) -> str:
 
 def objection(terms: Terms) -> str | None:
     """Why the process that calls this must not work on these terms; None when nothing is against it."""
-    from xlsr_cli.jobs.batch.item import fingerprint
+    from xlsr_cli.jobs.batch.recipe import fingerprint
 
     if xlsr_cli.__version__ != terms.version:
         return f"has xlsr {xlsr_cli.__version__} and this is {terms.version}; install the same everywhere"
-    if fingerprint(terms.options) != terms.options_key:
+    if fingerprint(terms.recipe.options) != terms.recipe.key:
         return "has other networks; install the same xlsr everywhere, and the same --model"
     try:
         held = terms.token_path.read_text(encoding="ascii")
@@ -257,10 +270,22 @@ def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemRes
         executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
         _KEPT.executor, _KEPT.timeout = executor, timeout
     try:
-        executor.prepare(terms.options, terms.options_key, [item.job])
+        executor.prepare(terms.recipe, [item.job])
         (result,) = executor.run([item])
     except BaseException:
         _KEPT.executor = None
         executor.stop()
         raise
     return result
+
+
+def measure_anywhere(recipe: Recipe) -> Rates:
+    """What one thread of a cluster's worker calls: how fast it is."""
+    from xlsr_cli.jobs.batch.effort import measure
+    from xlsr_cli.jobs.batch.executors.worker import load_upscaler
+
+    upscaler = load_upscaler(recipe.options)
+    try:
+        return measure(recipe, upscaler)
+    finally:
+        upscaler.close()

@@ -6,24 +6,35 @@ costs the one file that it was working on, and is replaced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from xlsr_cli.jobs.batch.effort import Rates
     from xlsr_cli.jobs.batch.item import Item, ItemResult
     from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.options import PictureOptions
+    from xlsr_cli.jobs.batch.recipe import Recipe
+
+#: Hears the name of a file and how much of it is done, 0 to 1.
+Hear = Callable[[str, float], None]
+
+
+def ignore(name: str, share: float) -> None:
+    """Hear nothing."""
 
 
 class Executor(Protocol):
     """A place where items are done. Use it as a context manager: leaving it stops all work."""
 
-    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+    def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
         """Make ready for ``jobs``; raises now what would else fail with every one of them."""
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end."""
+    def measure(self) -> Rates:
+        """How fast all of this place is; :meth:`prepare` comes before."""
+
+    def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
+        """Do ``items`` and yield what became of each, as they end; ``hear`` is told how far long ones are."""
 
     def stop(self) -> None:
         """End all work; what was being done is left undone."""

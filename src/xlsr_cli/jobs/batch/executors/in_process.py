@@ -7,16 +7,17 @@ either: a file that crashes a decoder ends the batch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from xlsr_cli.jobs.batch.executors.executor import Executor
+from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.batch.effort import Rates
     from xlsr_cli.jobs.batch.item import Item, ItemResult
     from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.options import PictureOptions
+    from xlsr_cli.jobs.batch.recipe import Recipe
 
 
 class InProcessExecutor(Executor):
@@ -27,23 +28,31 @@ class InProcessExecutor(Executor):
         self._threads = threads
         self._upscaler: Upscaler | None = None
 
-    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+    def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
         """Load the model. Raises :class:`ModelError` and its siblings when it cannot be loaded."""
         from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
         self.stop()
         if jobs:
-            self._options, self._key = options, options_key
-            engine = replace(options.engine, threads=self._threads)
-            self._upscaler = load_upscaler(replace(options, engine=engine))
+            self._recipe = recipe.with_threads(self._threads)
+            self._upscaler = load_upscaler(self._recipe.options)
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+    def measure(self) -> Rates:
+        """As :func:`~xlsr_cli.jobs.batch.effort.measure` finds them."""
+        from xlsr_cli.jobs.batch.effort import measure
+
+        assert self._upscaler is not None
+        return measure(self._recipe, self._upscaler)
+
+    def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each; :meth:`prepare` comes before."""
-        from xlsr_cli.jobs.batch.item import Computed, compute, place
+        from xlsr_cli.jobs.batch.compute import Computed, compute, place
+        from xlsr_cli.jobs.batch.executors.share import Share
 
         for item in items:
             assert self._upscaler is not None
-            computed = compute(item, self._options, self._key, self._upscaler)
+            share = Share(partial(hear, item.job.name))
+            computed = compute(item, self._recipe, self._upscaler, progress=share)
             yield place(computed) if isinstance(computed, Computed) else computed
 
     def stop(self) -> None:

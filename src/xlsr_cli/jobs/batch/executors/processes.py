@@ -15,20 +15,21 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import ResourceError, XlsrError
-from xlsr_cli.jobs.batch.executors.executor import Executor
+from xlsr_cli.jobs.batch.effort import Rates
+from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.start import end_worker, start_worker
-from xlsr_cli.jobs.batch.executors.worker import Begun, Ready, Setup
+from xlsr_cli.jobs.batch.executors.worker import Advanced, Begun, Measure, Ready
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
     from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.options import PictureOptions
+    from xlsr_cli.jobs.batch.recipe import Recipe
 
 #: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
 _DEPTH = 2
@@ -72,11 +73,13 @@ class LocalExecutor(Executor):
         self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else max_memory - LEAD_MEMORY
-        self._setup: Setup | None = None
+        self._recipe: Recipe | None = None
+        self._hear: Hear = ignore
+        self._rates: Rates | None = None
         self._failed_starts = 0
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
 
-    def prepare(self, options: PictureOptions, options_key: str, jobs: Sequence[Job]) -> None:
+    def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
         """Have the model loaded by as many workers as have something to do, which share the cores.
 
         Raises :class:`~xlsr_cli.errors.ModelError`, :class:`ResourceError` or :class:`UsageError` when it
@@ -85,17 +88,26 @@ class LocalExecutor(Executor):
         if not jobs:
             return
         count = self._useful(jobs)
-        engine = replace(options.engine, threads=max(1, self._cores // count))
-        self._setup = Setup(replace(options, engine=engine), options_key)
+        self._recipe = recipe.with_threads(max(1, self._cores // count))
         for worker in self._workers[count:]:
             _end(worker)
         self._workers = self._workers[:count]
         for worker in self._workers:
-            _send(worker, self._setup)
+            _send(worker, self._recipe)
         self._workers += [self._start() for _ in range(count - len(self._workers))]
         while not any(worker.ready for worker in self._workers):
             for _ in self._collect(deque()):
                 raise AssertionError("nothing was handed out yet")
+
+    def measure(self) -> Rates:
+        """The rates of one worker, by their number."""
+        worker = next(worker for worker in self._workers if worker.ready)
+        _send(worker, Measure())
+        while self._rates is None:
+            for _ in self._collect(deque()):
+                raise AssertionError("nothing was handed out yet")
+        count = len(self._workers)
+        return Rates(picture=self._rates.picture / count, film=self._rates.film / count)
 
     def _useful(self, jobs: Sequence[Job]) -> int:
         """How many workers have something to do and leave room for the largest job beside them."""
@@ -105,8 +117,9 @@ class LocalExecutor(Executor):
             count -= 1
         return count
 
-    def run(self, items: Iterable[Item]) -> Iterator[ItemResult]:
+    def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
+        self._hear = hear
         waiting: deque[Item] = deque()
         for item in items:
             if item.job.memory <= self._max_memory:
@@ -120,8 +133,8 @@ class LocalExecutor(Executor):
     def _start(self) -> _Worker:
         process, ours = start_worker()
         worker = _Worker(process=process, connection=ours)
-        if self._setup is not None:
-            _send(worker, self._setup)
+        if self._recipe is not None:
+            _send(worker, self._recipe)
         return worker
 
     def _hand_out(self, waiting: deque[Item]) -> None:
@@ -173,6 +186,13 @@ class LocalExecutor(Executor):
             raise message
         if isinstance(message, Ready):
             worker.ready = True
+        elif isinstance(message, Rates):
+            self._rates = message
+        elif isinstance(message, Advanced):
+            job = worker.items[len(worker.begun) - 1].job
+            if job.kind == "film":  # its time limit is for each step of it
+                worker.begun[-1] = time.monotonic()
+            self._hear(job.name, message.share)
         elif isinstance(message, Begun):
             self._failed_starts = 0
             if message.key:

@@ -13,24 +13,32 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import XlsrError
+from xlsr_cli.jobs.batch.effort import measure
+from xlsr_cli.jobs.batch.executors.share import Share
+from xlsr_cli.jobs.batch.recipe import Recipe
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
-    from xlsr_cli.jobs.batch.item import Computed, Item
+    from xlsr_cli.jobs.batch.compute import Computed
+    from xlsr_cli.jobs.batch.item import Item
     from xlsr_cli.options import PictureOptions
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Sent to a worker before the items that are done so."""
-
-    options: PictureOptions
-    options_key: str
 
 
 @dataclass(frozen=True)
 class Ready:
     """Sent by a worker that has loaded what it needs."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Sent to a worker that is ready: it answers with its :class:`~xlsr_cli.jobs.batch.effort.Rates`."""
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """Sent by a worker now and then: how much of its item is done, 0 to 1."""
+
+    share: float
 
 
 @dataclass(frozen=True)
@@ -80,30 +88,34 @@ class _Desk:
 
         import xlsr_cli.jobs.picture  # noqa: F401 - while there is time: this takes longer than a picture
 
-        setup: Setup | None = None
+        recipe: Recipe | None = None
         upscaler: Upscaler | None = None
         while True:
             message = self._connection.recv()
-            if isinstance(message, Setup):
-                if message == setup:
+            if isinstance(message, Recipe):
+                if message == recipe:
                     continue
-                setup = message
-                cv2.setNumThreads(setup.options.engine.threads or 1)  # the other cores are other workers'
+                recipe = message
+                cv2.setNumThreads(recipe.options.engine.threads or 1)  # the other cores are other workers'
                 try:
-                    upscaler = load_upscaler(setup.options)
+                    upscaler = load_upscaler(recipe.options)
                 except XlsrError as error:
                     self._send(error)
                     return
                 self._send(Ready())
+                continue
+            assert recipe is not None and upscaler is not None
+            if isinstance(message, Measure):
+                self._send(measure(recipe, upscaler))
             else:
-                assert setup is not None and upscaler is not None
-                self._do(message, setup, upscaler)
+                self._do(message, recipe, upscaler)
 
-    def _do(self, item: Item, setup: Setup, upscaler: Upscaler) -> None:
-        from xlsr_cli.jobs.batch.item import Computed, compute
+    def _do(self, item: Item, recipe: Recipe, upscaler: Upscaler) -> None:
+        from xlsr_cli.jobs.batch.compute import Computed, compute
 
         self._send(Begun())
-        result = compute(item, setup.options, setup.options_key, upscaler, lambda key: self._send(Begun(key)))
+        share = Share(lambda done: self._send(Advanced(done)))
+        result = compute(item, recipe, upscaler, lambda key: self._send(Begun(key)), share)
         self._finish_writing()
         if isinstance(result, Computed):
             self._write(result)
@@ -111,7 +123,7 @@ class _Desk:
             self._send(result)
 
     def _write(self, computed: Computed) -> None:
-        from xlsr_cli.jobs.batch.item import place
+        from xlsr_cli.jobs.batch.compute import place
 
         def write() -> None:
             with contextlib.suppress(OSError):  # the parent is gone, which the other thread notices as well

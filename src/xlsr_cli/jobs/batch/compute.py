@@ -1,0 +1,257 @@
+"""What a worker does with one file of a batch: verify what is known, else enlarge it and put it in place."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlsr_cli.errors import OutputError, XlsrError
+from xlsr_cli.jobs.batch.item import (
+    Item,
+    ItemResult,
+    failed,
+    file_hash,
+    is_as_written,
+    may_replace,
+    not_ours,
+)
+from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.recipe import Recipe
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import PictureOptions
+from xlsr_cli.progress import QUIET, Progress
+
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computed:
+    """A picture that is encoded and not yet written."""
+
+    item: Item
+    entry: Entry
+    encoded: bytes
+    replaces: bool
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An item that has to be computed. ``key``: the journal's; ``replaces``: an output that is there."""
+
+    item: Item
+    recipe: Recipe
+    key: str
+    replaces: bool
+    upscaler: Upscaler
+
+    @property
+    def options(self) -> PictureOptions:
+        """The batch's, with the permission to replace what is ours."""
+        return replace(self.recipe.options, overwrite=self.replaces)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a run before this one may have written the output without living to say so."""
+        return self.item.known is not None and self.item.known.claim != ""
+
+    def done(self, *, pixels: int, size: int, sha256: str, compression: object) -> Entry:
+        """The entry of the output of ``size`` bytes, from an input of ``pixels``, all frames together."""
+        return Entry(
+            name=self.item.job.name,
+            status="done",
+            key=self.key,
+            output=self.item.job.target,
+            output_bytes=size,
+            output_sha256=sha256,
+            megapixels=pixels / 1e6,
+            reason="" if compression is None else str(compression),
+        )
+
+
+def compute(
+    item: Item,
+    recipe: Recipe,
+    upscaler: Upscaler,
+    tell_key: Callable[[str], None] = lambda key: None,
+    progress: Progress = QUIET,
+) -> Computed | ItemResult:
+    """All of one file but writing it, for :func:`place`; a result where nothing is left to write.
+
+    Every error becomes a failed entry, so that the batch goes on. ``tell_key`` hears the
+    journal's key before the content is touched: should this process die of it, the failure is known by it.
+    """
+    started = time.perf_counter()
+    job, key = item.job, ""
+    try:
+        from xlsr_cli.jobs.picture import read_source
+
+        data = b"" if job.kind == "film" else read_source(job.source)
+        key = f"{_hash_of(job.source, data)}-{recipe.key_for(job)}"
+        tell_key(key)
+        known = _known_outcome(item, key)
+        if known is not None:
+            return known
+        replaces = recipe.options.overwrite or may_replace(item, recipe.key_for(job))
+        _make_folder(job.out, job.output.parent)
+        order = Order(item=item, recipe=recipe, key=key, replaces=replaces, upscaler=upscaler)
+        computed = _upscaled(order, data, progress)
+        seconds = time.perf_counter() - started
+        return replace(computed, entry=replace(computed.entry, seconds=seconds))
+    except XlsrError as error:
+        return failed(item, str(error), key=key, seconds=time.perf_counter() - started, error=error)
+    except MemoryError as error:
+        return failed(item, f"not enough memory for {job.source}", key=key, error=error)
+    except Exception as error:  # a bug, which shall cost one file as well
+        return failed(item, f"{job.source}: {_bug(error)}", key=key, error=error)
+
+
+def _hash_of(source: Path, data: bytes) -> str:
+    """SHA-256 of a file; ``data``, where it is not empty, is its content."""
+    if data:
+        return hashlib.sha256(data).hexdigest()
+    return file_hash(source)
+
+
+def _known_outcome(item: Item, key: str) -> ItemResult | None:
+    """What became of the same content with the same options before, where nothing is to be done again."""
+    job, known = item.job, item.known
+    if known is None or known.key != key:
+        return None
+    if known.status == "done" and known.output == job.target and is_as_written(job.output, known):
+        return ItemResult(outcome="kept", entry=known, leftover=_leftover(job))
+    if known.status == "failed" and not item.retry:
+        return ItemResult(outcome="failed-before", entry=known)
+    return None
+
+
+def _leftover(job: Job) -> Path | None:
+    if job.kind != "film":
+        return None
+    from xlsr_cli.jobs.video.segments import work_folder
+
+    return work_folder(job.output)
+
+
+def _upscaled(order: Order, data: bytes, progress: Progress) -> Computed | ItemResult:
+    from xlsr_cli.media.sniff import kind_of
+
+    if order.item.job.kind == "film":
+        return _film(order, progress)
+    if kind_of(data) == "animation":
+        return _animation(order, data, progress)
+    return _picture(order, data, progress)
+
+
+def _picture(order: Order, data: bytes, progress: Progress) -> Computed:
+    from xlsr_cli.jobs.picture import upscale_picture
+    from xlsr_cli.media.picture.image import open_picture
+
+    job, file = order.item.job, io.BytesIO()
+    source = open_picture(data, str(job.source))
+    result = upscale_picture(
+        source, job.output, order.options, file=file, upscaler=order.upscaler, progress=progress
+    )
+    encoded = file.getvalue()
+    entry = order.done(
+        pixels=result.source_size.pixels,
+        size=len(encoded),
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        compression=result.compression,
+    )
+    return Computed(
+        item=order.item, entry=entry, encoded=encoded, replaces=order.replaces, notices=result.notices
+    )
+
+
+def _animation(order: Order, data: bytes, progress: Progress) -> ItemResult:
+    from xlsr_cli.jobs.animation import upscale_animation
+    from xlsr_cli.media.picture.image import open_picture
+
+    job = order.item.job
+    options = replace(order.options, overwrite=order.replaces or order.claimed)
+    source = open_picture(data, str(job.source))
+    result = upscale_animation(source, job.output, options, upscaler=order.upscaler, progress=progress)
+    entry = order.done(
+        pixels=result.source_size.pixels * result.frames,
+        size=job.output.stat().st_size,
+        sha256=file_hash(job.output),
+        compression=result.compression,
+    )
+    return ItemResult(outcome="done", entry=entry, notices=result.notices)
+
+
+def _film(order: Order, progress: Progress) -> ItemResult:
+    """A film, which goes on inside itself where a run before this one was ended.
+
+    Its segments stay until the journal knows that it is done: whoever is killed between has them to make the
+    same file again at once, and to know by them that the file in the output's place is ours.
+    """
+    from xlsr_cli.jobs.video.run import upscale_video
+    from xlsr_cli.jobs.video.segments import work_folder
+
+    job = order.item.job
+    begun = work_folder(job.output).is_dir()
+    options = replace(order.options, overwrite=order.replaces or (order.claimed and begun))
+    if job.output.exists() and not options.overwrite:
+        raise not_ours(order.item)
+    result = upscale_video(
+        job.source,
+        job.output,
+        options,
+        order.recipe.video,
+        upscaler=order.upscaler,
+        progress=progress,
+        keep_segments=True,
+    )
+    entry = order.done(
+        pixels=result.source_size.pixels * result.frames,
+        size=result.size_bytes,
+        sha256=file_hash(job.output),
+        compression=result.compression,
+    )
+    return ItemResult(outcome="done", entry=entry, notices=result.notices, leftover=work_folder(job.output))
+
+
+def place(computed: Computed) -> ItemResult:
+    """Write what :func:`compute` made; waits for the disk and for nothing else."""
+    from xlsr_cli.media.atomic import atomic_output
+
+    item, entry = computed.item, computed.entry
+    output = item.job.output
+    done = ItemResult(outcome="done", entry=entry, notices=computed.notices)
+    try:
+        if not computed.replaces and is_as_written(output, entry):
+            return done  # a run that was killed before it could say so had written it
+        if not computed.replaces and output.exists():
+            raise not_ours(item)
+        with atomic_output(output, overwrite=computed.replaces) as file:
+            file.write(computed.encoded)
+    except XlsrError as error:
+        return failed(item, str(error), key=entry.key, seconds=entry.seconds, error=error)
+    except Exception as error:
+        return failed(item, f"{output}: {_bug(error)}", key=entry.key, error=error)
+    return done
+
+
+def _bug(error: Exception) -> str:
+    return f"internal error ({type(error).__name__}: {error}); please report it"
+
+
+def _make_folder(out: Path, folder: Path) -> None:
+    """Make ``folder`` below ``out``, which is the user's choice; a link below it may be anybody's."""
+    below = [folder, *folder.parents]
+    for path in below[: below.index(out)]:
+        if path.is_symlink():
+            raise OutputError(f"{path} is a link, and nothing is written through one; remove it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
