@@ -95,6 +95,7 @@ class Format:
     writes it. ``begins``: the first bytes of a file, one of these; ``is_one``: for formats of which the
     first bytes alone do not tell; it gets the first bytes of a file, up to
     :data:`HEAD_BYTES`. ``pillow``: names of the Pillow plugins that may open it.
+    ``compression``: the module in ``media/compression`` that tells how strongly a file of it was compressed.
     ``mime``: its MIME type where every current browser shows it.
 
     ``still``, ``animation``: what it has room for as the one and the other; None: it is not written so.
@@ -110,6 +111,7 @@ class Format:
     begins: tuple[bytes, ...] = ()
     is_one: Callable[[bytes], bool] | None = None
     pillow: tuple[str, ...] = ()
+    compression: str = ""
     mime: str | None = None
     still: FormatCapabilities | None = None
     animation: FormatCapabilities | None = None
@@ -244,6 +246,7 @@ FORMATS: tuple[Format, ...] = (
         module="jpeg",
         begins=(b"\xff\xd8\xff",),
         pillow=("JPEG", "MPO"),
+        compression="jpeg",
         mime="image/jpeg",
         still=FormatCapabilities(
             shown="JPEG", extensions=("jpg", "jpeg", "jpe", "jfif"), alpha=False, lossless="never",
@@ -261,6 +264,7 @@ FORMATS: tuple[Format, ...] = (
         module="webp",
         is_one=_is_webp,
         pillow=("WEBP",),
+        compression="webp",
         mime="image/webp",
         still=FormatCapabilities(
             shown="WebP", extensions=("webp",), gray=False, lossless="optional",
@@ -280,6 +284,7 @@ FORMATS: tuple[Format, ...] = (
         module="avif",
         is_one=_is_avif,
         pillow=("AVIF",),
+        compression="avif",
         mime="image/avif",
         still=FormatCapabilities(
             shown="AVIF", extensions=("avif",), bits=12, lossless="optional",
@@ -300,6 +305,7 @@ FORMATS: tuple[Format, ...] = (
         module="tiff",
         begins=(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
         pillow=("TIFF",),
+        compression="tiff",
         still=FormatCapabilities(
             shown="TIFF", extensions=("tif", "tiff"), bits=16, gray_alpha=True,
             keeps=("icc", "exif", "xmp", "iptc", "dpi"), encoder_memory=0.1, stored=3.0, trusted=True,
@@ -406,6 +412,9 @@ PICTURE_FORMATS: tuple[PictureFormat, ...] = tuple(f.name for f in FORMATS if f.
 FALLBACK = FORMATS[0]
 
 _BY_NAME = {format.name: format for format in FORMATS}
+
+#: The format whose traces the engine finds in pixels, and whose qualities measure how strong they are.
+JPEG = _BY_NAME["jpeg"]
 
 
 def either(words: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import XlsrError
-from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
+from xlsr_cli.formats import FALLBACK, PICTURE_FORMATS, PictureFormat
 from xlsr_cli.media import samples
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.options import PictureOptions, Size, VideoCodec, VideoOptions
@@ -62,13 +62,13 @@ def is_optional(codec: VideoCodec) -> bool:
 
 
 def _picture(upscaler: Upscaler, format: PictureFormat, folder: Path) -> None:
-    """A PNG file into ``format``, and the result into a PNG file again."""
+    """A picture into ``format``, and the result back into the format that it came in."""
     from xlsr_cli.jobs.picture import upscale_file
 
     source, there, back = (folder / name for name in ("in.png", f"there.{format}", "back.png"))
     samples.write_picture(source)
     upscale_file(source, there, PictureOptions(format=format), upscaler=upscaler)
-    result = upscale_file(there, back, PictureOptions(format="png"), upscaler=upscaler)
+    result = upscale_file(there, back, PictureOptions(format=FALLBACK.name), upscaler=upscaler)
     side = 4 * samples.SIDE
     if result.size != Size(width=side, height=side):
         raise TrialError(f"a picture of {side}x{side} was expected, and {result.size} came back")
@@ -78,9 +78,9 @@ def _animation(upscaler: Upscaler, folder: Path) -> None:
     from xlsr_cli.jobs.animation import upscale_animation
     from xlsr_cli.jobs.picture import open_file
 
-    source = folder / "in.gif"
+    source, output = (folder / f"{name}.{samples.ANIMATED.name}" for name in ("in", "out"))
     samples.write_animation(source)
-    result = upscale_animation(open_file(source), folder / "out.gif", PictureOptions(), upscaler=upscaler)
+    result = upscale_animation(open_file(source), output, PictureOptions(), upscaler=upscaler)
     if result.frames != samples.FRAMES:
         raise TrialError(f"{result.frames} of {samples.FRAMES} frames came back")
 

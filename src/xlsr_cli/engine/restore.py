@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.jpeg_traces import jpeg_traces
 from xlsr_cli.engine.models import Restore
+from xlsr_cli.formats import JPEG
 
 #: What was looked at: the file's own word, or the pixels since it has none.
 Seen = Literal["file", "pixels"]
@@ -19,7 +20,7 @@ _LIGHT_BELOW, _STRONG_BELOW = 97, 81
 
 
 @dataclass(frozen=True)
-class _Quantizers:
+class Quantizers:
     """A codec's name, and its quantizers from which on, and below which, the source is no more than that."""
 
     name: str
@@ -28,19 +29,17 @@ class _Quantizers:
     largest: int
 
 
-#: By FFmpeg's names of codecs, and xlsr's of formats. Measured (``docs/restore.md``).
-_QUANTIZERS = {
-    "webp": _Quantizers("WebP", 2, 20, 127),
-    "avif": _Quantizers("AVIF", 20, 90, 255),
-    "h264": _Quantizers("H.264", 17, 25, 51),
-    "hevc": _Quantizers("HEVC", 17, 26, 51),
-    "vp8": _Quantizers("VP8", 4, 30, 127),
-    "vp9": _Quantizers("VP9", 30, 100, 255),
-    "av1": _Quantizers("AV1", 30, 100, 255),
-    "mpeg1video": _Quantizers("MPEG-1", 2, 4, 31),
-    "mpeg2video": _Quantizers("MPEG-2", 2, 4, 56),
+#: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
+FILM_QUANTIZERS = {
+    "h264": Quantizers("H.264", 17, 25, 51),
+    "hevc": Quantizers("HEVC", 17, 26, 51),
+    "vp8": Quantizers("VP8", 4, 30, 127),
+    "vp9": Quantizers("VP9", 30, 100, 255),
+    "av1": Quantizers("AV1", 30, 100, 255),
+    "mpeg1video": Quantizers("MPEG-1", 2, 4, 31),
+    "mpeg2video": Quantizers("MPEG-2", 2, 4, 56),
     **{
-        codec: _Quantizers(name, 2, 4, 31)
+        codec: Quantizers(name, 2, 4, 31)
         for codec, name in (
             ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
             ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),
@@ -90,15 +89,17 @@ class Compression:
         return name
 
 
-def jpeg(quality: int, *, codec: str = "JPEG", seen: Seen = "file") -> Compression:
+def jpeg(quality: int, *, codec: str = JPEG.shown, seen: Seen = "file") -> Compression:
     """A JPEG of libjpeg's ``quality``, a film of such, or pixels that were one."""
     level: Restore = "off" if quality >= _LIGHT_BELOW else "light" if quality >= _STRONG_BELOW else "strong"
     return Compression(level=level, codec=codec, measure="quality", value=quality, seen=seen)
 
 
-def by_quantizer(codec: str, quantizer: float) -> Compression | None:
-    """A picture or film by the mean of its quantizers; None for a value that ``codec`` does not have."""
-    known = _QUANTIZERS.get(codec)
+def by_quantizer(known: Quantizers | None, quantizer: float) -> Compression | None:
+    """A picture or film by the mean of its quantizers; None for a value that its codec does not have.
+
+    ``known``: the limits of the codec; None, which gives None, for a codec whose limits nobody measured.
+    """
     if known is None or not 0 <= quantizer <= known.largest:
         return None
     level: Restore = (
@@ -116,7 +117,7 @@ def by_bits(codec: str, bits: float, *, key_frames_alone: bool) -> Compression:
 
 def codec_name(codec: str) -> str:
     """The name for people of FFmpeg's ``codec``."""
-    return _QUANTIZERS[codec].name if codec in _QUANTIZERS else _NAMES.get(codec, codec)
+    return FILM_QUANTIZERS[codec].name if codec in FILM_QUANTIZERS else _NAMES.get(codec, codec)
 
 
 def look(pixels: NDArray[Any], note: str = "") -> Compression:

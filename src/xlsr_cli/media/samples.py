@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xlsr_cli.formats import FALLBACK, FORMATS, extension_for
+
+#: The format of the animation that is made: one for animations alone.
+ANIMATED = next(format for format in FORMATS if format.animation is not None and format.still is None)
 #: Sides of the pictures and of the frames, in pixels.
 SIDE = 64
 FRAMES = 3
@@ -25,18 +29,18 @@ def sample_pixels() -> NDArray[np.uint8]:
 
 
 def write_picture(path: Path) -> None:
-    """A PNG file."""
+    """A picture file in the format that everything can be written in."""
     import cv2
 
-    path.write_bytes(cv2.imencode(".png", sample_pixels())[1].tobytes())
+    path.write_bytes(cv2.imencode(extension_for(FALLBACK.name), sample_pixels())[1].tobytes())
 
 
 def write_animation(path: Path) -> None:
-    """A GIF file of three frames."""
+    """A file of three frames, in a format that holds animations only."""
     from PIL import Image
 
     frames = [Image.fromarray(np.roll(sample_pixels(), 8 * number, axis=0)) for number in range(FRAMES)]
-    frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=40)
+    frames[0].save(path, ANIMATED.pillow[0], save_all=True, append_images=frames[1:], duration=40)
 
 
 def write_film(path: Path) -> None:

@@ -17,12 +17,12 @@ from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import FALLBACK
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import compression_of
+from xlsr_cli.media.compression.picture import compressed_as
 from xlsr_cli.media.picture.image import decode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
-from xlsr_cli.quality.again import compressed_as
 from xlsr_cli.quality.bicubic import imresize, to_uint8
 from xlsr_cli.quality.metrics import Scores, compare
 from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, picture_pixels
@@ -92,7 +92,7 @@ def compare_self(
         raise UsageError(f"{path} ({_size(picture)}) is too small to be shrunk by {scale}; take a larger one")
     reference = _pixels(picture[:height, :width])
     low = _rounded(imresize(reference.astype(np.float64), height // scale, width // scale), reference)
-    low = compressed_as(low, compression)
+    low = compressed_as(low, compression, source.format)
     size = Size(width=width, height=height)
     enlarged: dict[str, Pixels] = {
         "xlsr": upscaler(low, size=size),

@@ -22,6 +22,7 @@ import xlsr_cli
 from tests.media.picture import pictures
 from xlsr_cli.engine.models import models_folder
 from xlsr_cli.formats import FORMATS, Format
+from xlsr_cli.media.compression.picture import Teller
 from xlsr_cli.media.picture.codecs import Codec, codec_of
 
 PACKAGE = Path(xlsr_cli.__file__).parent
@@ -201,12 +202,8 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-#: Where a word is a codec's, as FFmpeg calls it or as strength of compression is measured, not a format's;
-#: and where a file of one certain format is made: the samples of ``doctor``, a source compressed once more.
-FOREIGN = (
-    *("media/video/", "media/compression/", "engine/restore.py"),
-    *("media/samples.py", "trials.py", "quality/again.py"),
-)
+#: The rooms of the modules that a format's row names.
+HOMES = ("media/picture/codecs/", "media/compression/")
 
 
 def test_no_format_is_named_outside_its_row_and_module() -> None:
@@ -221,7 +218,7 @@ def test_no_format_is_named_outside_its_row_and_module() -> None:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE).as_posix()
-        if place == "formats.py" or place.startswith(("media/picture/codecs/", *FOREIGN)):
+        if place == "formats.py" or place.startswith(HOMES):
             continue
         for line, text in strings(path):
             if text.lstrip(".").lower() in names or len(set(words.findall(text))) > 1:
@@ -241,6 +238,16 @@ def test_a_module_has_the_functions_that_its_row_promises(format: Format) -> Non
     for name in wanted:
         promised = list(inspect.signature(getattr(Codec, name)).parameters)[1:]
         assert list(inspect.signature(getattr(module, name)).parameters) == promised, name
+
+
+@pytest.mark.parametrize("module", sorted({format.compression for format in FORMATS} - {""}))
+def test_what_tells_the_strength_of_compression_has_its_functions(module: str) -> None:
+    teller = importlib.import_module(f"xlsr_cli.media.compression.{module}")
+    for name in ("compression_of", "compressed_alike"):
+        if name == "compressed_alike" and module == "tiff":
+            continue  # its strength is a JPEG's
+        promised = list(inspect.signature(getattr(Teller, name)).parameters)[1:]
+        assert list(inspect.signature(getattr(teller, name)).parameters) == promised, name
 
 
 def test_names_and_extensions_are_unique() -> None:

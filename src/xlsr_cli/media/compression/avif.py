@@ -5,9 +5,25 @@ from __future__ import annotations
 import io
 
 import av.error
+import cv2
 
-from xlsr_cli.media.compression import headers
+from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
+from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_input
+
+_LIMITS = Quantizers("AVIF", light_from=20, strong_from=90, largest=255)
+
+
+def compression_of(data: bytes) -> tuple[Compression | None, str]:
+    """By AV1's quantizer index."""
+    quantizer = quantizer_of(data)
+    return None if quantizer is None else by_quantizer(_LIMITS, quantizer), ""
+
+
+def compressed_alike(pixels: Pixels, value: float) -> Pixels:
+    """By AV1's quantizer index ``value``."""
+    return again.by_quantizer(".avif", cv2.IMWRITE_AVIF_QUALITY, pixels, value, quantizer_of)
 
 
 def quantizer_of(data: bytes) -> int | None:

@@ -18,7 +18,15 @@ import av.container
 import av.error
 import numpy as np
 
-from xlsr_cli.engine.restore import Compression, by_bits, by_quantizer, codec_name, jpeg, look
+from xlsr_cli.engine.restore import (
+    FILM_QUANTIZERS,
+    Compression,
+    by_bits,
+    by_quantizer,
+    codec_name,
+    jpeg,
+    look,
+)
 from xlsr_cli.media.compression import headers, jpeg_tables
 from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
 from xlsr_cli.media.video.pyav import side_data
@@ -69,7 +77,11 @@ def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
     if not numbers:
         return None
     mean = sum(numbers) / len(numbers)
-    return jpeg(round(mean), codec=codec_name(codec)) if codec == "mjpeg" else by_quantizer(codec, mean)
+    return (
+        jpeg(round(mean), codec=codec_name(codec))
+        if codec == "mjpeg"
+        else by_quantizer(FILM_QUANTIZERS.get(codec), mean)
+    )
 
 
 def _numbers(container: av.container.InputContainer, stream: av.VideoStream, codec: str) -> list[int]:

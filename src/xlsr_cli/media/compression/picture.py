@@ -1,36 +1,51 @@
-"""How strongly a picture file was compressed, from its header."""
+"""How strongly a picture file was compressed, from its header, and compressing another one alike."""
 
 from __future__ import annotations
 
-from xlsr_cli.engine.restore import Compression, by_quantizer, jpeg
-from xlsr_cli.media.compression import jpeg_tables, webp
+import importlib
+from typing import Protocol, cast
+
+import numpy as np
+
+from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression
+from xlsr_cli.formats import JPEG, Format, format_named
+
+#: What was found, and a sentence where the file speaks nonsense.
+Told = tuple[Compression | None, str]
 
 
-def compression_of(data: bytes, format: str) -> tuple[Compression | None, str]:
+class Teller(Protocol):
+    """What the module of a format has. One whose strength of compression is always JPEG's has no
+    ``compressed_alike``."""
+
+    def compression_of(self, data: bytes) -> Told:
+        """What the file ``data`` says of itself. Never raises for a damaged file."""
+
+    def compressed_alike(self, pixels: Pixels, value: float) -> Pixels:
+        """``pixels`` (uint8; gray or BGR) written and read again by the quality or quantizer ``value``."""
+
+
+def compression_of(data: bytes, format: str) -> Told:
     """What the picture file ``data`` says of itself; else None, and a sentence where it speaks nonsense.
 
     ``format`` is the name of its row in :data:`~xlsr_cli.formats.FORMATS`. Never raises for a damaged file.
     """
-    if format == "jpeg":
-        quality = jpeg_tables.quality_of(data)
-        if quality is None:
-            return None, "the quantization tables make no sense"
-        return jpeg(quality), ""
-    if format == "tiff":
-        from xlsr_cli.media.compression.tiff import jpeg_inside
-
-        inside = jpeg_inside(data)
-        quality = None if inside is None else jpeg_tables.quality_of(inside)
-        return None if quality is None else jpeg(quality), ""
-    quantizer = _quantizer(data, format)
-    return None if quantizer is None else by_quantizer(format, quantizer), ""
+    row = format_named(format)
+    return _teller(row).compression_of(data) if row.compression else (None, "")
 
 
-def _quantizer(data: bytes, format: str) -> int | None:
-    if format == "webp":
-        return webp.quantizer_of(data)
-    if format == "avif":
-        from xlsr_cli.media.compression import avif
+def compressed_as(pixels: Pixels, compression: Compression, format: str) -> Pixels:
+    """``pixels`` compressed as strongly as a source in ``format`` was, and read again.
 
-        return avif.quantizer_of(data)
-    return None
+    uint8 or uint16, gray or BGR. Unchanged in 16 bits, and where nothing is known of the source.
+    """
+    if pixels.dtype != np.uint8 or not compression.measure:
+        return pixels
+    # A JPEG may have become a TIFF or PNG: then its quality is known, and not the format's own measure.
+    row = JPEG if compression.measure == "quality" else format_named(format)
+    return _teller(row).compressed_alike(pixels, compression.value)
+
+
+def _teller(row: Format) -> Teller:
+    return cast("Teller", importlib.import_module(f"xlsr_cli.media.compression.{row.compression}"))

@@ -1,11 +1,21 @@
-"""The JPEG that a TIFF of JPEG compression is made of."""
+"""How strongly a TIFF was compressed, where it is made of JPEGs."""
 
 from __future__ import annotations
 
 import io
 
+from xlsr_cli.engine.restore import Compression, jpeg
+from xlsr_cli.media.compression import jpeg_tables
+
 #: TIFF technical note 2; 6 is the older form, which nobody writes.
 _JPEG = 7
+
+
+def compression_of(data: bytes) -> tuple[Compression | None, str]:
+    """The libjpeg quality of the first JPEG in the TIFF ``data``; None of other compression."""
+    inside = jpeg_inside(data)
+    quality = None if inside is None else jpeg_tables.quality_of(inside)
+    return None if quality is None else jpeg(quality), ""
 
 
 def jpeg_inside(data: bytes) -> bytes | None:

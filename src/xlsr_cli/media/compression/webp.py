@@ -8,8 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
+
+from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
+from xlsr_cli.media.compression import again
+
+_LIMITS = Quantizers("WebP", light_from=2, strong_from=20, largest=127)
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
 _ANIMATION_HEAD, _MOST_CHUNKS = 16, 100
+
+
+def compression_of(data: bytes) -> tuple[Compression | None, str]:
+    """By VP8's quantizer; None where the picture is lossless."""
+    quantizer = quantizer_of(data)
+    return None if quantizer is None else by_quantizer(_LIMITS, quantizer), ""
+
+
+def compressed_alike(pixels: Pixels, value: float) -> Pixels:
+    """By VP8's quantizer ``value``."""
+    return again.by_quantizer(".webp", cv2.IMWRITE_WEBP_QUALITY, pixels, value, quantizer_of)
 
 
 def quantizer_of(data: bytes) -> int | None:

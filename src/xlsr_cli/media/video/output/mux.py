@@ -13,6 +13,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import OutputError
+from xlsr_cli.formats import format_of
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, open_video, packets_of, said
 from xlsr_cli.media.video.inspect import VideoFile
@@ -317,10 +318,11 @@ def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket |
 
 def _attach_cover(output: av.container.OutputContainer, stream: Any, source: VideoFile) -> Any:
     """Matroska holds covers as attached files, and reads them back as video streams."""
-    kind = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
-    name = stream.metadata.get("filename", f"cover.{kind}")
     head = source.heads.get(stream.index)
     picture = bytes(head[0]) if head else b""
+    format = format_of(picture)
+    kind = stream.codec_context.name if format is None else format.name
+    name = stream.metadata.get("filename", f"cover.{kind}")
     cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
     cover.metadata.update(stream.metadata)
     return cover
