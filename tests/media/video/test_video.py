@@ -21,12 +21,9 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.inspect import inspect
-from xlsr_cli.media.video.output.containers import CONTAINERS
-from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encoder_options
 from xlsr_cli.media.video.programs import count_programs
-from xlsr_cli.media.video.tags import ColorTags, Hdr
 from xlsr_cli.media.video.truncation import missing_bytes
-from xlsr_cli.options import EngineOptions, Size, Target, VideoCodec, VideoOptions
+from xlsr_cli.options import EngineOptions, Size, Target, VideoCodec
 
 DEFAULT, FORCED, COMMENT = 1, 64, 8
 
@@ -523,50 +520,6 @@ def test_tiles_that_do_not_change_are_not_computed_again(tmp_path: Path, upscale
     for one, other in zip(clips.frames(kept.output), clips.frames(fresh.output), strict=True):
         for index in range(3):
             np.testing.assert_array_equal(clips.plane(one, index), clips.plane(other, index))
-
-
-@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p"])
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_the_same_frames_become_the_same_bytes(codec: VideoCodec, pix_fmt: str) -> None:
-    """Whatever memory held before: what resuming and ``--no-reuse`` promise rests on it."""
-    found = set()
-    for _ in range(5):
-        noise = np.random.default_rng()
-        [noise.bytes(size) for size in noise.integers(1000, 400_000, 30)].clear()
-        encoder = Encoder(_settings(codec, pix_fmt, Size(width=96, height=72)))
-        packets = []
-        for picture in clips.pictures(clips.Clip(frames=40, width=96, height=72, pix_fmt=pix_fmt)):
-            packets += encoder.encode(picture)
-        found.add(b"".join(packet.data for packet in [*packets, *encoder.finish()]))
-    assert len(found) == 1
-
-
-def _settings(codec: VideoCodec, pix_fmt: str, size: Size) -> Settings:
-    options = encoder_options(
-        CODECS[codec],
-        CODECS[codec].encoder,
-        VideoOptions(),
-        container=CONTAINERS[".mkv"],
-        size=size,
-        tags=ColorTags(),
-        siting="left",
-        hdr=Hdr(),
-        key_interval=240,
-        threads=1,
-    )
-    return Settings(
-        codec=CODECS[codec],
-        encoder=CODECS[codec].encoder,
-        options=options,
-        pix_fmt=pix_fmt,
-        size=size,
-        rate=Fraction(25),
-        aspect=None,
-        tags=ColorTags(),
-        threads=1,
-        global_header=True,
-        key_interval=240,
-    )
 
 
 # What is refused

@@ -170,7 +170,6 @@ def _settings(
             encoder,
             video,
             container=container,
-            size=size,
             tags=file.tags,
             siting=_siting(file) if layout_of(pix_fmt).chroma == (1, 1) else "left",
             hdr=file.hdr if codec.hdr else Hdr(),

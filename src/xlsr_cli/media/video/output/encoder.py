@@ -26,9 +26,6 @@ from xlsr_cli.options import Size, VideoCodec, VideoOptions
 _CODEC_GLOBAL_HEADER = 1 << 22
 #: ``chroma_sample_loc_type`` of H.264 and HEVC; 0 is what silence means.
 _CHROMA_PLACES: dict[Siting, int] = {"left": 0, "center": 1, "topleft": 2}
-#: Where this does not divide the width, x264's AVX-512 code weighs memory that nothing has written: the same
-#: frames become other bytes in every run. Its AVX2 code does not.
-_X264_WHOLE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +122,6 @@ def encoder_options(
     video: VideoOptions,
     *,
     container: Container,
-    size: Size,
     tags: ColorTags,
     siting: Siting,
     hdr: Hdr,
@@ -145,7 +141,9 @@ def encoder_options(
             params.append("videoformat=component")
         if siting != "left":
             params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
-        if size.width % _X264_WHOLE and "AVX512F" in cpu_features():
+        if "AVX512F" in cpu_features():
+            # At most widths, x264's AVX-512 code weighs memory behind the rows that nothing has written: the
+            # same frames become other bytes in every run. Its AVX2 code is as fast and does not.
             params.append("asm=avx2")
         if params:
             options["x264-params"] = ":".join(params)
