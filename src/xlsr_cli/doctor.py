@@ -1,4 +1,4 @@
-"""Prove that this installation works on this machine, or say what is wrong and what to do about it."""
+"""Check that this installation works on this machine; if not, say what is wrong and what to do."""
 
 from __future__ import annotations
 

@@ -84,12 +84,16 @@ class Target:
     a number is out of range.
     """
 
-    scale: float | None = option(None, "Factor, above 1 up to 16.", "size", short="-s", shown="2")
+    scale: float | None = option(None, "Factor: above 1, at most 16.", "size", short="-s", shown="2")
     width: int | None = option(None, "Width in pixels.", "size")
     height: int | None = option(None, "Height in pixels.", "size")
     long_edge: int | None = option(None, "Longer side in pixels.", "size")
     fit: Size | None = option(
-        None, "Largest size inside a box, such as 1920x1080.", "size", value="WxH", parse=parse_size
+        None,
+        "The largest size that fits into a box, such as 1920x1080.",
+        "size",
+        value="WxH",
+        parse=parse_size,
     )
 
     def __post_init__(self) -> None:
@@ -184,22 +188,24 @@ class EngineOptions:
     """
 
     model: str | None = option(
-        None, "A name of 'xlsr models list', or an ONNX file.", "network", shown="by scale and colour",
+        None, "A name from 'xlsr models list', or an ONNX file.", "network", shown="by scale and colour",
         value="NAME|FILE", completes="models",
     )  # fmt: skip
-    halo: int | None = option(None, "How far an ONNX file sees, in pixels; without it, no tiles.", "network")
-    color: ColorMode = option("auto", "What the network sees: all channels, or Y′ alone.", "network")
+    halo: int | None = option(
+        None, "Receptive field's radius of an ONNX file; without it, no tiles.", "network"
+    )
+    color: ColorMode = option("auto", "What the network enlarges: all channels, or Y′ alone.", "network")
     precision: Precision = option("auto", "Arithmetic; auto is int8 for 8 bits, else fp32.", "network")
     restore: RestoreMode = option(
-        "auto", "Network by how compressed the source is; auto looks at it.", "network"
+        "auto", "How strongly the source is compressed; auto measures it.", "network"
     )
     tile: int | None = option(None, "Side of a tile in input pixels.", "machine", shown="by cores and memory")
-    threads: int | None = option(None, "How many threads compute.", "machine", shown="all usable cores")
+    threads: int | None = option(None, "Number of threads.", "machine", shown="all usable cores")
     provider: str = option(
-        "auto", "Runtime: cpu, openvino, cuda …; auto takes the fastest of the same bytes.", "machine"
+        "auto", "Runtime: cpu, openvino, cuda …; auto takes the fastest that gives the same bytes.", "machine"
     )
     max_memory: int | None = option(
-        None, "Memory for tiles, in a batch for all of it, such as 500M.", "machine",
+        None, "Memory for tiles, or for a whole batch, such as 500M.", "machine",
         value="BYTES", parse=parse_bytes,
     )  # fmt: skip
 
@@ -240,16 +246,16 @@ class PictureOptions:
     target: Target = field(default_factory=Target)
     engine: EngineOptions = field(default_factory=EngineOptions)
     format: PictureFormat | None = option(
-        None, "What to write. y4m: raw frames through pipes.", "files",
+        None, "Format of the output. y4m: raw frames, for pipes.", "files",
         shown="by the output's name", choices=(*PICTURE_FORMATS, Y4M),
     )  # fmt: skip
     overwrite: bool = option(False, "Replace an existing output.", "files")
     quality: int | None = option(None, "1 to 100, for lossy formats.", "quality", shown="by format")
     lossless: bool = option(False, f"Lossless {_LOSSLESS_FORMATS}.", "quality")
-    strip: bool = option(False, "Leave out metadata; colours stay as they are.", "quality")
-    strict: bool = option(False, "Fail (exit 8) when anything of the input cannot be kept.", "quality")
+    strip: bool = option(False, "Write no metadata; colours stay as they are.", "quality")
+    strict: bool = option(False, "Fail with exit code 8 if anything of the input cannot be kept.", "quality")
     max_pixels: int = option(
-        DEFAULT_MAX_PIXELS, "Refuse larger inputs.", "machine",
+        DEFAULT_MAX_PIXELS, "Refuse inputs of more pixels.", "machine",
         shown=f"{DEFAULT_MAX_PIXELS // 1_000_000}M", value="PIXELS", parse=parse_pixels,
     )  # fmt: skip
 
@@ -292,18 +298,18 @@ class VideoOptions:
     pix_fmt: str | None = option(
         None, "Pixel format, such as yuv420p10le.", "film", shown="the source's or the nearest"
     )
-    deinterlace: bool = option(False, "Make whole frames of interlaced video.", "film")
+    deinterlace: bool = option(False, "Turn interlaced fields into whole frames.", "film")
     start: float | None = option(
-        None, "Begin there: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
+        None, "Where to begin: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
     )
     end: float | None = option(
-        None, "End there: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
+        None, "Where to end: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
     )
-    frames: int | None = option(None, "At most so many frames.", "film", shown="all")
+    frames: int | None = option(None, "Stop after this many frames.", "film", shown="all")
     copy_only: bool = option(
-        False, "Leave out what the output's container does not hold, instead of converting it.", "film"
+        False, "Leave out streams that the container does not hold, instead of converting them.", "film"
     )
-    reuse: bool = option(True, "Compute tiles again that did not change since the last frame.", "film")
+    reuse: bool = option(True, "Compute every tile, even if it did not change since the last frame.", "film")
 
     def __post_init__(self) -> None:
         check_choices(self)

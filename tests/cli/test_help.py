@@ -79,3 +79,13 @@ def test_help_loads_nothing_heavy(path: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_the_usage_line_is_well_formed(
+    path: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = help_text(path, capsys, monkeypatch).split("\n\n")[0]
+    assert usage.count("[") == usage.count("]")
+    assert "..." not in usage
+    assert "……" not in usage

@@ -24,11 +24,11 @@ from xlsr_cli.errors import ExitCode, XlsrError
 #: Command, which is a module of ``cli/commands`` that holds its ``app``, and its line in ``xlsr --help``.
 COMMANDS: dict[str, str] = {
     "upscale": "Enlarge a picture, an animation or a video.",
-    "batch": "Enlarge every picture of a folder; interrupted runs go on.",
-    "compare": "Measure PSNR and SSIM, and show before and after in a page.",
+    "batch": "Enlarge all files of a folder; an interrupted run can be resumed.",
+    "compare": "Measure PSNR and SSIM; show before and after on a page.",
     "bench": "Measure the speed of this machine, stage by stage.",
     "models": "List, describe and verify the bundled models.",
-    "doctor": "Prove that this machine computes the right pixels.",
+    "doctor": "Check that this machine computes the right pixels.",
 }
 
 #: The exceptions of click: of the package, or of the copy that Typer carries since 0.26.
@@ -89,7 +89,7 @@ def _xlsr(
         False, "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    """Super-resolution on the CPU: pictures, animations and videos, nothing of the file lost."""
+    """Super-resolution on the CPU for pictures, animations and videos."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -79,9 +79,9 @@ def common_flags(command: Command) -> Command:
 class Messages:
     """How much a command says."""
 
-    quiet: bool = option(False, "Say nothing but errors.", "messages", short="-q")
-    verbose: bool = option(False, "Say more.", "messages", short="-v")
-    debug: bool = option(False, "Show a traceback when something fails.", "messages")
+    quiet: bool = option(False, "Show errors only.", "messages", short="-q")
+    verbose: bool = option(False, "Show more details.", "messages", short="-v")
+    debug: bool = option(False, "Show a traceback if something fails.", "messages")
 
     def __post_init__(self) -> None:
         if self.quiet and self.verbose:

@@ -98,9 +98,11 @@ def _declared_help(command: Any, name: str) -> str:
 
 
 def argument_usage(argument: Any) -> str:
-    """``INPUT``, ``[OUTPUT]`` or ``FILES…``."""
-    name = str(argument.metavar or argument.name.upper()).strip("[]")
-    name += "…" if argument.nargs == -1 else ""
+    """``INPUT``, ``[OUTPUT]`` or ``FILES…``; a metavar that ends in several names stands as it is."""
+    name = str(argument.metavar or argument.name.upper())
+    if "…" in name:
+        return name
+    name = name.strip("[]") + ("…" if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 

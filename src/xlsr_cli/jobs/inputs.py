@@ -26,9 +26,11 @@ class ListOptions:
     """Inputs that a file names. ``files_from``: that file, or ``-`` for stdin; ``null``: NUL ends a name."""
 
     files_from: str | None = option(
-        None, "Inputs that this file names, one a line; - for stdin.", "files", value="LIST"
+        None, "Read names of inputs from a file, one per line; - for stdin.", "files", value="LIST"
     )
-    null: bool = option(False, "In LIST, NUL ends a name, as in 'find -print0'.", "files", short="-0")
+    null: bool = option(
+        False, "Names in LIST end with NUL, as those of 'find -print0' do.", "files", short="-0"
+    )
 
     def __post_init__(self) -> None:
         if self.null and self.files_from is None:

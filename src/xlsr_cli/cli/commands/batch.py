@@ -48,7 +48,7 @@ def batch(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT...", help="A folder; or folders, files and quoted globs.", show_default=False
+            metavar="INPUT…", help="A folder, or any folders, files and quoted patterns.", show_default=False
         ),
     ] = None,
     out: Annotated[
@@ -67,7 +67,8 @@ def batch(
     settings: BatchOptions = BatchOptions(),  # noqa: B008
     work: WorkOptions = WorkOptions(),  # noqa: B008
     watch: Annotated[
-        bool, flag("--watch", help="Stay, and take new files once they are stable.", panel="files")
+        bool,
+        flag("--watch", help="Keep running, and process new files once they are complete.", panel="files"),
     ] = False,
     report: Annotated[
         Path | None, flag("--report", help="Write a report, .html or .json.", panel="files", metavar="FILE")
@@ -77,16 +78,16 @@ def batch(
         flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
     ] = None,
     dry_run: Annotated[
-        bool, flag("--dry-run", help="Say what would be done; touch nothing.", panel="messages")
+        bool, flag("--dry-run", help="Show what would be done; write nothing.", panel="messages")
     ] = False,
     json: Annotated[
         bool, flag("--json", help="One JSON event per line on stdout.", panel="messages")
     ] = False,
     options: PictureOptions = PictureOptions(),  # noqa: B008
 ) -> None:
-    """Enlarge all pictures, animations and films of a folder; an interrupted run goes on where it was.
+    """Enlarge all pictures, animations and films of a folder. The same command resumes an interrupted run.
 
-    Exit code 7 when any file failed: the others are done, and every failure is listed with its reason.
+    If a file fails, the others are still done, the failure is listed with its reason, and the exit code is 7.
     """
     warn_of_clash()
     if options.y4m:

@@ -31,11 +31,13 @@ xlsr bench --image photo.jpg --plot speed.png
 @common_flags
 def bench(
     threads: Annotated[
-        int | None, same_flag(EngineOptions, "threads", help="Measure with 1 to so many threads.")
+        int | None, same_flag(EngineOptions, "threads", help="Measure with 1 up to this many threads.")
     ] = None,
     size: Annotated[
         Size | None,
-        same_flag(Target, "fit", called="--size", help="Size of a made picture.", show_default="640x360"),
+        same_flag(
+            Target, "fit", called="--size", help="Size of a synthetic picture.", show_default="640x360"
+        ),
     ] = None,
     scale: Annotated[
         float | None, same_flag(Target, "scale", show_default="the model's own factor, or 3")
@@ -44,18 +46,25 @@ def bench(
     precision: Annotated[Precision, same_flag(EngineOptions, "precision")] = "auto",
     image: Annotated[
         Path | None,
-        flag("--image", help="A picture of yours, for speed and for quality.", panel="files", metavar="FILE"),
+        flag(
+            "--image", help="Measure with your own picture: speed and quality.", panel="files", metavar="FILE"
+        ),
     ] = None,
     repeat: Annotated[
         int | None,
-        flag("--repeat", help="Rounds.", panel="machine", show_default="as many as fit into 20 seconds"),
+        flag(
+            "--repeat",
+            help="Number of rounds.",
+            panel="machine",
+            show_default="as many as fit into 20 seconds",
+        ),
     ] = None,
     json: Json = False,
     plot: Annotated[
         Path | None,
         flag(
             "--plot",
-            help="Draw speed against quality, and what threads gain.",
+            help="Draw charts: speed against quality, and speed by threads.",
             panel="files",
             metavar="FILE.png",
         ),

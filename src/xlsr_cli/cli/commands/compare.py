@@ -42,7 +42,7 @@ def compare(
         bool,
         flag(
             "--self",
-            help="Shrink REFERENCE, enlarge it again, and see what the model gains.",
+            help="Shrink REFERENCE, enlarge it again, and measure what the model gains.",
             panel="quality",
         ),
     ] = False,
@@ -51,7 +51,7 @@ def compare(
         same_flag(
             Target,
             "scale",
-            help="How much --self shrinks.",
+            help="How many times --self shrinks the picture.",
             min=2,
             max=16,
             show_default="the model's own factor, or 2",
@@ -59,16 +59,17 @@ def compare(
     ] = None,
     model: Annotated[str | None, same_flag(EngineOptions, "model", help="The model of --self.")] = None,
     color: Annotated[
-        ColorMode, same_flag(EngineOptions, "color", help="What the network of --self sees.")
+        ColorMode, same_flag(EngineOptions, "color", help="What the network of --self enlarges.")
     ] = "auto",
     restore: Annotated[
-        RestoreMode, same_flag(EngineOptions, "restore", help="How compressed --self takes the picture for.")
+        RestoreMode,
+        same_flag(EngineOptions, "restore", help="How strongly compressed --self assumes the picture to be."),
     ] = "auto",
     border: Annotated[
         int | None,
         flag(
             "--border",
-            help="Pixels on each side that do not count.",
+            help="Pixels on each side that are left out.",
             panel="quality",
             min=0,
             show_default="0; with --self, the scale",
@@ -76,7 +77,9 @@ def compare(
     ] = None,
     fail_under: Annotated[
         float | None,
-        flag("--fail-under", help="Exit 9 where PSNR on Y′ is less, in dB.", panel="quality", metavar="DB"),
+        flag(
+            "--fail-under", help="Exit with code 9 if the PSNR on Y′ is lower.", panel="quality", metavar="DB"
+        ),
     ] = None,
     html: Annotated[
         Path | None, flag("--html", help="Write a before/after page.", panel="files", metavar="FILE")
@@ -84,10 +87,10 @@ def compare(
     overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing page.", panel="files")] = False,
     json: Json = False,
 ) -> None:
-    """Measure how near pictures are to a reference: PSNR and SSIM, on Y′ and on RGB.
+    """Compare pictures with a reference: PSNR and SSIM, on Y′ and on RGB.
 
     Y′ is BT.601 as MATLAB computes it (16 to 235); gray pictures are compared on their own values.
-    With --self no reference is needed: the picture is shrunk, compressed as it was, and enlarged again.
+    --self needs no second picture: REFERENCE is shrunk, compressed as it was, and enlarged again.
     """
     from xlsr_cli.quality.compare import compare_files, file_pairs, self_pairs
 

@@ -40,7 +40,7 @@ xlsr doctor --json > doctor.json
 def doctor(
     json: Json = False,
 ) -> None:
-    """Prove that this machine computes the right pixels, or say what is wrong and what to do.
+    """Check that this machine computes the right pixels; if not, say what is wrong and what to do.
 
     Every bundled model must give its golden answer on every provider: int8 exactly, float32 within a
     stated tolerance. Exit code 0, 5 when a model is wrong, 6 when anything else is.

@@ -28,7 +28,7 @@ app = typer.Typer(
 @app.command("list", cls=Command, epilog="xlsr models list --json")
 @common_flags
 def list_models(json: Json = False) -> None:
-    """One line for each bundled model."""
+    """List the bundled models, one per line."""
     from xlsr_cli.engine.models import bundled_models
 
     if json:
@@ -47,7 +47,7 @@ def info(
     ],
     json: Json = False,
 ) -> None:
-    """Everything that the manifest says of one model."""
+    """All facts about one model."""
     from xlsr_cli.engine.models import ModelSpec, find_model
 
     spec = find_model(name)
@@ -68,7 +68,10 @@ def info(
 @app.command(cls=Command, epilog="xlsr models verify")
 @common_flags
 def verify(json: Json = False) -> None:
-    """Check every file's hash and that it gives its golden answer on this machine (exit 5 if not)."""
+    """Check the hash and the golden answer of each model.
+
+    The exit code is 5 if a file was changed, or if a model gives other pixels than it should on this machine.
+    """
     from xlsr_cli.engine.models import bundled_models
 
     found = {spec.name: _verdict(spec) for spec in bundled_models()}

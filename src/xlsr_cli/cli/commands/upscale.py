@@ -38,9 +38,9 @@ def upscale(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT... [OUTPUT]",
-            help="Files, folders, quoted globs, or - for stdin; behind a single one, the output: a file, a "
-            "folder, or - for stdout. By default <name>_x2 beside each input.",
+            metavar="INPUT… [OUTPUT]",
+            help="Files, folders, quoted patterns, or - for stdin. After a single input, OUTPUT: a file, a "
+            "folder, or - for stdout. By default, <name>_x2 beside each input.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +60,9 @@ def upscale(
     dry_run: Annotated[
         bool,
         flag(
-            "--dry-run", help="Say what would be done, how long and with how much memory.", panel="messages"
+            "--dry-run",
+            help="Show what would be done, in what time and memory; write nothing.",
+            panel="messages",
         ),
     ] = False,
     html: Annotated[
@@ -71,8 +73,8 @@ def upscale(
 ) -> None:
     """Enlarge pictures, animations and videos.
 
-    Everything that a file holds beside pixels is kept, or a warning names what is not.
-    Of several inputs, all are tried; exit code 7 when any of them failed.
+    Metadata, sound and subtitles are kept; a warning names what cannot be kept.
+    If one of several inputs fails, the others are still done, and the exit code is 7.
     """
     with loading():
         import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs

@@ -52,17 +52,19 @@ class Selection:
     Raises :class:`UsageError` for a kind that does not exist.
     """
 
-    recursive: bool = option(False, "Folders below as well; the tree is mirrored.", "files", short="-r")
+    recursive: bool = option(False, "Include subfolders; the output gets the same tree.", "files", short="-r")
     include: tuple[str, ...] = option(
-        (), "Only files that match this glob; repeatable.", "files", value="GLOB"
+        (), "Only files that match this pattern; repeatable.", "files", value="GLOB"
     )
-    exclude: tuple[str, ...] = option((), "No files that match this glob; repeatable.", "files", value="GLOB")
+    exclude: tuple[str, ...] = option(
+        (), "Skip files that match this pattern; repeatable.", "files", value="GLOB"
+    )
     kind: tuple[str, ...] = option(
         (), "Only pictures, animations or films; repeatable.", "files", value="|".join(get_args(JobKind))
     )
     shard: Shard = option(
         Shard(),
-        "Do part K of N, such as 2/8, on one of N machines.",
+        "Process part K of N, such as 2/8: for one of N machines.",
         "machine",
         value="K/N",
         parse=parse_shard,
@@ -93,7 +95,7 @@ class BatchOptions:
     """Which files are meant, whether known failures are tried again, and what is asked of films."""
 
     selection: Selection = field(default_factory=Selection)
-    retry_failed: bool = option(False, "Try files again that failed before.", "files")
+    retry_failed: bool = option(False, "Try again what failed before.", "files")
     video: VideoOptions = field(default_factory=VideoOptions)
 
 

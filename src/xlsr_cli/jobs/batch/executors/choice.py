@@ -22,9 +22,13 @@ class WorkOptions:
     """
 
     jobs: int | None = option(
-        None, "Worker processes; 0 for none.", "machine", short="-j", shown="one per usable core"
+        None,
+        "Number of worker processes; 0: this process does the work.",
+        "machine",
+        short="-j",
+        shown="one per usable core",
     )
-    timeout: float | None = option(None, "Give one file so many seconds.", "machine", value="SECONDS")
+    timeout: float | None = option(None, "Time limit for one file.", "machine", value="SECONDS")
     cluster: str | None = option(
         None, "Run on the Dask scheduler at this address.", "machine", value="ADDRESS"
     )
