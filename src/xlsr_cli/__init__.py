@@ -4,7 +4,7 @@
 >>> upscale("in.png", "out.png", scale=2)  # doctest: +SKIP
 >>> larger = Upscaler(scale=3)(pixels)  # doctest: +SKIP
 
-Importing the package is cheap; what is heavy is imported when it is first used.
+Importing the package is cheap: heavy modules are imported when they are first used.
 """
 
 from __future__ import annotations

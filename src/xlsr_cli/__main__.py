@@ -19,18 +19,18 @@ def run() -> NoReturn:
     except KeyboardInterrupt:  # before the command line could hear it
         sys.stderr.write("error: interrupted\n")
         code = ExitCode.INTERRUPTED
-    # Everything is closed and written: Python need not look for garbage in what ends with the process.
+    # Everything is closed and written: a garbage collection at the end would free what ends anyway.
     gc.freeze()
     sys.exit(code)
 
 
 def _run() -> int:
-    # The doctor says itself what is too old, and what else is wrong.
+    # The doctor reports libraries that are too old itself.
     complaint = python_complaint() or (None if sys.argv[1:2] == ["doctor"] else library_complaint())
     if complaint:
         sys.stderr.write(f"error: {complaint}\n")
         return ExitCode.RESOURCE
-    # numpy brings OpenBLAS, which starts a thread for each core at once; nothing here has work for them.
+    # numpy loads OpenBLAS, which would start a thread for each core; nothing here uses them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with loading():
         from xlsr_cli.cli.app import main

@@ -24,11 +24,11 @@ def upscale(
 ) -> PictureResult:
     """Enlarge the picture file ``source`` and write ``output``, by default ``<stem>_x2.<ext>`` beside it.
 
-    ``options`` are those of ``xlsr upscale``, in bytes and pixels where those have suffixes, and ``fit`` as a
-    :class:`~xlsr_cli.options.Size` or as (width, height); see
-    :class:`~xlsr_cli.options.PictureOptions` and :class:`~xlsr_cli.options.EngineOptions`. Of an animation
-    the first frame is enlarged. What was not kept is in the result's ``notices``. Raises a subclass of
-    :class:`~xlsr_cli.errors.XlsrError`; ``output`` is then as it was before.
+    ``options`` are those of ``xlsr upscale``. Sizes are numbers of bytes or pixels, without suffixes; ``fit``
+    is a :class:`~xlsr_cli.options.Size` or (width, height). See :class:`~xlsr_cli.options.PictureOptions` and
+    :class:`~xlsr_cli.options.EngineOptions`. Of an animation the first frame is enlarged. What was not kept
+    is in the result's ``notices``. Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`; ``output`` is
+    then as it was before.
     """
     if isinstance(options.get("fit"), tuple):
         options["fit"] = Size(width=options["fit"][0], height=options["fit"][1])

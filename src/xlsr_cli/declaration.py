@@ -4,8 +4,8 @@
 
     tile: int | None = option(None, "Side of a tile in input pixels.", "machine")
 
-From the field come the flag of every command line, its help and its choices, the argument of the Python API
-that has the same name, and the check of its choices.
+From the field come the flag on every command line with its help and choices, the argument of the same name in
+the Python API, and the check that a value is among the choices.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ Panel = Literal["size", "quality", "network", "files", "film", "machine", "messa
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """One option: the ``name`` and ``kind`` (type) of its field, its ``default``, and what people read.
+    """One option: the ``name`` and ``kind`` (type) of its field, its ``default`` and its ``help``.
 
-    ``short``: a flag of one letter. ``value``: what stands for the value in help. ``shown``: the default in
-    words, where the value does not tell. ``parse``: makes the value from text, or raises :class:`ValueError`
-    with a sentence. ``choices``: those of the type, or more. ``completes``: what the shell offers.
+    ``short``: a flag of one letter. ``value``: the placeholder for the value in the help. ``shown``: the
+    default in words, where the value itself does not tell. ``parse``: makes the value from text, or raises
+    :class:`ValueError` with a sentence. ``choices``: those of the type, or more. ``completes``: what the
+    shell offers.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Declared:
 
     @property
     def flag(self) -> str:
-        """``--max-memory``; of what is on by default, the flag that switches it off, ``--no-reuse``."""
+        """``--max-memory``; of an option that is on by default, the flag that disables it, ``--no-reuse``."""
         name = self.name.replace("_", "-")
         return f"--no-{name}" if self.default is True else f"--{name}"
 
@@ -64,7 +65,7 @@ def option(default: Value, help: str, panel: Panel, **more: Any) -> Value:
 
 @functools.cache
 def declared(kind: Any) -> tuple[Declared, ...]:
-    """The options of a dataclass, those of its parts among them, in the order of the fields."""
+    """The options of a dataclass, including those of nested dataclasses, in the order of the fields."""
     hints = get_type_hints(kind)
     found: list[Declared] = []
     for entry in fields(kind):
@@ -83,7 +84,7 @@ def _declared(entry: Field[Any], kind: Any, settings: Mapping[str, Any]) -> Decl
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:
-    """The types of a union; the type itself where it is none."""
+    """The members of a union; of any other type, the type itself."""
     return get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 

@@ -28,22 +28,22 @@ FORMAT = "xlsr-doctor/1"
 Subject = Literal["library", "machine", "model", "provider", "pixels", "picture", "video", "batch"]
 Status = Literal["ok", "warning", "problem"]
 
-#: Modules and the distributions that bring them. They are imported by name, to hear why one cannot be.
+#: Modules and the distributions that contain them. Each is imported, to find out why one cannot be.
 _LIBRARIES = {
     "numpy": "numpy", "cv2": "opencv-python-headless", "onnxruntime": "onnxruntime", "PIL": "pillow",
     "tifffile": "tifffile", "av": "av",
 }  # fmt: skip
-#: Without these, nothing more can be looked at; the others only read and write files.
+#: Without these, nothing else can be checked; the others only read and write files.
 _ENGINE_LIBRARIES = {"numpy", "opencv-python-headless", "onnxruntime"}
-#: Providers that are no device of this machine: Azure's sends pictures to a server that must be named.
+#: Providers that do not compute on this machine: Azure's sends pictures to a server.
 _REMOTE = ("AzureExecutionProvider",)
 _CPU = "CPUExecutionProvider"
 #: Below, even small pictures may not fit, in bytes.
 _LITTLE_MEMORY = 512 << 20
 
-#: What is timed in each runtime: a tile of this side, so often.
+#: Each runtime is timed with a tile of this side, this many times.
 _TIMED_SIDE, _TIMED_RUNS = 128, 5
-#: What is said of a way that leads through.
+#: The messages of trials that passed.
 _DONE = {
     "picture": "upscaled from and to it",
     "video": "upscaled, with its sound",
@@ -55,7 +55,7 @@ _REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reins
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. ``message`` says what was found, ``remedy`` what to do about it."""
+    """One thing that was checked. ``message`` says what was found, ``remedy`` what to do about it."""
 
     subject: Subject
     name: str
@@ -66,7 +66,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """Everything that was found; ``machine`` is None where libraries are too broken to look."""
+    """All findings. ``machine`` is None where the libraries that would describe it cannot be imported."""
 
     machine: Machine | None
     findings: tuple[Finding, ...]
@@ -95,7 +95,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at libraries, machine, models with every provider, and walk every way; takes some seconds.
+    """Check libraries, machine, models on every provider, and every kind of work; takes some seconds.
 
     Everything that fails becomes a finding; nothing is raised.
     """
@@ -109,7 +109,7 @@ def examine() -> Diagnosis:
     findings = [*libraries, *_machine(machine), *_pixels(), *_models_everywhere(machine)]
     diagnosis = Diagnosis(machine=machine, findings=tuple(findings))
     if diagnosis.exit_code == ExitCode.MODEL:
-        return diagnosis  # every way leads through the models
+        return diagnosis  # nothing works without the models
     return replace(diagnosis, findings=(*findings, *_ways(films="av" not in broken)))
 
 
@@ -251,7 +251,7 @@ def _speed_on_cpu(models: tuple[ModelSpec, ...]) -> Finding:
 
 
 def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
-    """The same on each plug-in. One that does not start costs speed at most: the CPU works without it."""
+    """Check the models on each plug-in. One that does not start costs only speed."""
     from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
 
     for plug_in in PLUG_INS:
@@ -270,14 +270,14 @@ def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
 
 
 def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding:
-    """All ``models``, which the CPU answers rightly, on another provider: what fails is the provider's."""
+    """All ``models`` on another provider. They are right on the CPU, so a failure is the provider's."""
     from xlsr_cli.engine.golden import answers_golden
     from xlsr_cli.engine.session import Session
 
     wrong = []
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # onnxruntime's own words about it; ours follow
+            warnings.simplefilter("ignore")  # onnxruntime warns as well; our own message follows
             for spec in models:
                 if not answers_golden(Session.bundled(spec, provider=provider)):
                     wrong.append(spec.name)
@@ -294,7 +294,7 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
 
 
 def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
-    """How fast the provider is, for the end of a message: the best of a few runs, on one thread."""
+    """The speed of the provider, as the end of a message: the best of a few runs, on one thread."""
     from xlsr_cli.engine.session import Session
     from xlsr_cli.engine.tiles.tile import blank_tile
 
@@ -311,7 +311,7 @@ def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
 
 
 def _ways(*, films: bool) -> Iterator[Finding]:
-    """Every way that a file can take, walked; not those of films where PyAV is broken, as was said."""
+    """Run the trials of every kind of work; those of films only where PyAV can be imported."""
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.media.samples import ffmpeg_version
     from xlsr_cli.trials import missing_codecs, trials

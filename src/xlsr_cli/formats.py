@@ -1,7 +1,7 @@
 """Every picture format: one row each, from which everything that depends on a format is derived.
 
-A row tells how a file of the format is recognised, what the format is called, what it has room for and what
-writing it takes. The module in ``media/picture/codecs`` that the row names reads and writes it. How to add a
+A row tells how a file of the format is recognised, what the format is called, what it can hold and what
+writing it costs. The module in ``media/picture/codecs`` that the row names reads and writes it. How to add a
 format stands in ``docs/architecture.md``.
 """
 
@@ -28,22 +28,22 @@ Held = Literal["icc", "cicp", "gamma", "exif", "xmp", "iptc", "dpi"]
 
 @dataclass(frozen=True, kw_only=True)
 class FormatCapabilities:
-    """What a format has room for, as still picture or as animation, and what writing it takes.
+    """What a format can hold, as still picture or as animation, and what writing it costs.
 
-    ``shown``: its name in sentences. ``extensions``: of its files, without dot, the usual one first.
-    ``bits``: the most per sample. ``keeps``: what it holds beside pixels. ``text``: the names of comments
-    that it holds, as :class:`~xlsr_cli.media.picture.metadata.Metadata` has them. ``longest_side`` and
-    ``most_pixels``: limits of the format, or of the library that writes it. ``lossless``: whether it is so
-    always, with ``--lossless``, or never.
+    ``shown``: its name in sentences. ``extensions``: those of its files, without dot, the usual one first.
+    ``bits``: the most per sample. ``keeps``: what it holds beside pixels. ``text``: the kinds of comments
+    that it holds, named as :class:`~xlsr_cli.media.picture.metadata.Metadata` has them. ``longest_side`` and
+    ``most_pixels``: limits of the format, or of the library that writes it. ``lossless``: whether pixels
+    are kept exactly: always, with ``--lossless`` (optional), or never.
 
     ``encoder_memory``: bytes that the encoder takes beside the picture for each byte of the picture, measured
     with photographs; ``lossless_memory``: the same with ``--lossless``, where it differs. ``stored``: bytes
-    of a photograph's pixel in the file. ``trusted``: this package writes the header itself, from the size of
-    the pixels, so that the file is not read again to see whether the size is right.
+    of the file per pixel, for a photograph. ``trusted``: this package writes the header itself, from the size
+    of the pixels, so that the written file need not be read again to check the size.
 
-    ``longest``: the most bytes of what it keeps, where it has no room for any number; ``text`` stands for one
-    comment. ``dpi_range``: the least and the most pixels per inch. ``dpi_in_exif``: it has no other place for
-    them. ``takes_exif_apart``: EXIF of which nothing can be read cannot be copied as it is.
+    ``longest``: the most bytes of each thing in ``keeps`` that has a limit; ``text`` stands for one comment.
+    ``dpi_range``: the least and the most pixels per inch. ``dpi_in_exif``: it has no other place for them.
+    ``takes_exif_apart``: EXIF of which nothing can be read cannot be copied as it is.
 
     ``ticks``: delays of an animation are multiples of this part of a second; 0 for any fraction.
     ``longest_delay``, ``longest_round``: of a frame and of all together, in ticks, or in seconds where ticks
@@ -91,19 +91,19 @@ class FormatCapabilities:
 class Format:
     """A picture format.
 
-    ``name``: of ``--format``, of messages and of JSON. ``module``: in ``media/picture/codecs``, reads and
-    writes it. ``begins``: the first bytes of a file, one of these; ``is_one``: for formats of which the
-    first bytes alone do not tell; it gets the first bytes of a file, up to
-    :data:`HEAD_BYTES`. ``pillow``: names of the Pillow plugins that may open it.
-    ``compression``: the module in ``media/compression`` that tells how strongly a file of it was compressed.
-    ``mime``: its MIME type where every current browser shows it.
+    ``name``: its name in ``--format``, in messages and in JSON. ``module``: in ``media/picture/codecs``,
+    reads and writes it. ``begins``: signatures; a file of the format begins with one of them. ``is_one``: for
+    formats without a simple signature, a function of the first :data:`HEAD_BYTES` of a file. ``pillow``:
+    names of the Pillow plugins that may open it. ``compression``: the module in ``media/compression`` that
+    tells how strongly a file of it was compressed. ``mime``: its MIME type where every current browser shows
+    it.
 
-    ``still``, ``animation``: what it has room for as the one and the other; None: it is not written so.
-    ``header_in_head``: its module needs no more than the first :data:`HEAD_BYTES` of a file to read size,
-    channels and depth.
+    ``still``, ``animation``: what it can hold as a still picture and as an animation; None: xlsr does not
+    write that. ``header_in_head``: its module needs no more than the first :data:`HEAD_BYTES` of a file to
+    read size, channels and depth.
 
     ``refused``: why it cannot be read, as the end of the sentence "FILE is …". ``document``: not a picture
-    but a document or a drawing, which a batch passes over.
+    but a document or a drawing, which a batch skips.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Format:
         return head.startswith(self.begins) or (self.is_one is not None and self.is_one(head))
 
 
-# How to recognise formats of which the first bytes alone do not tell.
+# How to recognise formats without a simple signature.
 
 
 def _is_webp(head: bytes) -> bool:
@@ -181,7 +181,7 @@ def _is_pcx(head: bytes) -> bool:
 
 
 def _is_cur(head: bytes) -> bool:
-    # A TGA may begin alike, with a zero for the number of cursors.
+    # A TGA may begin with the same bytes, but then the number of cursors would be zero.
     return head[:4] == b"\x00\x00\x02\x00" and head[4:6] != b"\x00\x00"
 
 
@@ -221,7 +221,7 @@ def _is_tga(head: bytes) -> bool:
 _SEGMENT = 0xFFFF - 2
 
 
-#: The table. Files are compared with the rows from the top: TGA, which has no signature, stands last.
+#: The table. A file is compared with the rows from the top; TGA, which has no signature, is the last one.
 FORMATS: tuple[Format, ...] = (
     Format(
         name="png",
@@ -408,12 +408,12 @@ FORMATS: tuple[Format, ...] = (
 #: The formats that can be written, by name.
 PICTURE_FORMATS: tuple[PictureFormat, ...] = tuple(f.name for f in FORMATS if f.still is not None)
 
-#: What a picture becomes whose own format cannot be written.
+#: The output format for a picture whose own format cannot be written.
 FALLBACK = FORMATS[0]
 
 _BY_NAME = {format.name: format for format in FORMATS}
 
-#: The format whose traces the engine finds in pixels, and whose qualities measure how strong they are.
+#: The format whose traces the engine finds in pixels; their strength is given as one of its qualities.
 JPEG = _BY_NAME["jpeg"]
 
 
@@ -424,7 +424,7 @@ def either(words: Iterable[str]) -> str:
 
 
 def still_rooms() -> list[FormatCapabilities]:
-    """What each format that can be written has room for."""
+    """The capabilities of every format that can be written as a still picture."""
     return [format.still for format in FORMATS if format.still is not None]
 
 
@@ -434,7 +434,7 @@ def format_named(name: str) -> Format:
 
 
 def still_of(name: PictureFormat) -> FormatCapabilities:
-    """What the format ``name``, which can be written, has room for."""
+    """The capabilities of the format ``name``, which must be one that can be written."""
     still = _BY_NAME[name].still
     assert still is not None  # PictureOptions allows no other
     return still
@@ -446,7 +446,7 @@ def format_of(head: bytes) -> Format | None:
 
 
 def format_for(name: str) -> PictureFormat | None:
-    """The format that a file ``name`` asks for by its extension; None when it names none that is written."""
+    """The format that the extension of the file ``name`` stands for; None if xlsr writes no such format."""
     extension = PurePath(name).suffix[1:].lower()
     found = (f.name for f in FORMATS if f.still is not None and extension in f.still.extensions)
     return next(found, None)

@@ -1,8 +1,8 @@
-"""What is installed beside xlsr, and whether it is enough.
+"""Which libraries are installed, and whether they are new enough.
 
-Read from the names of folders, before any library is imported: a library that is too old fails with a
-traceback that says nothing, and asking ``importlib.metadata`` would cost a small picture a tenth of its time.
-Runs on every Python 3, to be able to say that one is too old.
+Versions are read from the names of folders, before any library is imported: a library that is too old would
+fail with a traceback that does not say so, and ``importlib.metadata`` would take a tenth of the time that a
+small picture takes. This module runs on every Python 3, so that it can say that a Python is too old.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import sys
 
 OLDEST_PYTHON = (3, 11)
 
-#: All of them bring a module ``cv2`` and overwrite each other's files.
+#: All of them contain a module ``cv2`` and overwrite each other's files.
 OPENCVS = (
     "opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless",
 )  # fmt: skip
 
 
 def python_complaint() -> str | None:
-    """A sentence where this Python is too old."""
+    """A sentence if this Python is too old, else None."""
     if sys.version_info >= OLDEST_PYTHON:
         return None
     needed, found = (".".join(map(str, version[:3])) for version in (OLDEST_PYTHON, sys.version_info))
@@ -28,7 +28,7 @@ def python_complaint() -> str | None:
 
 
 def library_complaint() -> str | None:
-    """A sentence where a library is older than xlsr needs; None as well where versions cannot be found."""
+    """A sentence if a library is older than xlsr needs; None also if versions cannot be found."""
     installed = installed_versions()
     for name, needed in needed_versions().items():
         found = installed.get(name)
@@ -41,7 +41,7 @@ def library_complaint() -> str | None:
 
 
 def opencv_clash() -> str | None:
-    """A sentence where several distributions of OpenCV are installed, which overwrite each other."""
+    """A sentence if several distributions of OpenCV are installed, which overwrite each other, else None."""
     installed = installed_versions()
     several = [f"{name} {installed[name]}" for name in OPENCVS if name in installed]
     if len(several) < 2:
@@ -56,7 +56,7 @@ def opencv_remedy() -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Distributions by their names in lower case with hyphens; what comes first on the path counts."""
+    """Version by distribution (names in lower case with hyphens); the first one on the path counts."""
     found: dict[str, str] = {}
     for folder in sys.path:
         if os.path.basename(folder) in ("site-packages", "dist-packages"):  # noqa: PTH119

@@ -22,7 +22,7 @@ _FEATURES: dict[int, str] = {
     210: "RVV", 231: "LASX",
 }  # fmt: skip
 
-#: What the int8 kernels will use, the best first: features that must all be there, and its name.
+#: What the int8 kernels will use, the best first: the features that it needs, and its name.
 _KERNELS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("AVX512_VNNI",), "AVX-512 VNNI"),
     (("AVX_VNNI",), "AVX-VNNI"),
@@ -33,7 +33,7 @@ _KERNELS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("AVX",), "AVX"),
     (("SSE4.1",), "SSE4.1"),
 )
-#: Those with one instruction for four 8-bit products and their sum.
+#: Kernels with one instruction for four 8-bit products and their sum.
 DOT_PRODUCT = ("AVX512_VNNI", "AVX_VNNI", "NEON_DOTPROD")
 
 #: Distributions whose versions matter to what xlsr computes, reads and writes.
@@ -58,8 +58,8 @@ class Cpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Cores:
-    """``logical``: of the machine. ``affinity``: that this process may run on. ``usable``: after the
-    control group's quota, which is what xlsr uses."""
+    """Numbers of cores: of the machine (``logical``), that this process may run on (``affinity``), and that
+    the control group's quota leaves of those (``usable``), which is what xlsr uses."""
 
     logical: int
     affinity: int
@@ -132,7 +132,7 @@ def model_of_cpuinfo(text: str) -> str:
 
 
 def _lscpu_model() -> str:
-    """``lscpu`` knows the names of ARM's numbered implementers and parts."""
+    """What ``lscpu`` says: it knows the names behind ARM's numbers of implementers and parts."""
     found = re.search(r"^Model name:\s*(.+)$", _output_of("lscpu"), re.MULTILINE)
     return "" if found is None else found[1].strip()
 

@@ -1,4 +1,4 @@
-"""How long work tells about itself, without knowing who listens."""
+"""How a long piece of work reports its progress, without knowing who listens."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Progress(Protocol):
         """``amount`` more units are done."""
 
     def extend(self, amount: float) -> None:
-        """``amount`` more units are to do than was said."""
+        """The total has grown by ``amount``."""
 
     def note(self, text: str) -> None:
-        """A few words beside the bar, such as the size of the output so far; the last ones stay."""
+        """Show a few words beside the bar, such as the size of the output so far, until the next ones."""
 
     def finish(self) -> None:
         """Nothing more will come."""
 
 
 class Quiet:
-    """The listener that does nothing: the default everywhere."""
+    """A listener that does nothing: the default everywhere."""
 
     def start(self, total: float | None, unit: str) -> None:
         """Ignore it."""
@@ -47,7 +47,7 @@ QUIET: Progress = Quiet()
 
 
 class Counted:
-    """Passes on to ``listener`` what it hears, and knows how far the work is."""
+    """Passes everything on to ``listener`` and counts what is done."""
 
     def __init__(self, listener: Progress) -> None:
         self._listener = listener

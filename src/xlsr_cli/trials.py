@@ -1,4 +1,4 @@
-"""Every way that a file can take through xlsr, each walked with something small: what the doctor proves."""
+"""A small trial of each kind of work that xlsr does. The doctor runs them all."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _USUAL_CODEC: VideoCodec = "h264"
 
 
 class TrialError(XlsrError):
-    """Something came out, and not what should have."""
+    """A trial ran to its end, but its result was wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """``run`` walks one way in a folder that it may fill; it raises where the way does not lead through."""
+    """One trial. ``run`` gets a folder to work in, and raises if the trial fails."""
 
     subject: Literal["picture", "video", "batch"]
     name: str
@@ -36,7 +36,7 @@ class Trial:
 
 
 def trials(upscaler: Upscaler, codecs: Sequence[VideoCodec]) -> Iterator[Trial]:
-    """All of them, for ×2; films in each of ``codecs``."""
+    """All trials, at ×2; films in each of ``codecs``."""
     for format in PICTURE_FORMATS:
         run = partial(_picture, upscaler, format)
         yield Trial(subject="picture", name=format, remedy=_PICTURES, run=run)

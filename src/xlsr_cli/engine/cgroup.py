@@ -1,8 +1,9 @@
-"""What Linux control groups (version 2 and 1) leave to this process: CPU time and memory.
+"""The limits that Linux control groups (version 2 and 1) set for this process: CPU time and memory.
 
-A limit may be set on the process's own group or on any group above it, and the tightest one counts. In a
-container, the path in ``/proc/self/cgroup`` may be the host's and not be visible; the mount's top is then
-the container's own group. Elsewhere than on Linux there are no such files, and no limits.
+A limit may be set on the process's own group or on any group above it; the tightest one counts. In a
+container, the path in ``/proc/self/cgroup`` may be the host's and not be visible; the top of the mount is
+then the container's own group. Other systems have no such files, and no limits. No small library reads them:
+psutil tells the memory and the cores of the machine, not of the group.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 _MOUNT = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
-#: Version 1 says "no limit" with the largest page-aligned number; nothing has an exbibyte.
+#: Version 1 writes "no limit" as the largest page-aligned number, so any number of exbibytes is none.
 _NO_LIMIT = 1 << 60
 
 
 def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float | None:
-    """How many CPUs' worth of time the groups grant, such as 1.5; None without a limit."""
+    """The CPU time that the groups allow, in CPUs, such as 1.5; None without a limit."""
     quotas = [
         quota
         for folder in _folders("cpu", mount, membership)
@@ -28,7 +29,7 @@ def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float | N
 
 
 def memory_limit(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int | None:
-    """How many bytes of memory the groups grant; None without a limit."""
+    """The bytes of memory that the groups allow; None without a limit."""
     limits = [
         limit
         for folder in _folders("memory", mount, membership)

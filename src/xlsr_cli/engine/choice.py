@@ -1,4 +1,4 @@
-"""Which networks a picture goes through: by its size, its channels, its depth, and what was asked for."""
+"""Choose the networks for a picture: by its size, channels and depth, and by the options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHAINS: tuple[tuple[int, ...], ...] = ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3),
 
 
 class Plane(NamedTuple):
-    """What goes through networks at once: three colours (``rgb``), or one channel, which may be ``alpha``."""
+    """What goes through a network together: three colours (``rgb``) or one channel, maybe ``alpha``."""
 
     colour: Colour
     alpha: bool = False
@@ -55,7 +55,7 @@ class Choice:
 
     @property
     def depends_on_source(self) -> bool:
-        """Whether somebody has to look at the source, and then take :meth:`restoring`."""
+        """Whether the networks depend on how strongly the source was compressed; see :meth:`restoring`."""
         return self._model is None and self._restore is None
 
     def restoring(self, level: Restore) -> Choice:
@@ -67,8 +67,8 @@ class Choice:
     def sessions(self, source: Size, target: Size, plane: Plane, dtype: np.dtype[Any]) -> list[Session]:
         """The networks from ``source`` to at least ``target``, in order, for a plane of this kind.
 
-        ``dtype`` is uint8 or uint16. Only the first one restores: what it gives is clean, and so is alpha.
-        Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
+        ``dtype`` is uint8 or uint16. Only the first one restores: its output is clean. Alpha is never
+        restored. Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
         """
         return [
             self._session(
@@ -89,7 +89,7 @@ class Choice:
     def splits_luma(self) -> bool:
         """Whether a colour picture is split, and only its Y′ goes through the network.
 
-        A named model decides by its own colours, for which one from outside is loaded; ``auto`` means all
+        A named model decides by its own colours (a foreign one is loaded to know them); ``auto`` means all
         channels.
         """
         if self._model is None:
@@ -108,14 +108,14 @@ class Choice:
 
     @property
     def foreign(self) -> bool:
-        """Whether a model from outside runs, of which the file alone is known."""
+        """Whether a foreign model runs: an ONNX file without a manifest."""
         return isinstance(self._model, Path)
 
     @property
     def works_in_tiles(self) -> bool:
         """Whether pictures are cut into tiles. They are not where the model's halo is unknown.
 
-        Loads a model from outside.
+        Loads a foreign model.
         """
         return not isinstance(self._model, Path) or self._foreign(self._model).spec.halo is not None
 
@@ -126,7 +126,7 @@ class Choice:
             return list(self._loaded.values())
 
     def use(self, session: Session) -> None:
-        """From now on this network runs, as if it had been named."""
+        """Use this network from now on, as if it had been named."""
         with self._lock:
             self._model = session.spec
             self._loaded[session.spec.name] = session
@@ -190,7 +190,7 @@ def chain_for(source: Size, target: Size) -> tuple[int, ...]:
 
 
 def repeated_chain(scale: int, source: Size, target: Size) -> tuple[int, ...]:
-    """The same for a single model of one ``scale``, which runs as often as it takes.
+    """The same for a single model of one ``scale``, which runs as often as needed.
 
     >>> repeated_chain(2, Size(width=100, height=100), Size(width=250, height=250))
     (2, 2)
@@ -221,7 +221,7 @@ def _check(model: ModelSpec | Path | None, options: EngineOptions) -> None:
 
 
 def _check_foreign(model: ModelSpec, options: EngineOptions) -> None:
-    """Refuse options that a model from outside, now that it is known, would ignore."""
+    """Refuse options that a foreign model would ignore, once it is loaded."""
     _check_colours(model, str(model.path), options)
     if options.tile is None:
         return

@@ -1,4 +1,4 @@
-"""Colour, chroma and alpha: what is split from a picture and merged again. Nothing else converts colour.
+"""Split a picture into colour, chroma and alpha, and merge them again. Nothing else converts colours.
 
 Everything on uint8 is integer arithmetic: OpenCV's BT.601 conversions of integers are fixed-point with
 14 bits, and morphology and comparisons have nothing to round.
@@ -20,7 +20,7 @@ def split_ycc(bgr: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def merge_ycc(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[Any]:
-    """BGR (H, W, 3) of what :func:`split_ycc` gives."""
+    """The inverse of :func:`split_ycc`: BGR (H, W, 3)."""
     return np.asarray(cv2.cvtColor(np.dstack([luma, chroma]), cv2.COLOR_YCrCb2BGR))
 
 
@@ -38,16 +38,16 @@ def split_alpha(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None
 
 
 def merge_alpha(colour: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
-    """The picture of what :func:`split_alpha` gives: (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)."""
+    """The inverse of :func:`split_alpha`: (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)."""
     if alpha is None:
         return colour
     return np.dstack([colour, alpha])
 
 
 def bleed_under_alpha(colour: NDArray[Any], alpha: NDArray[Any], reach: int) -> NDArray[Any]:
-    """``colour`` with the colour of visible pixels carried on under the transparent ones beside them.
+    """``colour`` with the colours of visible pixels spread into the transparent pixels beside them.
 
-    Colours of wholly transparent pixels are arbitrary, often black; without this the network would mix
+    Colours of fully transparent pixels are arbitrary, often black; without this step the network would mix
     them into the visible edge as a fringe. ``colour`` (H, W) or (H, W, 3), ``alpha`` (H, W), uint8 or
     uint16. Pixels further than ``reach`` from visible ones keep what they had.
     """
@@ -86,9 +86,9 @@ def _mean_of_known(
 
 
 def bound_alpha(upscaled: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """``upscaled`` alpha, nowhere beyond the range of the 3×3 source pixels around.
+    """``upscaled`` alpha, clipped to the range of the 3×3 source pixels around.
 
-    Keeps what is wholly opaque or wholly transparent exactly so, and edges without ringing. ``alpha``
+    So opaque and transparent areas stay exactly so, and edges do not ring. ``alpha``
     is the source (H, W), ``upscaled`` the larger plane, both uint8 or uint16.
     """
     ring = np.ones((3, 3), dtype=np.uint8)

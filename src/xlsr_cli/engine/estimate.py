@@ -1,4 +1,4 @@
-"""What an upscale will do and what it will take: passes, memory, seconds."""
+"""Predict what an upscale will do and cost: passes, memory, seconds."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from xlsr_cli.engine.tiles.tile import blank_tile
 from xlsr_cli.engine.tiles.tiling import BYTES_PER_PIXEL, Tiling
 from xlsr_cli.options import Size
 
-#: How much more than that onnxruntime's allocator takes from the system, measured.
+#: How many times that onnxruntime's allocator takes from the system, measured.
 ALLOCATOR = 1.3
-#: After a network's answer of so many bytes, memory for activations is given back; below, keeping it for
-#: the next picture or frame is worth more.
+#: Memory for activations is given back after a network's output of at least this many bytes; after a smaller
+#: one, it is kept for the next picture or frame.
 LARGE = 64 << 20
 #: Side of the tile that is timed, and of the picture that is upscaled as a trial.
 _TIMED_SIDE = 128
@@ -42,7 +42,7 @@ class Pass:
 
     @property
     def answer(self) -> Size:
-        """The size that comes out."""
+        """The size of the output."""
         return Size(width=self.size.width * self.scale, height=self.size.height * self.scale)
 
 
@@ -50,7 +50,7 @@ class Pass:
 class Plan:
     """The steps from ``source`` to ``target``.
 
-    ``passes`` in order; ``resample`` tells that the last answer is shrunk to ``target``. ``peak_memory``
+    ``passes`` in order; ``resample`` tells whether the last output is shrunk to ``target``. ``peak_memory``
     is an estimate in bytes of everything at once: input, output, what lies between, and tiles.
     ``kept_memory`` is what of it remains when the call returns: the output, and what serves the next call.
     ``seconds`` is an estimate for the whole call, from a tile and a small picture that were timed.
@@ -67,7 +67,7 @@ class Plan:
 
 
 class Estimator:
-    """Says beforehand what a call will do, and about what it will take.
+    """Predicts what a call will do, and roughly what it will cost.
 
     ``tiling`` is how pictures are cut. ``trial`` enlarges an array to a size on one thread.
     """
@@ -150,14 +150,14 @@ class Estimator:
         self._seconds_per_pixel[session.spec.name] = (time.perf_counter() - started) / _TIMED_SIDE**2
 
     def _network_seconds(self, passes: tuple[Pass, ...]) -> float:
-        """Core-seconds that the networks alone take."""
+        """Core-seconds of the networks alone."""
         return sum(self._seconds_per_pixel[step.model] * step.size.pixels for step in passes)
 
     def _seconds_around(
         self, source: Size, target: Size, channels: int, dtype: np.dtype[Any], passes: tuple[Pass, ...]
     ) -> float:
         """Seconds of what is done around the network: colour, fitting the size, alpha in one thread."""
-        if self._choice.foreign:  # beside such a network the rest is nothing, and a trial is slow
+        if self._choice.foreign:  # such a network takes nearly all of the time, and a trial is slow
             return 0.0
         shrink = math.sqrt(_TRIED_SIDE**2 / source.pixels)
         size = Size(

@@ -1,4 +1,4 @@
-"""One network in whichever runtime is the fastest here; the bytes are the same in all of them."""
+"""Run a network in the fastest runtime of this machine; all of them give the same bytes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from xlsr_cli.options import EngineOptions
 
 log = logging.getLogger(__name__)
 
-#: Seconds of work in one network after which starting another runtime costs less than it may save.
+#: Seconds of work after which starting another runtime is likely to save more than it costs.
 PAYS_AFTER = 1.0
-#: How many tiles each runtime is timed on. The best time counts: others may have waited for a busy core.
+#: Number of tiles that each runtime is timed on. The best time counts: a busy core makes others longer.
 ROUNDS = 4
 
-#: Plug-ins that could not be started in this process; its other networks need not try them again.
+#: Plug-ins that could not be started in this process; they are not tried again.
 _broken: set[str] = set()
 
 
@@ -125,9 +125,9 @@ class FastestSession(Session):
 
 
 class _Trial:
-    """``challenger``, called ``name``, takes turns with the session ``used`` so far.
+    """``challenger``, called ``name``, and the session ``used`` so far compute tiles in turn.
 
-    Safe to use from several threads at once. ``verdict`` is None as long as it is open; ``reason`` says why.
+    Safe to use from several threads at once. ``verdict`` is None until it is decided; ``reason`` says why.
     """
 
     def __init__(self, name: str, used: Session, challenger: Session) -> None:
@@ -142,7 +142,7 @@ class _Trial:
         self._lock = threading.Lock()
 
     def run(self, tile: NDArray[Any]) -> NDArray[Any]:
-        """The answer of whose turn it is; on the first tile of both, which must be the same."""
+        """Run the session whose turn it is; on the first tile both, whose answers must be the same."""
         with self._lock:
             compares = self._compared == "no"
             if compares:
@@ -161,7 +161,7 @@ class _Trial:
             return self._used.run(tile)
 
     def _compare(self, tile: NDArray[Any], answer: NDArray[Any]) -> None:
-        """The challenger's first run, which is never timed: it prepares what later ones find done."""
+        """The challenger's first run, which is not timed: it prepares what later runs find ready."""
         try:
             same = np.array_equal(self._challenger.run(tile), answer)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What each bundled model must answer to one fixed picture, on every machine."""
+"""The golden answer of each bundled model: its output for one fixed picture, the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xlsr_cli.engine.session import Session
 
 #: An awkward size on purpose: no side is a multiple of a vector or a cache line.
 _HEIGHT, _WIDTH = 61, 83
-#: How many values of a float model's answer the manifest holds.
+#: Number of values of a float model's answer that are in the manifest.
 SAMPLES = 16
 #: Largest difference of such a value between CPUs: float32 sums are reordered, nothing more.
 FLOAT_TOLERANCE = 1e-4

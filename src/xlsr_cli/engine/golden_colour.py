@@ -1,4 +1,4 @@
-"""What the integer arithmetic around the network must answer to one fixed picture, on every machine."""
+"""The golden answer of the integer arithmetic around the networks, the same on every machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answers_colour_golden() -> bool:
 
 
 def colour_hash() -> str:
-    """sha256 of what is done to 8-bit pictures around the network: no model takes part."""
+    """sha256 over the results of colour conversion, alpha and resizing; no model is involved."""
     digest = hashlib.sha256()
     for answer in _answers():
         assert answer.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""What pixels are, in every room."""
+"""The type of pixels, the same in the whole package."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-#: uint8 or uint16, rows first; which shapes and which order of channels, each docstring says.
+#: uint8 or uint16, rows first. Each docstring tells shapes and the order of channels.
 Pixels = NDArray[Any]

@@ -38,10 +38,10 @@ def resize(
     filter: Filter = "cubic",
     siting: tuple[float, float] = (0.0, 0.0),
 ) -> NDArray[Any]:
-    """``pixels`` at ``size``: uint8 or uint16, (H, W) or (H, W, C), any channels; same dtype back.
+    """``pixels`` resized to ``size``: uint8 or uint16, (H, W) or (H, W, C), any channels; the dtype stays.
 
     ``cubic`` is Keys' with a = -0.5 (Catmull-Rom), ``lanczos3`` Lanczos with three lobes; both are
-    stretched when shrinking, so that nothing aliases. Beyond the border the border pixel goes on.
+    stretched when shrinking, against aliasing. Beyond the border, the border pixel is repeated.
     ``siting`` (x, y) is how far the samples lie from the centre of what they stand for, to the left and
     to the top, in source samples: 0 for pictures, 0.25 for chroma that is co-sited with the left luma
     sample of a pair; it is the same in the result.
@@ -56,7 +56,7 @@ def resize(
 
 
 class Resized:
-    """What :func:`resize` gives, band by band: for threads, and for those who never need it as a whole."""
+    """The result of :func:`resize`, band by band: for threads, and for callers that never need it whole."""
 
     def __init__(
         self,

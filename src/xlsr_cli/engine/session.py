@@ -24,9 +24,9 @@ from xlsr_cli.options import EngineOptions
 
 log = logging.getLogger(__name__)
 
-#: Seconds after which the thread that waits for a network looks for signals, where none interrupts it.
+#: The thread that waits for a network looks for signals after this many seconds.
 _LOOK = 0.2
-#: Seconds that an interrupted run has to come to its next operator, before it is left behind.
+#: Seconds that an interrupted run gets to reach its next operator; then nobody waits for it any longer.
 _PATIENCE = 3.0
 
 
@@ -35,7 +35,7 @@ class TileOutOfMemory(ResourceError):
 
 
 def usable_cores() -> int:
-    """How many cores this process may keep busy: the affinity mask, then the cgroup's CPU quota."""
+    """The number of cores that this process may use, by the affinity mask and the cgroup's CPU quota."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
@@ -47,14 +47,14 @@ def usable_cores() -> int:
 def available_providers() -> tuple[str, ...]:
     """onnxruntime's own execution providers on this machine, by their full names.
 
-    It counts plug-ins among them once they are loaded; those are left out.
+    onnxruntime lists plug-ins as well once they are loaded; those are left out.
     """
     plugged = tuple(row.provider for row in PLUG_INS)
     return tuple(name for name in onnxruntime.get_available_providers() if not name.startswith(plugged))
 
 
 def provider_name(provider: str) -> str:
-    """The full name of a provider given in short (``cpu``, ``cuda``) or in full; ``auto`` is the CPU's here.
+    """The full name of a provider; the short name (``cpu``, ``cuda``) will do. ``auto`` means the CPU here.
 
     Raises :class:`ResourceError` when neither this onnxruntime nor a plug-in of ours offers it.
     """
@@ -79,7 +79,7 @@ def _short(provider: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether any of the libraries says that memory ran out; each has its own way."""
+    """Whether ``error`` means that memory ran out, in the words of any of the libraries."""
     if isinstance(error, (MemoryError, TileOutOfMemory)):
         return True
     if isinstance(error, cv2.error):
@@ -114,7 +114,7 @@ class Session:
         self._session = session
         self._input = session.get_inputs()[0].name
         self._running: set[onnxruntime.RunOptions] = set()
-        #: Whether each run is known to end: a network from outside may hold a loop that never does.
+        #: Whether each run is known to end: a foreign network may contain an endless loop.
         self.ends_soon = True
 
     @classmethod
@@ -126,7 +126,7 @@ class Session:
 
     @classmethod
     def foreign(cls, path: Path, *, halo: int | None, threads: int = 1, provider: str = "cpu") -> Session:
-        """Load a model from outside: its form is read from the file, the rest is found by a trial.
+        """Load a foreign model: its form is read from the file, the rest is found by a trial run.
 
         ``threads`` are for one that takes whole pictures; one that takes tiles gets one for each call, of
         which there may be ``threads``. Raises :class:`ModelError` when it is none that is understood.
@@ -149,9 +149,9 @@ class Session:
         return loaded
 
     def run(self, tile: NDArray[Any], *, last: bool = False) -> NDArray[Any]:
-        """One batch of one: as the model's layout says, uint8 or float32, four dimensions in and out.
+        """Run a batch of one tile: four dimensions in and out, uint8 or float32 as the model's layout says.
 
-        ``last``: afterwards, what the runtime keeps of memory for the next run goes back to the system.
+        ``last``: afterwards, memory that the runtime keeps for the next run is given back to the system.
         Raises :class:`TileOutOfMemory` when memory ran out, :class:`ModelError` for any other failure.
         """
         try:
@@ -173,7 +173,7 @@ class Session:
             self._running.discard(options)
 
     def stop(self) -> None:
-        """Let the runs of a model from outside fail soon, between two operators; ours end by themselves."""
+        """Make runs of a foreign model fail soon, between two operators; other models end soon anyway."""
         for options in tuple(self._running):
             options.terminate = True
 

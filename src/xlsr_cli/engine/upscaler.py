@@ -27,7 +27,7 @@ from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.options import EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 
-#: The halo that is assumed of a model from outside which does not tell, in pixels.
+#: The halo, in pixels, that is assumed of a foreign model whose own is not known.
 _UNKNOWN_HALO = 32
 
 
@@ -111,13 +111,13 @@ class Upscaler:
 
     @property
     def depends_on_source(self) -> bool:
-        """Whether the networks follow how compressed the source is, which :meth:`restoring` is told."""
+        """Whether the networks depend on how strongly the source was compressed; see :meth:`restoring`."""
         return self.choice.depends_on_source
 
     def restoring(self, level: Restore) -> Upscaler:
-        """This upscaler for a source that needs the networks of ``level``, where nobody asked for others.
+        """This upscaler for a source that needs the networks of ``level``, unless the options name others.
 
-        It shares all models and workers with this one; close that alone.
+        It shares all models and workers with this one; close only this one.
         """
         if not self.depends_on_source:
             return self
@@ -136,7 +136,7 @@ class Upscaler:
         return self._estimator.plan(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def peak_memory(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> int:
-        """The estimate of :meth:`plan` in bytes, alone: nothing is timed. Loads the models."""
+        """The memory estimate of :meth:`plan`, in bytes, without timing anything. Loads the models."""
         target = self._target_size(source, size)
         return self._estimator.peak_memory(source, target, channels=channels, dtype=_dtype_for(depth))
 
@@ -158,7 +158,7 @@ class Upscaler:
         return self.choice.works_in_tiles
 
     def interrupt(self) -> None:
-        """Let calls on other threads fail soon, where a network computes a whole picture at once."""
+        """Make calls on other threads fail soon, even where a network computes a whole picture at once."""
         for session in self.choice.loaded:
             session.stop()
 
@@ -190,7 +190,7 @@ class Upscaler:
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
-    """One picture's way from ``source`` to ``target``, and who hears of it."""
+    """One call: a picture from ``source`` to ``target``, and who hears of its progress."""
 
     choice: Choice
     tiling: Tiling
@@ -215,7 +215,7 @@ class _Call:
         return upscaled
 
     def _reach(self, colour: Pixels) -> int:
-        """How far from visible pixels, in source pixels, hidden colours have a say in visible ones."""
+        """The distance, in source pixels, at which hidden colours still influence visible ones."""
         # Alpha may grow by one pixel, and the filter that shrinks has three lobes.
         reach, factor = 1.0 + 3.0, 1
         plane = Plane(self.choice.colour_for(1 if colour.ndim == 2 else 3))
@@ -254,7 +254,7 @@ class _Call:
         return color.bound_alpha(self._plane(alpha, Plane("luma", alpha=True)), alpha)
 
     def _plane(self, pixels: Pixels, plane: Plane) -> Pixels:
-        """Through as many networks as it takes, then shrunk to the target."""
+        """``pixels`` through all networks of ``plane``, then shrunk to the target."""
         for place, session in enumerate(self.choice.sessions(self.source, self.target, plane, pixels.dtype)):
             pixels = self._pass(session, pixels, key=(plane, place, session.spec.name))
         if pixels.nbytes >= LARGE:
@@ -265,7 +265,7 @@ class _Call:
         return self._in_bands(pixels.shape[2:], pixels.dtype, resized.bands(), resized.rows)
 
     def _release_memory(self) -> None:
-        """Leave the memory that tiles took to what follows: merging, shrinking, an encoder."""
+        """Give back the memory of the tiles: merging, shrinking and encoding need it next."""
         for session in self.choice.loaded:
             session.run(blank_tile(session.spec, SMALLEST_TILE), last=True)
 

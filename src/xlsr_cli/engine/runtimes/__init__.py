@@ -1,1 +1,1 @@
-"""What runs a network, and what networks from outside expect of who runs them."""
+"""Runtimes beside onnxruntime's own, and foreign networks: how they take and give pictures."""

@@ -1,4 +1,4 @@
-"""Networks from outside: their form is read from the file, scale and range are found by a trial."""
+"""Foreign networks (ONNX files without a manifest): form from the file, scale and range from a trial run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ UNDERSTOOD = (
 _FLOATS: dict[str, FloatType] = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 #: The trial picture, where the network takes any size: not square, so that sides cannot be confused.
 _TRIAL = Size(width=72, height=64)
-#: The halo of a network that takes one size only and of which nothing is known, in pixels; at most the
-#: fourth part of a side.
+#: The halo, in pixels, of a network that takes one size only and whose own is not known; at most a quarter of
+#: a side.
 _HALO = 16
 _TOPS = (1.0, 255.0)
 #: A picture in the right range comes back enlarged with an error below this, in parts of the range.
@@ -35,7 +35,7 @@ _ALIKE = 0.02
 
 
 class Tensor(Protocol):
-    """An input or output as onnxruntime describes it; a free side is no number."""
+    """An input or output as onnxruntime describes it; a side that may vary is not a number."""
 
     name: str
     type: str
@@ -44,7 +44,7 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a file says of its network."""
+    """What the file says about its network."""
 
     colours: int
     form: TensorForm
@@ -78,9 +78,9 @@ def read_form(inputs: Sequence[Tensor], path: Path) -> Found:
 def describe(
     found: Found, run: Callable[[Pixels], Pixels], path: Path, *, halo: int | None, sha256: str
 ) -> ModelSpec:
-    """The whole description of the network, its scale and range found by running it on a small picture.
+    """Describe the network; its scale and range are found by running it on a small picture.
 
-    ``run`` takes and gives what the network does. ``halo`` is what the user said. Raises
+    ``run`` runs the network. ``halo`` is the user's. Raises
     :class:`ModelError` where the answer is no enlarged picture, :class:`UsageError` where the halo leaves
     nothing of a network's only size.
     """
@@ -105,7 +105,7 @@ def describe(
 
 
 def in_words(spec: ModelSpec) -> str:
-    """What was found of a network, for people."""
+    """What was found out about a network, in words."""
     form = spec.form
     ranges = [f"0 to {top:g}" for top in (form.top, form.answer_top)]
     return ", ".join(
@@ -175,7 +175,7 @@ def _tried(
 
 
 def _scale(picture: Pixels, answer: Pixels, form: TensorForm, path: Path) -> tuple[int, bool]:
-    """By what whole factor the answer is larger, and whether its channels come last."""
+    """The whole factor by which the output is larger, and whether its channels are last."""
     height, width, colours = picture.shape
     for channels_last in (form.channels_last, not form.channels_last):
         shape = _channels_at_end(answer, replace(form, answer_last=channels_last)).shape
@@ -197,7 +197,7 @@ def _channels_at_end(answer: Pixels, form: TensorForm) -> Pixels:
 
 
 def _range(picture: Pixels, answers: dict[float, Pixels], scale: int) -> tuple[float, float]:
-    """(top of what it takes, top of what it gives): 0 … 1 unless another range brings the picture back.
+    """The largest value of input and of output: 1 and 1, unless another range gives the picture back better.
 
     The mean of each block of the answer should be the pixel that it was made of.
     """

@@ -1,4 +1,4 @@
-"""Runtimes that plug into onnxruntime beside its own CPU kernels: a row each, and how it is started."""
+"""Runtimes that plug into onnxruntime beside its own CPU kernels: one row each, and how they are started."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PlugIn:
     """One runtime. To add one, add a row to :data:`PLUG_INS` and an extra of this name to pyproject.toml.
 
     ``name``: as ``--provider`` takes it. ``provider``: what onnxruntime calls it. ``distribution``: what pip
-    installs, and ``module`` what it brings, with a function ``get_library_path``. ``takes``: the machines it
-    is made for, in words. ``options(threads, callers)``: its settings for ``callers`` calls at once, each
+    installs; ``module``: the module in it, with a function ``get_library_path``. ``takes``: the machines that
+    it is made for, in words. ``options(threads, callers)``: its settings for ``callers`` calls at once, each
     on ``threads`` threads.
     """
 
@@ -39,7 +39,7 @@ class PlugIn:
 
     @property
     def remedy(self) -> str:
-        """The command that brings it."""
+        """The command that installs it."""
         return f"pip install 'xlsr-cli[{self.name}]'"
 
 

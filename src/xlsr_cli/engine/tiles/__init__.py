@@ -1,1 +1,1 @@
-"""A picture in tiles: where they lie, what computes one, which need not be computed, on which thread."""
+"""A picture in tiles: where they lie, how one is computed, which can be reused, and the threads for them."""

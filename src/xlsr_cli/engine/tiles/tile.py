@@ -1,4 +1,4 @@
-"""One tile through one model, by the model's layout, into its place in the answer."""
+"""Run one tile through one model, and put the result into its place in the output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xlsr_cli.engine.tiles.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import Size
 
-#: A tile that did not fit memory is cut smaller, down to this side; below, memory is truly gone.
+#: A tile that does not fit into memory is cut smaller, down to this side; smaller ones would not help.
 SMALLEST_TILE = 32
 
 
@@ -103,7 +103,7 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
 def _run_planes(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
     """A model from outside on a tile with halo; its answer's halo is cut off.
 
-    A model that takes one size only gets it: what lies beyond the region's halo is computed for nothing.
+    A model that takes one size only gets that size; what lies beyond the region's halo is dropped.
     """
     spec, halo = session.spec, session.spec.halo or 0
     tile = tiling.cut(pixels, region, halo, spec.form.size)

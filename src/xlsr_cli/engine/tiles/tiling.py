@@ -17,7 +17,7 @@ from xlsr_cli.options import Size
 #: Bytes of activations per input pixel of a tile, measured: onnxruntime keeps about three feature maps
 #: of 32 and one of 48 channels alive, plus the padded answer.
 BYTES_PER_PIXEL = {"int8": 250, "fp32": 1000}
-#: Memory for activations when nothing else is asked for, all workers together.
+#: Default memory for activations, all workers together.
 DEFAULT_TILE_MEMORY = 128 << 20
 #: Tiles are not planned smaller than this: below, the halo costs more than the tile.
 MIN_TILE_PIXELS = 64 * 64
@@ -25,7 +25,7 @@ MIN_TILE_PIXELS = 64 * 64
 MAX_TILE_PIXELS = 1 << 17
 #: Tiles are at least this wide where the picture is: the halo's share falls with the tile's side.
 _MIN_SIDE = 32
-#: Runs of up to so many words are copied word by word, longer ones run by run.
+#: Runs of up to this many words are copied word by word, longer ones run by run.
 _FEW_WORDS = 3
 
 
@@ -205,6 +205,6 @@ def place_runs(runs: NDArray[Any], picture: NDArray[Any], region: Region, scale:
 
 
 def _word(run: int) -> np.dtype[Any]:
-    """In what to copy a run of so many bytes: numpy is fast at words."""
+    """The unit in which a run of this many bytes is copied: numpy is fast at words."""
     size = math.gcd(run, 8)
     return np.dtype(f"u{size}") if run // size <= _FEW_WORDS else np.dtype((np.void, run))

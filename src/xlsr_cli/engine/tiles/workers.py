@@ -27,9 +27,10 @@ class Workers:
         *,
         here: bool = True,
     ) -> None:
-        """``work`` for each of ``parts``, on all threads; ``done`` hears of each in order, in this thread.
+        """Call ``work`` for each of ``parts``, on all threads, and ``done`` for each in order, in this
+        thread.
 
-        What one thread can do is done in the calling one, unless not ``here``: a thread that waits reacts to
+        Work for one thread is done in the calling thread if ``here`` allows it: a thread that waits reacts to
         Ctrl-C, one that computes a whole picture at once does not. Raises the first error of ``work``.
         """
         if here and (self.count == 1 or len(parts) == 1):
