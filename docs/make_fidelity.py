@@ -66,7 +66,11 @@ def limits() -> str:
 def reading() -> str:
     """What can be read, and what is refused."""
     written = [_label(format) for format in FORMATS if format.still is not None]
-    read = [_label(format) for format in FORMATS if format.still is None and not format.refused]
+    read = [
+        _label(format) + (f" (`pip install 'xlsr-cli[{format.extra}]'`)" if format.extra else "")
+        for format in FORMATS
+        if format.still is None and not format.refused
+    ]
     refused = [f"- `{format.name}`: {format.refused}" for format in FORMATS if format.refused]
     return "\n".join(
         [
@@ -90,7 +94,7 @@ def render(page: str) -> str:
 
 
 def _label(format: Format) -> str:
-    return format.shown if format.shown.lower() == format.name else format.name.upper()
+    return format.title or (format.shown if format.shown.lower() == format.name else format.name.upper())
 
 
 def _table(rows: list[list[str]]) -> str:

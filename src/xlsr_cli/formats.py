@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Literal
 
@@ -104,6 +105,9 @@ class Format:
 
     ``refused``: why it cannot be read, as the end of the sentence "FILE is …". ``document``: not a picture
     but a document or a drawing, which a batch skips.
+
+    ``extra``: of this package, installs the ``library`` (a module) without which it cannot be read.
+    ``title``: what people call a format that is only read.
     """
 
     name: str
@@ -118,11 +122,19 @@ class Format:
     header_in_head: bool = False
     refused: str = ""
     document: bool = False
+    extra: str = ""
+    library: str = ""
+    title: str = ""
 
     @property
     def shown(self) -> str:
         """Its name in sentences."""
-        return self.name.upper() if self.still is None else self.still.shown
+        return self.title or (self.name.upper() if self.still is None else self.still.shown)
+
+    @property
+    def lacks_library(self) -> bool:
+        """Whether the library that it takes is not installed."""
+        return self.library != "" and find_spec(self.library) is None
 
     def begins_like(self, head: bytes) -> bool:
         """Whether a file that begins with ``head`` is one."""
@@ -365,18 +377,14 @@ FORMATS: tuple[Format, ...] = (
     Format(name="sun", begins=(b"\x59\xa6\x6a\x95",), pillow=("SUN",)),
     Format(name="sgi", begins=(b"\x01\xda",), pillow=("SGI",)),
     Format(name="xpm", begins=(b"/* XPM */",), pillow=("XPM",)),
-    # Pillow opens these two where a plugin of it (pillow-heif, pillow-jxl-plugin) has been imported.
-    Format(
-        name="heic",
-        is_one=_is_heic,
-        pillow=("HEIF",),
-        refused="a HEIC picture, whose codec is patented and not included",
-    ),
+    Format(name="heic", module="optional.heic", is_one=_is_heic, extra="heic", library="pillow_heif"),
     Format(
         name="jxl",
+        module="optional.jxl",
+        title="JPEG XL",
         begins=(b"\x00\x00\x00\x0cJXL \r\n\x87\n", b"\xff\x0a"),
-        pillow=("JXL",),
-        refused="a JPEG XL picture, which is not supported",
+        extra="jxl",
+        library="pillow_jxl",
     ),
     Format(
         name="exr",

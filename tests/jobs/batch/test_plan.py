@@ -75,12 +75,12 @@ class TestPlan:
     def test_what_headers_tell_is_refused_before_work(self, folder: Path) -> None:
         fill(folder, "a.png")
         (folder / "large.png").write_bytes(png(0, 90, 40))
-        (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        (folder / "camera.cr2").write_bytes(b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(40))
         (folder / "text.pdf").write_bytes(b"%PDF-1.4 text")
         reasons = self.refused(folder, PictureOptions(max_pixels=1000))
-        assert set(reasons) == {"large.png", "phone.heic"}
+        assert set(reasons) == {"large.png", "camera.cr2"}
         assert "--max-pixels" in reasons["large.png"]
-        assert "HEIC" in reasons["phone.heic"]
+        assert "raw" in reasons["camera.cr2"]
         reasons = self.refused(folder, PictureOptions(target=Target(width=20)))
         assert "only enlarges" in reasons["large.png"]
         reasons = self.refused(folder, PictureOptions(target=Target(scale=16.0), format="webp"))

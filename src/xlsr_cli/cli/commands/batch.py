@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -25,6 +25,7 @@ from xlsr_cli.options import PictureOptions
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.executors.executor import Executor
     from xlsr_cli.jobs.batch.item import ItemResult
+    from xlsr_cli.jobs.batch.job import Refusal
     from xlsr_cli.jobs.batch.plan import BatchPlan
     from xlsr_cli.jobs.batch.report import Report
 
@@ -131,7 +132,7 @@ def batch(
         _write_page(plan, outcome, html)
     if json:
         console.json({"event": "end", **outcome.counts()})
-    _conclude(outcome)
+    _conclude(outcome, plan.refused)
 
 
 def _folder_and_names(
@@ -353,10 +354,19 @@ class _Teller:
         console.detail(f"{entry.name}: {result.outcome}")
 
 
-def _conclude(outcome: Report) -> None:
+def _conclude(outcome: Report, refused: Iterable[Refusal]) -> None:
+    """Say what it came to. What one installation would mend is said once, of the first file."""
     console.info(outcome.summary())
     if not outcome.failed:
         return
+    by_extra: dict[str, list[str]] = {}
+    for refusal in refused:
+        if refusal.extra:
+            by_extra.setdefault(refusal.extra, []).append(refusal.name)
+    more = {min(names): len(names) - 1 for names in by_extra.values()}
+    unsaid = {name for names in by_extra.values() for name in names} - set(more)
     for name, reason in sorted(outcome.failed.items()):
-        console.error(naming(name, reason))
+        if name not in unsaid:
+            others = f"; and {more[name]} more of the kind" if more.get(name) else ""
+            console.error(naming(name, reason) + others)
     raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed; the others are done")

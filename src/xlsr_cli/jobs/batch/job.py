@@ -51,7 +51,11 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """A file that cannot be done, known before any work; ``reason`` is a sentence."""
+    """A file that cannot be done, known before any work; ``reason`` is a sentence.
+
+    ``extra``: what of this package would have to be installed to do it; empty where that would not help.
+    """
 
     name: str
     reason: str
+    extra: str = ""

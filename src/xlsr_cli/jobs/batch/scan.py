@@ -111,8 +111,10 @@ def _look_at_one(place: _Place, head: bytes, selection: Selection, looked: Looke
 
 def _add_picture(place: _Place, format: Format, head: bytes, kind: JobKind, looked: Looked) -> None:
     seen = glance(place.path, format, head)
-    if seen is None and format.refused:
-        looked.refused.append(Refusal(name=place.name, reason=refusal_of(format, str(place.path))))
+    refusal = refusal_of(format, str(place.path)) if seen is None else None
+    if refusal is not None:
+        extra = format.extra if format.lacks_library else ""
+        looked.refused.append(Refusal(name=place.name, reason=refusal, extra=extra))
         return
     looked.found.append(
         Found(

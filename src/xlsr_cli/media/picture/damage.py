@@ -17,9 +17,23 @@ def damaged(name: str, reason: str) -> InputError:
     return InputError(f"{name} is damaged: {reason}; get an intact copy")
 
 
-def refusal_of(format: Format, name: str) -> str:
-    """The sentence about a file of a format that is ``refused``."""
-    return f"{name} is {format.refused}; convert it to {FALLBACK.shown} first"
+def refusal_of(format: Format, name: str) -> str | None:
+    """The sentence about a file of a format that cannot be read here; None where it can."""
+    if format.lacks_library:
+        return (
+            f"{name} is a {format.shown} picture, whose decoder is not installed; "
+            f"pip install 'xlsr-cli[{format.extra}]' installs it"
+        )
+    return f"{name} is {format.refused}; convert it to {FALLBACK.shown} first" if format.refused else None
+
+
+def missing_library(format: Format, name: str) -> InputError:
+    """The error for a file of a format whose library cannot be imported."""
+    return InputError(
+        refusal_of(format, name)
+        or f"{name} is a {format.shown} picture, whose decoder does not start; "
+        f"pip install --force-reinstall 'xlsr-cli[{format.extra}]' installs it anew"
+    )
 
 
 def not_supported(name: str, kind: str) -> InputError:

@@ -20,6 +20,7 @@ DAMAGED_PROFILE = Notice(
 )
 
 GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
+MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
 
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {

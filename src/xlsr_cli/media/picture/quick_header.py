@@ -33,8 +33,9 @@ def glance(path: Path, format: Format, head: bytes) -> Glance | None:
     Nothing is checked and nothing raised: None where it does not say, or the file is damaged.
     """
     try:
-        if format.header_in_head:
-            source = codec_of(format).read_header(head, str(path), format)
+        if format.header_in_head or format.library:
+            data = head if format.header_in_head else path.read_bytes()
+            source = codec_of(format).read_header(data, str(path), format)
             return Glance(size=source.size, deep=source.depth > 8, alpha=source.channels in (2, 4))
         with pillow.quiet(), pillow.open_image(path, format) as opened:
             width, height = opened.size

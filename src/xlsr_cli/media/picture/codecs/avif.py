@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
 from xlsr_cli.media.picture.damage import damaged
-from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, Metadata
+from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
 from xlsr_cli.media.picture.source import Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
 
 _CROP = Notice(code="crop-dropped", message="it asks to be shown cropped, and all of it is taken")
-_MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
 
 #: EXIF's orientation.
 _ORIENTATION = 0x0112
@@ -65,7 +64,7 @@ def _with_facts(source: Source, facts: _Facts) -> Source:
         channels = 1 if channels in (1, 3) else 2
     lost = (
         (GAIN_MAP, facts.gain_map),
-        (_MASTERING, facts.mastering),
+        (MASTERING, facts.mastering),
         (ASPECT, facts.aspect),
         (_CROP, facts.crop),
     )

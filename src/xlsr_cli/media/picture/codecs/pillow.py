@@ -121,8 +121,9 @@ def read_header(
         source = otherwise()
     if source is not None:
         return source
-    if format.refused:
-        raise InputError(refusal_of(format, name)) from failure
+    refusal = refusal_of(format, name)
+    if refusal is not None:
+        raise InputError(refusal) from failure
     if type(failure).__name__ == "DecompressionBombError":
         raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
     kind = None if unsupported is None else unsupported()

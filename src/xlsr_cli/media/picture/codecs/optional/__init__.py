@@ -1,0 +1,1 @@
+"""Formats that take a library which an extra of this package installs."""

@@ -1,0 +1,125 @@
+"""HEIC and other HEIF pictures, read by libheif through pillow-heif, which the extra ``heic`` installs.
+
+libheif puts the tiles of a grid together, turns, mirrors and crops as the file says (``irot``, ``imir``,
+``clap``), so that EXIF's orientation no longer counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.errors import InputError
+from xlsr_cli.formats import Format
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture.codecs import boxes
+from xlsr_cli.media.picture.damage import damaged, missing_library, notices_of, reason_in
+from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
+from xlsr_cli.media.picture.pixels import bgr_of, full_range, without_premultiplication
+from xlsr_cli.media.picture.source import Decoded, Source, further_pages
+from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: Channels by Pillow's name of the layout, without its depth.
+_CHANNELS = {"L": 1, "I": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
+_GAIN_MAPS = ("gainmap", "hdrgain")
+_LEFT_OUT = Notice(
+    code="extra-channels-dropped", message="its depth maps and other pictures about the picture are not kept"
+)
+_EXIF_PREFIX = b"Exif\0\0"
+
+
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    library = _library(name, format)
+    if boxes.has_too_many(data):
+        raise damaged(name, "it has more boxes than any picture")
+    with native_messages() as messages:
+        try:
+            opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+            image = opened[opened.primary_index]
+            pages = len(opened)
+        except Exception as error:  # whatever libheif says against a file
+            raise damaged(name, reason_in(messages, "its boxes make no sense")) from error
+    mode, info = image.mode.partition(";")[0], image.info
+    bits = int(info["bit_depth"])
+    return Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=Size(width=image.size[0], height=image.size[1]),
+        channels=_CHANNELS[mode],
+        bits=bits,
+        maximum=(1 << bits) - 1,
+        mode=mode if mode == "RGBa" else "",
+        pages=pages,
+        metadata=_metadata(info),
+        notices=tuple(_losses(data, info, pages)),
+        detail=image,
+    )
+
+
+def _library(name: str, format: Format) -> ModuleType:
+    """pillow-heif. Raises :class:`InputError` where it is not installed."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise missing_library(format, name) from error
+    module: ModuleType = pillow_heif
+    return module
+
+
+def _metadata(info: dict[str, Any]) -> Metadata:
+    exif, xmp, nclx = info.get("exif"), info.get("xmp"), info.get("nclx_profile")
+    cicp = None
+    if nclx:
+        names = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")
+        primaries, transfer, matrix, full = (int(nclx[each]) for each in names)
+        cicp = (primaries, transfer, matrix, full)
+    found = Metadata(
+        icc=info.get("icc_profile") or None,
+        exif=exif.removeprefix(_EXIF_PREFIX) or None if exif else None,
+        xmp=xmp.rstrip(b"\0") or None if xmp else None,
+        cicp=cicp,
+    )
+    return replace(found, dpi=found.dpi_of_exif)
+
+
+def _losses(data: bytes, info: dict[str, Any], pages: int) -> list[Notice]:
+    """What beside the picture is not kept; alpha is no picture beside it, and previews do not count."""
+    kinds = [kind.lower() for kind in info.get("aux", {}) if "alpha" not in kind.lower()]
+    gain_map = any(word in kind for kind in kinds for word in _GAIN_MAPS)
+    others = any(not any(word in kind for word in _GAIN_MAPS) for kind in kinds)
+    bright = ("content_light_level", "mastering_display_colour_volume")
+    aspect = info.get("pixel_aspect_ratio")
+    lost = (
+        (GAIN_MAP, gain_map or b"tmap" in data[:64]),
+        (_LEFT_OUT, others or bool(info.get("depth_images"))),
+        (MASTERING, any(name in info for name in bright)),
+        (ASPECT, aspect is not None and aspect[0] != aspect[1]),
+        (further_pages(pages), pages > 1),
+    )
+    return [notice for notice, holds in lost if holds]
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    import numpy as np
+
+    with native_messages() as messages:
+        try:
+            samples: Any = np.asarray(source.detail)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise damaged(source.name, reason_in(messages, "its pixels cannot be decoded")) from error
+    size = source.stored_size
+    if samples.shape[:2] != (size.height, size.width):
+        raise InputError(f"{source.name} is damaged: its picture is not of the size that it states")
+    pixels = full_range(bgr_of(samples), source.maximum)
+    if source.mode == "RGBa":
+        pixels = without_premultiplication(pixels)
+    return Decoded(pixels=pixels, notices=notices_of(messages))

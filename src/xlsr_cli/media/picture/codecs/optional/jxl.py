@@ -1,0 +1,169 @@
+"""JPEG XL, read by libjxl through pillow-jxl-plugin, which the extra ``jxl`` installs.
+
+The decoder gives colour as 8 bits, and gray as 16 where it has more. It is called directly: as a plugin of
+Pillow's it decodes a picture as soon as it is opened, whatever its size. So size, depth and channels are read
+in :mod:`.jxl_header`, and the boxes around the codestream (ISO/IEC 18181-2) here. libjxl turns the pixels
+itself, and EXIF's orientation does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from xlsr_cli.formats import Format, format_named
+from xlsr_cli.media.native_stderr import native_messages
+from xlsr_cli.media.picture.codecs import boxes, jpeg
+from xlsr_cli.media.picture.codecs.optional import jxl_header
+from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM, Header
+from xlsr_cli.media.picture.damage import (
+    damaged,
+    missing_library,
+    not_supported,
+    notices_of,
+    reason_in,
+)
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats
+from xlsr_cli.media.picture.source import Decoded, Source
+from xlsr_cli.notices import Notice
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_TIFF = (b"II*\0", b"MM\0*")
+
+
+def read_header(data: bytes, name: str, format: Format) -> Source:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    library = _library(name, format)
+    if boxes.has_too_many(data):
+        raise damaged(name, "it has more boxes than any picture")
+    parts = _parts(data)
+    try:
+        header = jxl_header.read(parts.codestream)
+    except (IndexError, ValueError) as error:
+        raise damaged(name, "its header makes no sense") from error
+    if header.animated:
+        raise not_supported(name, "an animated JPEG XL")
+    notices = list(_losses(header, parts))
+    inner = None
+    if parts.is_jpeg:  # a JPEG that was made smaller without loss: it is read as what it is
+        inner = _as_jpeg(library, data, name)
+    found = Source(
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=header.size,
+        channels=(1 if header.gray else 3) + header.alpha,
+        bits=header.bits if header.gray else 8,
+        metadata=parts.metadata,
+        notices=tuple(notices),
+        detail=inner,
+    )
+    if inner is None:
+        return found
+    return replace(inner, format=format.name, data=data, detail=inner)
+
+
+def _library(name: str, format: Format) -> ModuleType:
+    """pillow-jxl-plugin. Raises :class:`InputError` where it is not installed."""
+    try:
+        import pillow_jxl
+    except ImportError as error:
+        raise missing_library(format, name) from error
+    module: ModuleType = pillow_jxl
+    return module
+
+
+def _as_jpeg(library: ModuleType, data: bytes, name: str) -> Source | None:
+    """The JPEG file that is in there, opened; None where it cannot be made again from it."""
+    is_jpeg, _, made, _, _ = _decoded(library, data, name)
+    return jpeg.read_header(made, name, format_named("jpeg")) if is_jpeg else None
+
+
+def _decoded(library: ModuleType, data: bytes, name: str) -> tuple[bool, Any, bytes, bytes, Any]:
+    """Whether the bytes are a JPEG file or pixels, what is said of them, they, and the ICC profile."""
+    with native_messages() as messages:
+        try:
+            decoded: tuple[bool, Any, bytes, bytes, Any] = library.Decoder(num_threads=0)(data)
+            return decoded
+        except MemoryError:
+            raise
+        except BaseException as error:  # a panic of Rust is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise damaged(name, reason_in(messages, "its pixels cannot be decoded")) from error
+
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`. The ICC profile comes with the pixels."""
+    import numpy as np
+
+    if source.detail is not None:
+        return jpeg.read_pixels(source.detail, max_pixels)
+    library = _library(source.name, format_named(source.format))
+    _, info, data, icc, _ = _decoded(library, source.data, source.name)
+    size = source.stored_size
+    if (info.width, info.height) != (size.width, size.height):
+        raise damaged(source.name, "its picture is not of the size that it states")
+    source.metadata = replace(source.metadata, icc=bytes(icc) or None)
+    samples = len(data) // max(1, size.pixels)
+    channels = info.num_channels + info.has_alpha_channel
+    shape = (size.height, size.width, channels)[: 2 if channels == 1 else 3]
+    if info.mode == "F":
+        floats = np.frombuffer(data, np.float32 if samples == 4 else np.float16).reshape(shape)
+        return Decoded(pixels=from_floats(floats, source.name), notices=[FLOAT_CONVERTED])
+    pixels = np.frombuffer(data, np.uint8 if samples == channels else np.uint16).reshape(shape)
+    return Decoded(pixels=bgr_of(pixels), notices=notices_of([]))
+
+
+# The boxes
+
+
+@dataclass(kw_only=True)
+class _Parts:
+    """``codestream``: the beginning at least. ``packed``: names of metadata that are compressed by Brotli."""
+
+    codestream: bytes
+    metadata: Metadata
+    packed: tuple[bytes, ...] = ()
+    is_jpeg: bool = False
+
+
+def _parts(data: bytes) -> _Parts:
+    if data.startswith(CODESTREAM):
+        return _Parts(codestream=data, metadata=Metadata())
+    streams, packed, found, is_jpeg = [], [], Metadata(), False
+    for kind, begin, end in boxes.boxes(data):
+        content = data[begin:end]
+        if kind == b"jxlc":
+            streams.append(content)
+        elif kind == b"jxlp":
+            streams.append(content[4:])  # behind the part's number
+        elif kind == b"Exif":
+            # A number says how far behind it TIFF's header is; some writers leave it out.
+            skipped = 0 if content.startswith(_TIFF) else 4 + int.from_bytes(content[:4], "big")
+            found = replace(found, exif=content[skipped:] or None)
+        elif kind == b"xml ":
+            found = replace(found, xmp=content.rstrip(b"\0") or None)
+        elif kind == b"brob":
+            packed.append(content[:4])
+        elif kind == b"jbrd":
+            is_jpeg = True
+    found = replace(found, dpi=found.dpi_of_exif)
+    return _Parts(codestream=b"".join(streams), metadata=found, packed=tuple(packed), is_jpeg=is_jpeg)
+
+
+def _losses(header: Header, parts: _Parts) -> Iterator[Notice]:
+    names = {b"Exif": ("exif-dropped", "EXIF"), b"xml ": ("xmp-dropped", "XMP")}
+    for kind in parts.packed:
+        if kind in names and not parts.is_jpeg:
+            code, shown = names[kind]
+            yield Notice(code=code, message=f"its {shown} is compressed by Brotli and not kept")
+    if header.bits > 8 and not header.gray:
+        yield Notice(code="depth-reduced", message=f"{header.bits} bits are read as 8")
+    if header.others:
+        message = "channels that are neither colour nor alpha are not kept"
+        yield Notice(code="extra-channels-dropped", message=message)
