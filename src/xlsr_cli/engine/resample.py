@@ -37,6 +37,7 @@ def resize(
     *,
     filter: Filter = "cubic",
     siting: tuple[float, float] = (0.0, 0.0),
+    becomes: tuple[float, float] | None = None,
 ) -> NDArray[Any]:
     """``pixels`` resized to ``size``: uint8 or uint16, (H, W) or (H, W, C), any channels; the dtype stays.
 
@@ -44,12 +45,12 @@ def resize(
     stretched when shrinking, against aliasing. Beyond the border, the border pixel is repeated.
     ``siting`` (x, y) is how far the samples lie from the centre of what they stand for, to the left and
     to the top, in source samples: 0 for pictures, 0.25 for chroma that is co-sited with the left luma
-    sample of a pair; it is the same in the result.
+    sample of a pair. ``becomes`` is the same for the result, in its samples, where not ``siting``.
     """
-    if pixels.shape[:2] == (size.height, size.width):
+    if pixels.shape[:2] == (size.height, size.width) and becomes in (None, siting):
         return pixels.copy()
     answer = np.empty((size.height, size.width, *pixels.shape[2:]), dtype=pixels.dtype)
-    resized = Resized(pixels, size, filter=filter, siting=siting)
+    resized = Resized(pixels, size, filter=filter, siting=siting, becomes=becomes)
     for band in resized.bands():
         answer[band] = resized.rows(band)
     return answer
@@ -65,12 +66,14 @@ class Resized:
         *,
         filter: Filter = "cubic",
         siting: tuple[float, float] = (0.0, 0.0),
+        becomes: tuple[float, float] | None = None,
     ) -> None:
         """The arguments are those of :func:`resize`."""
         height, width = pixels.shape[:2]
         self._pixels, self._size = pixels, size
-        self._down = _axis(height, size.height, filter, siting[1])
-        self._across = _axis(width, size.width, filter, siting[0])
+        across, down = becomes or siting
+        self._down = _axis(height, size.height, filter, siting[1], down)
+        self._across = _axis(width, size.width, filter, siting[0], across)
 
     def bands(self) -> list[slice]:
         """Rows of the answer, from the top down, a few at a time; :meth:`rows` takes no other slices."""
@@ -105,10 +108,10 @@ class _Axis:
 
 
 @functools.lru_cache(maxsize=64)
-def _axis(source: int, target: int, filter: Filter, siting: float) -> _Axis:
+def _axis(source: int, target: int, filter: Filter, siting: float, becomes: float) -> _Axis:
     factor = target / source
     stretch = max(1.0, 1.0 / factor)
-    position = (np.arange(target) + 0.5 - siting) / factor - 0.5 + siting
+    position = (np.arange(target) + 0.5 - becomes) / factor - 0.5 + siting
     reach = _RADIUS[filter] * stretch
     taps = int(np.ceil(2 * reach))
     first = np.floor(position - reach).astype(np.intp) + 1

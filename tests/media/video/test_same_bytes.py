@@ -120,6 +120,7 @@ def _settings(codec: VideoCodec, pix_fmt: str, size: Size) -> Settings:
         rate=Fraction(25),
         aspect=None,
         tags=ColorTags(),
+        siting="left",
         threads=1,
         global_header=True,
         key_interval=240,

@@ -11,6 +11,7 @@ from xlsr_cli.engine.models import find_model, read_model_file
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.media.video.demux import content_hash
+from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
 from xlsr_cli.media.video.inspect import VideoFile
 from xlsr_cli.media.video.layout import Layout, Siting, choose_format, layout_of
 from xlsr_cli.media.video.output import encoder as encoders
@@ -18,7 +19,6 @@ from xlsr_cli.media.video.output import trial_mux
 from xlsr_cli.media.video.output.containers import Container
 from xlsr_cli.media.video.output.encoder import Settings
 from xlsr_cli.media.video.output.mux import Cut, MuxPlan
-from xlsr_cli.media.video.programs import count_programs
 from xlsr_cli.media.video.reader import FrameReader
 from xlsr_cli.media.video.tags import Hdr, Rotation
 from xlsr_cli.notices import Notice
@@ -26,8 +26,6 @@ from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
 #: Frames of a segment: what a crash can cost at most, and the largest distance of two key frames.
 SEGMENT_FRAMES = 240
-#: The codecs whose chroma lies between the luma samples.
-_CENTER_SITED = ("mpeg1video", "mjpeg", "theora", "h263")
 _HIGHEST_RATE = 1000
 
 
@@ -46,7 +44,6 @@ class VideoPlan:
     layout: Layout
     rgb: bool
     upright: Rotation | None
-    siting: Siting
     deinterlace: bool
     begin: Fraction | None
     end: Fraction | None
@@ -69,7 +66,7 @@ class VideoPlan:
         moved = Fraction(0) if self.begin is None else self.file.first - first
         return Cut(begin=None if self.begin is None else first, end=last, shift=self.mux.cut.shift + moved)
 
-    def late_notices(self, reader: FrameReader) -> list[Notice]:
+    def late_notices(self, reader: FrameReader, upscaled: FrameUpscaler) -> list[Notice]:
         """What only decoding could tell."""
         notices = []
         if reader.repaired:
@@ -78,6 +75,12 @@ class VideoPlan:
         if not self.trial and reader.incomplete:
             message = f"{reader.incomplete} frames of the source are damaged and could not be decoded"
             notices.append(Notice(code="frames-damaged", message=message))
+        if upscaled.changed:
+            message = (
+                f"{upscaled.changed} frames have another size or pixel format than the first; they were "
+                f"brought to {self.file.size} before they were enlarged"
+            )
+            notices.append(Notice(code="frames-resized", message=message))
         return notices
 
 
@@ -123,7 +126,6 @@ def plan_video(
         layout=layout,
         rgb=rgb,
         upright=upright,
-        siting=_siting(file),
         deinterlace=video.deinterlace,
         begin=begin,
         end=end,
@@ -162,6 +164,11 @@ def _settings(
         aspect = 1 / aspect
     rate = _constant_rate(file) if container.constant else file.rate
     rate = min(rate, Fraction(_HIGHEST_RATE)).limit_denominator(65535)
+    family, becomes = layout.family, layout_of(pix_fmt)
+    tags = file.tags.enlarged(file.size, size, family=family, becomes=becomes.family)
+    siting: Siting = "left"
+    if becomes.chroma == turned.chroma == (1, 1) and codec.holds(file.siting, container):
+        siting = file.siting
     settings = Settings(
         codec=codec,
         encoder=encoder,
@@ -170,8 +177,8 @@ def _settings(
             encoder,
             video,
             container=container,
-            tags=file.tags,
-            siting=_siting(file) if layout_of(pix_fmt).chroma == (1, 1) else "left",
+            tags=tags,
+            siting=siting,
             hdr=file.hdr if codec.hdr else Hdr(),
             key_interval=SEGMENT_FRAMES,
             threads=threads,
@@ -180,7 +187,8 @@ def _settings(
         size=size,
         rate=rate,
         aspect=_aspect(aspect, file, size, options),
-        tags=file.tags,
+        tags=tags,
+        siting=siting,
         threads=threads,
         global_header=container.global_header,
         key_interval=SEGMENT_FRAMES,
@@ -206,11 +214,6 @@ def _start_of_avi(file: VideoFile, copied: tuple[int, ...]) -> Fraction:
     begins = [time for index in copied if (time := file.begins(index)) is not None]
     earliest = min([file.first, *begins])
     return -(earliest if file.first - earliest > 1 / file.rate else file.first)
-
-
-def _siting(file: VideoFile) -> Siting:
-    """Where the source's chroma lies, by its codec: PyAV does not tell what its bitstream says."""
-    return "center" if file.codec in _CENTER_SITED else "left"
 
 
 def _size(
@@ -282,8 +285,8 @@ def _format_notices(
     if file.hdr and not settings.codec.hdr:
         message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"
         notices.append(Notice(code="hdr-dropped", message=message))
-    if file.format == "mpegts" and (programs := count_programs(file.path)) > 1:
-        message = f"the {programs} programs of the source become one that holds all of their streams"
+    if file.programs > 1:
+        message = f"the {file.programs} programs of the source become one that holds all of their streams"
         notices.append(Notice(code="programs-merged", message=message))
     films = [s for s in file.streams if s.kind == "video" and s.index in plan.mux.copied]
     if films:
@@ -303,7 +306,8 @@ def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
         plan.layout,
         plan.upright,
         plan.rgb,
-        plan.siting,
+        plan.file.siting,
+        plan.file.crop,
         plan.deinterlace,
         plan.begin,
         plan.end,

@@ -17,7 +17,7 @@ from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
 from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments
 from xlsr_cli.media.atomic import atomic_output, check_output, remove_parts
-from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
+from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
 from xlsr_cli.media.video.inspect import inspect
 from xlsr_cli.media.video.output import mux
 from xlsr_cli.media.video.output.containers import container_for
@@ -116,18 +116,19 @@ def upscale_video(
 
 
 def _frame_upscaler(plan: VideoPlan, upscaler: Upscaler, *, reuse: bool) -> FrameUpscaler:
-    return FrameUpscaler(
-        upscaler,
-        source=plan.file.size,
+    settings = plan.mux.settings
+    source = StoredFrames(
+        size=plan.file.size,
         layout=plan.layout,
-        size=plan.size,
-        pix_fmt=plan.mux.settings.pix_fmt,
-        rgb=plan.rgb,
         tags=plan.file.tags,
+        siting=plan.file.siting,
+        crop=plan.file.crop,
         rotation=plan.upright,
-        siting=plan.siting,
-        reuse=reuse,
     )
+    result = EnlargedFrames(
+        size=plan.size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
+    )
+    return FrameUpscaler(upscaler, source, result, rgb=plan.rgb, reuse=reuse)
 
 
 def _encode_all(
@@ -163,7 +164,7 @@ def _encode_all(
         )
     finally:
         progress.finish()
-    return plan.late_notices(reader)
+    return plan.late_notices(reader, upscale)
 
 
 def _write_segments(

@@ -13,7 +13,7 @@ from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
-from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
+from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
 from xlsr_cli.media.video.layout import Layout, planes_of
 from xlsr_cli.media.video.y4m import Y4MFrame, Y4MHeader, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
@@ -63,12 +63,9 @@ def upscale_y4m(
         upscaler, compression = for_frames(upscaler, planes_of(first[0].picture, header.layout)[0])
     upscale = FrameUpscaler(
         upscaler,
-        source=header.size,
-        layout=header.layout,
-        size=enlarged.size,
-        pix_fmt=header.layout.name,
+        StoredFrames(size=header.size, layout=header.layout, siting=header.siting),
+        EnlargedFrames(size=enlarged.size, pix_fmt=header.layout.name, siting=header.siting),
         rgb=wants_rgb(options),
-        siting=header.siting,
         reuse=video.reuse,
     )
     sink.write(enlarged.line())

@@ -7,18 +7,14 @@ tells what no decoder exports.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import av
-import av.logging
 from av.bitstream import BitStreamFilterContext
 
-#: The log belongs to the process: one thread at a time listens.
-_LOCK = threading.Lock()
+from xlsr_cli.media.video.pyav import ffmpeg_messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,28 +58,15 @@ def quantizers(codec: str, stream: Any, packets: Iterable[Any]) -> list[int]:
 def _traced(stream: Any, packets: Iterable[Any]) -> Iterator[tuple[str, int]]:
     """Name and value of every field, those of the stream's own headers first."""
     try:
-        with _messages() as messages:
+        with ffmpeg_messages() as messages:
             filter = BitStreamFilterContext("trace_headers", stream)
         yield from _lines(messages)
         for packet in packets:
-            with _messages() as messages:
+            with ffmpeg_messages() as messages:
                 filter.filter(packet)
             yield from _lines(messages)
     except av.error.FFmpegError:
         return
-
-
-@contextmanager
-def _messages() -> Iterator[list[Any]]:
-    """A list that holds what FFmpeg says to this thread within the block."""
-    with _LOCK:
-        before = av.logging.get_level()
-        av.logging.set_level(av.logging.INFO)
-        try:
-            with av.logging.Capture() as messages:
-                yield messages
-        finally:
-            av.logging.set_level(before)
 
 
 def _lines(messages: Iterable[tuple[int, str, str]]) -> Iterator[tuple[str, int]]:

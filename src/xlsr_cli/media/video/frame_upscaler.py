@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,9 +21,9 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import InputError
+from xlsr_cli.media.video.facts import NOTHING, Crop
 from xlsr_cli.media.video.layout import Layout, Siting, expand, layout_of, planes_of, reduce
-from xlsr_cli.media.video.tags import RANGE_FULL, RANGE_LIMITED, ColorTags, Rotation, carries_captions
+from xlsr_cli.media.video.tags import RANGE_FULL, RANGE_LIMITED, SILENT, ColorTags, Rotation, carries_captions
 from xlsr_cli.options import Size
 
 #: Where a conversion is asked for, none that loses more than it must.
@@ -35,55 +35,70 @@ _CAREFUL = (
 )
 #: While one frame waits for its last tile, or for what only one core can do, another keeps the workers busy.
 _AT_ONCE = 2
-#: Matrix coefficients of H.273 as swscale numbers them; where the file is silent, BT.601.
+#: Matrix coefficients of H.273 as swscale numbers them; BT.601 for those that it does not know.
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_DEFAULT = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFrames:
+    """The frames of a source: ``size`` as they are to be shown, of which ``crop`` lies around it in what the
+    decoder gives, and ``rotation`` turns them upright where the result's are to be."""
+
+    size: Size
+    layout: Layout
+    tags: ColorTags = SILENT
+    siting: Siting = "left"
+    crop: Crop = NOTHING
+    rotation: Rotation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnlargedFrames:
+    """The frames of a result, ``pix_fmt`` being what the encoder takes."""
+
+    size: Size
+    pix_fmt: str
+    tags: ColorTags = SILENT
+    siting: Siting = "left"
 
 
 class FrameUpscaler:
     """Enlarges the frames of one video: :meth:`begin` takes them in their order, and what it returns may be
     called on several threads.
 
-    ``source`` is the size as stored, ``size`` the result's: upright where ``rotation`` is given. ``rgb``
-    sends all channels through the network: frames are then converted to R′G′B′ and back by swscale.
-    ``pix_fmt`` is what comes out. ``siting`` is the chroma's, before and after: at the left luma sample and
-    between the rows since MPEG-2, between all of them in MPEG-1 and JPEG. ``reuse`` keeps what did
-    not change since the frame before.
+    ``rgb`` sends all channels through the network: frames are then converted to R′G′B′ and back by swscale.
+    ``reuse`` keeps what did not change since the frame before. ``changed`` counts frames that have another
+    size or pixel format than ``source`` says, and were brought to it.
     """
 
     def __init__(
         self,
         upscaler: Upscaler,
+        source: StoredFrames,
+        result: EnlargedFrames,
         *,
-        source: Size,
-        layout: Layout,
-        size: Size,
-        pix_fmt: str,
         rgb: bool = False,
-        tags: ColorTags | None = None,
-        rotation: Rotation | None = None,
-        siting: Siting = "left",
         reuse: bool = True,
     ) -> None:
         self.reuse = Reuse() if reuse else None
+        self.changed = 0
         self._upscaler = upscaler
-        self._source, self._size = source, size
-        self._pix_fmt = pix_fmt
-        self._tags = tags or ColorTags()
-        self._rotation = rotation
+        self._source, self._enlarged = source, result
+        self._size, self._pix_fmt = result.size, result.pix_fmt
+        rotation, layout = source.rotation, source.layout
         self._convert = rgb and layout.family == "yuv"
         self._stored = replace(layout, family="rgb", chroma=(0, 0)) if self._convert else layout
         swaps = rotation is not None and rotation.swaps
         upright = self._stored.turned() if swaps else self._stored
-        self._result = replace(upright, alpha=upright.alpha and layout_of(pix_fmt).alpha)
-        shown = Size(width=source.height, height=source.width) if swaps else source
-        self._factors = (Fraction(size.width, shown.width), Fraction(size.height, shown.height))
-        across, down = self._result.chroma if rotation is None else (0, 0)
-        self._siting = (
-            0.25 if across and siting != "center" else 0.0,
-            0.25 if down and siting == "topleft" else 0.0,
-        )
+        self._result = replace(upright, alpha=upright.alpha and layout_of(result.pix_fmt).alpha)
+        shown = Size(width=source.size.height, height=source.size.width) if swaps else source.size
+        self._factors = (Fraction(result.size.width, shown.width), Fraction(result.size.height, shown.height))
+        before = _offsets(source.siting, self._stored)
+        self._siting = before if rotation is None else _turned_offsets(before, rotation)
+        self._becomes = _offsets(result.siting, self._result)
         self._reformat_in, self._reformat_out, self._reformat_blank = _Reformat(), _Reformat(), _Reformat()
+        self._reformat_size = _Reformat()
 
     @property
     def at_once(self) -> int:
@@ -98,10 +113,10 @@ class FrameUpscaler:
         """What is to be done with ``frame``, the next one: a call that returns it enlarged.
 
         The calls may overlap, but must start in the order of the frames. Each returns a new frame of ``size``
-        in ``pix_fmt``, with the colour tags and without a time, and raises :class:`InputError` when ``frame``
-        has another size than the video began with.
+        in ``pix_fmt``, with the colour tags and without a time.
         """
         memory = None if self.reuse is None else self.reuse.begin()
+        self.changed += self._is_changed(frame)
 
         def enlarge() -> av.VideoFrame:
             try:
@@ -113,14 +128,9 @@ class FrameUpscaler:
         return enlarge
 
     def _enlarge(self, frame: av.VideoFrame, memory: FrameReuse | None) -> av.VideoFrame:
-        if (frame.width, frame.height) != (self._source.width, self._source.height):
-            raise InputError(
-                f"the video changes its size from {self._source} to {frame.width}x{frame.height} on the way; "
-                "cut it there first"
-            )
-        planes = planes_of(self._planar(frame), self._stored)
-        if self._rotation is not None:
-            planes = [_turned(plane, self._rotation) for plane in planes]
+        planes = [self._cropped(index, plane) for index, plane in enumerate(self._planes(frame))]
+        if self._source.rotation is not None:
+            planes = [_turned(plane, self._source.rotation) for plane in planes]
         result = self._blank(frame)
         targets = planes_of(result, self._result)
         if self._result.family == "rgb":
@@ -128,6 +138,37 @@ class FrameUpscaler:
         else:
             self._upscale_planes(planes, targets, memory)
         return self._tagged(self._packed(result))
+
+    def _is_changed(self, frame: av.VideoFrame) -> bool:
+        return (frame.width, frame.height) != self._decoded or layout_of(frame.format.name) != self._layout
+
+    @property
+    def _layout(self) -> Layout:
+        return self._source.layout
+
+    @property
+    def _decoded(self) -> tuple[int, int]:
+        """Width and height of what the decoder gives."""
+        crop, size = self._source.crop, self._source.size
+        return size.width + crop.left + crop.right, size.height + crop.top + crop.bottom
+
+    def _planes(self, frame: av.VideoFrame) -> list[Pixels]:
+        """The samples of a whole frame, brought to the size that the video began with."""
+        if (frame.width, frame.height) != self._decoded:
+            width, height = self._decoded
+            frame = self._reformat_size(frame, width=width, height=height, interpolation=_CAREFUL)
+        return planes_of(self._planar(frame), self._stored)
+
+    def _cropped(self, index: int, plane: Pixels) -> Pixels:
+        """What is to be shown of ``plane``, the ``index``-th of a frame."""
+        crop = self._source.crop
+        if not crop:
+            return plane
+        is_chroma = self._stored.family == "yuv" and index in (1, 2)
+        across, down = self._stored.chroma if is_chroma else (0, 0)
+        size = self._stored.chroma_size(self._source.size) if is_chroma else self._source.size
+        left, top = crop.left >> across, crop.top >> down
+        return plane[top : top + size.height, left : left + size.width]
 
     def _blank(self, frame: av.VideoFrame) -> av.VideoFrame:
         """A frame to write into. Where ``frame`` carries captions, it carries them too."""
@@ -181,7 +222,7 @@ class FrameUpscaler:
             width=max(wanted.width, round(plane.shape[1] * self._factors[0])),
             height=max(wanted.height, round(plane.shape[0] * self._factors[1])),
         )
-        answer = resize(plane, whole, siting=self._siting)
+        answer = resize(plane, whole, siting=self._siting, becomes=self._becomes)
         if self._result.depth not in (8, 16):
             answer = np.minimum(answer, self._result.top)
         return answer[: wanted.height, : wanted.width]
@@ -199,8 +240,8 @@ class FrameUpscaler:
             frame,
             format=name,
             interpolation=_CAREFUL,
-            src_colorspace=self._matrix,
-            src_color_range=self._tags.range or RANGE_LIMITED,
+            src_colorspace=self._matrix(self._source.tags, self._source.size),
+            src_color_range=self._source.tags.range or RANGE_LIMITED,
             dst_color_range=RANGE_FULL,
         )
 
@@ -208,24 +249,27 @@ class FrameUpscaler:
         """``frame`` in the format that the encoder takes."""
         if frame.format.name == self._pix_fmt:
             return frame
-        limited = self._tags.range or RANGE_LIMITED
+        from_rgb, to_rgb = self._result.family == "rgb", layout_of(self._pix_fmt).family == "rgb"
+        before, after = self._source.tags, self._enlarged.tags
+        matrix = self._matrix(before, self._source.size) if to_rgb else self._matrix(after, self._size)
         return self._reformat_out(
             frame,
             format=self._pix_fmt,
             interpolation=_CAREFUL,
-            src_colorspace=self._matrix,
-            dst_colorspace=self._matrix,
-            src_color_range=RANGE_FULL if self._result.family == "rgb" else limited,
-            dst_color_range=RANGE_FULL if layout_of(self._pix_fmt).family == "rgb" else limited,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            src_color_range=RANGE_FULL if from_rgb else before.range or RANGE_LIMITED,
+            dst_color_range=RANGE_FULL if to_rgb else after.range or RANGE_LIMITED,
         )
 
-    @property
-    def _matrix(self) -> int:
-        return _SWSCALE_MATRIX.get(self._tags.matrix, _SWSCALE_DEFAULT)
+    @staticmethod
+    def _matrix(tags: ColorTags, size: Size) -> int:
+        return _SWSCALE_MATRIX.get(tags.matrix_for(size), _SWSCALE_DEFAULT)
 
     def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
-        frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
-        frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
+        tags = self._enlarged.tags
+        frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
+        frame.colorspace, frame.color_range = tags.matrix, tags.range
         return frame
 
 
@@ -246,3 +290,26 @@ def _turned(plane: Pixels, rotation: Rotation) -> Pixels:
     if rotation.mirrored:
         plane = plane[:, ::-1]
     return np.ascontiguousarray(np.rot90(plane, rotation.turns))
+
+
+#: In how many of two steps a sample of chroma lies left of the middle of the luma samples that it stands for,
+#: and above it.
+_STEPS: dict[Siting, tuple[int, int]] = {
+    "left": (1, 0), "center": (0, 0), "topleft": (1, 1), "top": (0, 1), "bottomleft": (1, -1),
+    "bottom": (0, -1),
+}  # fmt: skip
+
+
+def _offsets(siting: Siting, layout: Layout) -> tuple[float, float]:
+    """How far chroma lies to the left of the middle and above it, in its own samples."""
+    across, down = ((1 - 0.5**halved) / 2 for halved in layout.chroma)
+    left, above = _STEPS[siting]
+    return left * across, above * down
+
+
+def _turned_offsets(offsets: tuple[float, float], rotation: Rotation) -> tuple[float, float]:
+    left, above = offsets
+    left = -left if rotation.mirrored else left
+    for _ in range(rotation.turns):
+        left, above = above, -left
+    return left, above

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,6 +19,8 @@ import av.error
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import decoded, is_cover, main_stream, open_video, packets_of, said
+from xlsr_cli.media.video.facts import Crop, Facts, facts_of
+from xlsr_cli.media.video.layout import Siting, layout_of
 from xlsr_cli.media.video.tags import (
     ColorTags,
     Hdr,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _PROGRESSIVE = (0, 1)
 #: Bare streams without a container: their frames have a rate and no times. FFmpeg's names of the readers.
 _RAW = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "mjpeg", "obu", "h263", "h261", "vc1", "evc", "dirac")
+#: The codecs whose chroma lies between the luma samples, where nothing is said.
+_CENTER_SITED = ("mpeg1video", "mjpeg", "theora", "h263")
 #: Seconds by which headers are commonly wrong: a last subtitle, a frame's duration, rounding.
 _TOLERATED_END = 1.0
 #: Ticks per second that MP4 holds, and still counts years with.
@@ -66,8 +70,10 @@ class Stream:
 class VideoFile:
     """What :func:`inspect` found in a file.
 
-    ``index`` is the video stream's. ``size`` is as stored, before any rotation. ``aspect`` is the sample
-    aspect ratio, None where the file is silent. ``rate`` is the average frame rate. ``times`` are those of
+    ``index`` is the video stream's. ``size`` is as stored, before any rotation, without what ``crop``
+    hides at its sides. ``siting`` is where chroma lies. ``service`` is what the television service of a
+    transport stream is called, which holds so many ``programs``. ``aspect`` is the sample aspect ratio, None
+    where the file is silent. ``rate`` is the average frame rate. ``times`` are those of
     all packets of the video, rising, in ticks of ``time_base``: of display, or of decoding in an AVI, which
     has no others. ``keys`` are those of key frames. ``first`` and ``end`` are seconds: the first frame's time
     and the last one's plus its duration. ``heads`` are the first packets of all streams.
@@ -79,7 +85,11 @@ class VideoFile:
     streams: tuple[Stream, ...]
     codec: str
     size: Size
+    crop: Crop
     pix_fmt: str
+    siting: Siting
+    service: Mapping[str, str]
+    programs: int
     aspect: Fraction | None
     rate: Fraction
     time_base: Fraction
@@ -163,8 +173,10 @@ def inspect(path: Path) -> VideoFile:
         step = max(1, round(1 / (rate * base)))
         scan.times = array("q", range(0, step * scan.packets, step))
     times = sorted(scan.times)
+    stored = Size(width=frame.width, height=frame.height)
+    crop, cropped = _cropping(first, stored, path)
     rotation, notices = rotation_of(frame)
-    notices += [*lost_side_data(frame), *_missing_notices(path, missing)]
+    notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing)]
     if transparent and not any(c.is_alpha for c in frame.format.components):
         notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
     last = times[-1] * base if times else Fraction(0)
@@ -174,9 +186,13 @@ def inspect(path: Path) -> VideoFile:
         index=index,
         streams=streams,
         codec=scan.codec,
-        size=Size(width=frame.width, height=frame.height),
+        size=crop.of(stored),
+        crop=crop,
         pix_fmt=frame.format.name,
-        aspect=first.aspect,
+        siting=first.facts.siting or ("center" if scan.codec in _CENTER_SITED else "left"),
+        service=first.facts.service,
+        programs=first.facts.programs,
+        aspect=_aspect(first, stored),
         rate=rate,
         time_base=base,
         tags=first.tags,
@@ -294,9 +310,11 @@ class _First:
     """The first frame, and what the container and its codec say once it is decoded."""
 
     picture: av.VideoFrame
+    facts: Facts
     tags: ColorTags
     field_order: int
     aspect: Fraction | None
+    own_aspect: Fraction | None
     rates: tuple[Fraction | None, ...]
     time_base: Fraction
 
@@ -310,15 +328,50 @@ def _first_frame(path: Path) -> _First:
                 f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
             )
         context = stream.codec_context
-        aspect = pyav.exact(stream.sample_aspect_ratio)
         return _First(
             picture=frame,
+            facts=facts_of(container, stream.index),
             tags=color_tags(context, frame),
             field_order=getattr(context, "field_order", 0),
-            aspect=aspect if aspect and aspect > 0 else None,
+            aspect=_ratio(stream.sample_aspect_ratio),
+            own_aspect=_ratio(context.sample_aspect_ratio),
             rates=(pyav.exact(stream.average_rate), pyav.exact(stream.guessed_rate)),
             time_base=pyav.exact(stream.time_base) or Fraction(1, 90000),
         )
+
+
+def _ratio(number: Any) -> Fraction | None:
+    ratio = pyav.exact(number)
+    return ratio if ratio and ratio > 0 else None
+
+
+def _aspect(first: _First, stored: Size) -> Fraction | None:
+    """The shape of pixels.
+
+    Where the container hides some of them, and its size of display is that of all of them, the program that
+    hid them left that size as it was: pixels keep the shape that their codec says.
+    """
+    crop, aspect = first.facts.crop, first.aspect
+    if not crop or aspect is None:
+        return aspect
+    shown, own = crop.of(stored), first.own_aspect or Fraction(1)
+    displayed = aspect * Fraction(shown.width, shown.height)
+    return own if displayed == own * Fraction(stored.width, stored.height) else aspect
+
+
+def _cropping(first: _First, stored: Size, path: Path) -> tuple[Crop, list[Notice]]:
+    """What to cut off at the sides, and what to say about it."""
+    crop = first.facts.crop
+    if not crop:
+        return crop, []
+    if not crop.fits(stored):
+        raise InputError(f"{path}: the file hides all of its frames ({crop}); it is damaged")
+    across, down = layout_of(first.picture.format.name).chroma
+    aligned = crop.aligned(1 << across, 1 << down)
+    message = f"the sides that the file hides are cut off: {aligned}"
+    if aligned != crop:
+        message += f" (and not {crop}, where chroma cannot be cut)"
+    return aligned, [Notice(code="cropped", message=message, loss=False)]
 
 
 def _stream(stream: Any) -> Stream:

@@ -17,8 +17,9 @@ from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
-#: Where the one chroma sample of 2×2 luma samples lies: between the left two, between all, on the first.
-Siting = Literal["left", "center", "topleft"]
+#: Where the one chroma sample of 2×2 luma samples lies, by FFmpeg's names: between the left two, between all,
+#: on the first, between the upper two, on the lower left one, between the lower two.
+Siting = Literal["left", "center", "topleft", "top", "bottomleft", "bottom"]
 
 #: Repacking without loss: interleaved or semi-planar formats and the planar one of the same samples.
 _PLANAR = {

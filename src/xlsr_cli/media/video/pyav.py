@@ -7,6 +7,7 @@ told, and gives its own rational type, which rounds where a :class:`~fractions.F
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,9 +15,13 @@ from typing import Any, cast
 
 import av
 import av.container
+import av.logging
 
 #: A decoded frame, for rooms that do not know PyAV.
 VideoFrame = av.VideoFrame
+
+#: FFmpeg's log belongs to the process: one thread at a time listens.
+_LISTENING = threading.Lock()
 
 _BEFORE_19 = int(av.__version__.split(".")[0]) < 19
 
@@ -67,3 +72,18 @@ def usual_scheduling() -> Iterator[None]:
     finally:
         if os.sched_getscheduler(0) != policy:
             os.sched_setscheduler(0, policy, priority)
+
+
+@contextmanager
+def ffmpeg_messages(level: int = av.logging.INFO) -> Iterator[list[Any]]:
+    """A list that holds what FFmpeg says to this thread within the block: (level, who, what)."""
+    with _LISTENING:
+        before = av.logging.get_level()
+        av.logging.set_level(level)
+        av.logging.set_libav_level(level)
+        try:
+            with av.logging.Capture() as messages:
+                yield messages
+        finally:
+            av.logging.set_libav_level(av.logging.INFO)  # FFmpeg's own default
+            av.logging.set_level(before)

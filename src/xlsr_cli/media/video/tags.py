@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -12,10 +12,15 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from xlsr_cli.media.video.pyav import side_data
 from xlsr_cli.notices import Notice
+from xlsr_cli.options import Size
 
 #: ``AVCOL_*_UNSPECIFIED`` of FFmpeg; for the range it is 0.
 _UNSPECIFIED = 2
 RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
+_RGB, _BT709, _BT601 = 0, 1, 6
+#: Where a video is silent, players take BT.601 up to so many lines and BT.709 above; some of them also take
+#: BT.709 from so many columns on.
+_SMALL_LINES, _SMALL_COLUMNS = 576, 1279
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,31 @@ class ColorTags:
     transfer: int = _UNSPECIFIED
     matrix: int = _UNSPECIFIED
     range: int = RANGE_UNSPECIFIED
+
+    def matrix_for(self, size: Size) -> int:
+        """The matrix of frames of ``size`` in Y′CbCr: what is said, or what players assume."""
+        if self.matrix not in (_RGB, _UNSPECIFIED):
+            return self.matrix
+        return _BT601 if size.height <= _SMALL_LINES else _BT709
+
+    def enlarged(self, source: Size, target: Size, *, family: str, becomes: str) -> ColorTags:
+        """The tags of the result: frames of ``source`` become ``target``, and their colours, gray, yuv or
+        rgb as ``family`` says, those of ``becomes``.
+
+        A small film without tags becomes one that is large enough to be read by another matrix: it says then
+        which one was meant.
+        """
+        if family == "rgb" and becomes != "rgb":
+            return replace(self, matrix=self.matrix_for(target), range=RANGE_LIMITED)
+        if becomes == "rgb":
+            return self if family == "rgb" else replace(self, matrix=_RGB, range=RANGE_FULL)
+        large = target.height > _SMALL_LINES or target.width > _SMALL_COLUMNS
+        if self.matrix == _UNSPECIFIED and family == "yuv" and source.height <= _SMALL_LINES and large:
+            return replace(self, matrix=_BT601)
+        return self
+
+
+SILENT = ColorTags()
 
 
 def color_tags(context: av.VideoCodecContext, frame: av.VideoFrame) -> ColorTags:

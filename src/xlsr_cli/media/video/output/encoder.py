@@ -24,8 +24,8 @@ from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
 #: AV_CODEC_FLAG_GLOBAL_HEADER of FFmpeg: parameter sets go into the container's header, not into the packets.
 _CODEC_GLOBAL_HEADER = 1 << 22
-#: ``chroma_sample_loc_type`` of H.264 and HEVC; 0 is what silence means.
-_CHROMA_PLACES: dict[Siting, int] = {"left": 0, "center": 1, "topleft": 2}
+#: Where chroma may lie that Matroska has numbers for.
+_MATROSKA_SITINGS: tuple[Siting, ...] = ("left", "center", "topleft", "top")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,14 @@ class Codec:
     preset: str | None
     presets: tuple[str, ...]
     hdr: bool = False
+
+    def holds(self, siting: Siting, container: Container) -> bool:
+        """Whether the bitstream or ``container`` can say that 4:2:0 chroma lies at ``siting``."""
+        if self.name in ("h264", "hevc"):
+            return True
+        if container.reader == "matroska":
+            return siting in _MATROSKA_SITINGS
+        return siting in (("left", "topleft") if self.name == "av1" else ("left",))
 
 
 _X26X = (
@@ -75,6 +83,7 @@ class Settings:
     rate: Fraction
     aspect: Fraction | None
     tags: ColorTags
+    siting: Siting
     threads: int
     global_header: bool
     key_interval: int
@@ -139,8 +148,6 @@ def encoder_options(
         if tags == ColorTags(range=RANGE_LIMITED):
             # x264 writes the limited range only beside something else that it has to say.
             params.append("videoformat=component")
-        if siting != "left":
-            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
         if "AVX512F" in cpu_features():
             # At most widths, x264's AVX-512 code weighs memory behind the rows that nothing has written: the
             # same frames become other bytes in every run. Its AVX2 code is as fast and does not.
@@ -154,8 +161,6 @@ def encoder_options(
     elif codec.name == "hevc":
         # x265 finds its threads itself: ``pools`` tells it how many it may use.
         params = ["log-level=none", f"pools={threads}", *([hdr.x26x] if hdr.x26x else [])]
-        if siting != "left":
-            params.append(f"chromaloc={_CHROMA_PLACES[siting]}")
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         options["x265-params"] = ":".join(params)
     elif codec.name == "av1":
@@ -168,6 +173,8 @@ def encoder_options(
     else:
         # Version 3 with checksums of slices: what the archives of the world keep.
         options = {"level": "3", "slicecrc": "1", "coder": "1", "context": "1", "g": "1"}
+    if siting != "left":  # which is what silence means
+        options["chroma_sample_location"] = siting
     return tuple(options.items())
 
 
