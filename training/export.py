@@ -1,11 +1,11 @@
 """ONNX files from trained networks, with standard operators only.
 
-int8: uint8 NHWC (1, H, W, 4) in, uint8 NHWC (1, H - 10, W - 10, K) out. The fourth input channel is
-ignored; K is C·s² padded to a multiple of 16. Both paddings select onnxruntime's fast symmetric kernels.
-Luma takes windows instead, (1, H - 2, W - 2, 12): each pixel with the 3×3 around it as its channels, in rows
-of four of which the last is ignored. So the first layer becomes a 1×1 convolution that wastes no
-channels, and the fuse layer reads what the skip convolution would have copied. fp32: (1, H, W, C), float32 in
-0 … 1, nothing padded.
+int8: uint8 NHWC windows in, (1, H - 2, W - 2, 36) for colour and 12 for luma: each pixel of a tile with the
+3×3 around it as its channels (:func:`xlsr_cli.engine.tile.windows`), every fourth of which is ignored. uint8
+NHWC (1, H - 10, W - 10, K) out, K being C·s² padded to a multiple of 16. Both paddings select onnxruntime's
+fast symmetric kernels, and on windows the layers that see the picture are 1×1 convolutions, which use these
+kernels better than a 3×3 one of three channels; luma's fuse layer reads from them what the skip convolution
+would have copied. fp32: (1, H, W, C), float32 in 0 … 1, nothing padded.
 
 Channels are ordered so that depth-to-space copies runs: channel (i·s + j)·C + c is colour c of the pixel
 in row i, column j of the s×s block. Depth-to-space itself is left to the caller, who copies bytes
@@ -31,8 +31,13 @@ from training.quantize import Layer
 #: Operator set 13 is understood by every runtime of the last five years.
 _OPSET = 13
 _IR_VERSION = 8
-#: What the int8 graphs take: BGR and one channel of padding; three rows of three pixels and one of padding.
-INPUT_CHANNELS = {3: 4, 1: 12}
+#: What the int8 graphs take: nine times BGR and a channel of padding, or three times three pixels and one.
+INPUT_CHANNELS = {3: 36, 1: 12}
+#: The channel of the window that holds each value of a 3×3 filter (C, 3, 3), by the number of colours.
+_TAPS = {
+    3: np.array([4 * tap + colour for colour in range(3) for tap in range(9)]),
+    1: np.array([tap // 3 * 4 + tap % 3 for tap in range(9)]),
+}
 _OUTPUT_MULTIPLE = 16
 
 
@@ -86,39 +91,39 @@ class _Graph:
 def export_int8(layers: dict[str, Layer], *, scale: int, colours: int, path: Path) -> None:
     """Write the integer graph of ``layers`` (as in :func:`training.quantize.integer_layers`)."""
     graph = _Graph()
-    layers = _for_padded_picture(layers) if colours == 3 else _for_windows(layers)
-    tail = _pad(_reorder(layers["tail"], run_order(colours, scale)), multiple=_OUTPUT_MULTIPLE)
+    layers = _for_windows(layers, colours)
+    tail = _padded(_reorder(layers["tail"], run_order(colours, scale)))
     picture = graph.node("Transpose", ["picture"], "planes", perm=[0, 3, 1, 2])
     features = _integer_conv(graph, "head", layers["head"], picture)
     for index in range(BLOCKS):
         features = _integer_conv(graph, f"body.{index}", layers[f"body.{index}"], features)
-    # Cropping the picture moves fewer bytes than cropping the answer would.
-    skip = graph.crop(picture, "inner", BLOCKS)
-    if "skip" in layers:
-        skip = _integer_conv(graph, "skip", layers["skip"], skip)
-    joined = graph.node("Concat", [features, skip], "joined", axis=1)
+    # Cropping the skip convolution's answer moves fewer bytes than cropping the windows would.
+    skip = _integer_conv(graph, "skip", layers["skip"], picture) if "skip" in layers else picture
+    joined = graph.node("Concat", [features, graph.crop(skip, "inner", BLOCKS)], "joined", axis=1)
     features = _integer_conv(graph, "fuse", layers["fuse"], joined)
     features = _integer_conv(graph, "tail", tail, features)
     graph.node("Transpose", [features], "upscaled", perm=[0, 2, 3, 1])
     graph.save(path, path.stem, TensorProto.UINT8, INPUT_CHANNELS[colours], tail.weight.shape[0])
 
 
-def _for_padded_picture(layers: dict[str, Layer]) -> dict[str, Layer]:
-    """Colour: head and skip ignore the fourth channel."""
-    return layers | {name: _pad(layers[name], inputs=INPUT_CHANNELS[3]) for name in ("head", "skip")}
-
-
-def _for_windows(layers: dict[str, Layer]) -> dict[str, Layer]:
-    """Luma: head and fuse read windows, and the skip convolution, which copies them, is left out."""
-    taps = np.array([tap // 3 * 4 + tap % 3 for tap in range(9)])  # each tap's channel of the window
-    head, fuse = layers["head"], layers["fuse"]
-    head_weight = np.zeros((FEATURES, INPUT_CHANNELS[1], 1, 1), dtype=np.int8)
-    head_weight[:, taps, 0, 0] = head.weight.reshape(FEATURES, 9)
-    skip_weight = np.zeros_like(head_weight)
-    skip_weight[:, taps[list(NEIGHBOURS)]] = fuse.weight[:, FEATURES : FEATURES + 9]
-    fuse_weight = np.concatenate([fuse.weight[:, :FEATURES], skip_weight], axis=1)
-    changed = {"head": replace(head, weight=head_weight), "fuse": replace(fuse, weight=fuse_weight)}
+def _for_windows(layers: dict[str, Layer], colours: int) -> dict[str, Layer]:
+    """Head and skip read windows. Luma's skip convolution copies pixels: left out, fuse reads them itself."""
+    changed = {"head": _on_windows(layers["head"], colours)}
+    if colours == 3:
+        return layers | changed | {"skip": _on_windows(layers["skip"], colours)}
+    fuse = layers["fuse"]
+    skip_weight = np.zeros_like(changed["head"].weight)
+    skip_weight[:, _TAPS[1][list(NEIGHBOURS)]] = fuse.weight[:, FEATURES : FEATURES + 9]
+    changed["fuse"] = replace(fuse, weight=np.concatenate([fuse.weight[:, :FEATURES], skip_weight], axis=1))
     return {name: layer for name, layer in layers.items() if name != "skip"} | changed
+
+
+def _on_windows(layer: Layer, colours: int) -> Layer:
+    """A 3×3 convolution of the picture as a 1×1 one of its windows."""
+    filters = len(layer.weight)
+    weight = np.zeros((filters, INPUT_CHANNELS[colours], 1, 1), dtype=np.int8)
+    weight[:, _TAPS[colours], 0, 0] = layer.weight.reshape(filters, -1)
+    return replace(layer, weight=weight)
 
 
 def export_fp32(network: FoldedXLSR, *, path: Path) -> None:
@@ -185,13 +190,11 @@ def _reorder(layer: Layer, order: NDArray[np.intp]) -> Layer:
     )
 
 
-def _pad(layer: Layer, *, inputs: int | None = None, multiple: int = 1) -> Layer:
-    """``layer`` with zero weights for more inputs, or for outputs up to a multiple of ``multiple``."""
-    out, into = layer.weight.shape[:2]
-    more_out = -out % multiple
-    more_in = 0 if inputs is None else inputs - into
+def _padded(layer: Layer) -> Layer:
+    """``layer`` with filters of zeros, up to a multiple of ``_OUTPUT_MULTIPLE``."""
+    more = -len(layer.weight) % _OUTPUT_MULTIPLE
     return Layer(
-        weight=np.pad(layer.weight, ((0, more_out), (0, more_in), (0, 0), (0, 0))),
-        shift=np.pad(layer.shift, (0, more_out)),
-        bias=np.pad(layer.bias, (0, more_out)),
+        weight=np.pad(layer.weight, ((0, more), (0, 0), (0, 0), (0, 0))),
+        shift=np.pad(layer.shift, (0, more)),
+        bias=np.pad(layer.bias, (0, more)),
     )

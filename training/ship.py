@@ -130,7 +130,7 @@ def _describe(
         "colour": trained.colour,
         "precision": precision,
         "restore": trained.restore,
-        "layout": "windows" if _reads_windows(trained, precision) else "runs",
+        "layout": "windows" if precision == "int8" else "runs",
         "halo": HALO,
         "input_channels": INPUT_CHANNELS[trained.colours] if precision == "int8" else trained.colours,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -158,7 +158,7 @@ def _describe(
 
 def _parameters(trained: Trained, precision: ModelPrecision) -> int:
     """Trainable numbers of the graph, biases included."""
-    left_out = SKIP_FEATURES if _reads_windows(trained, precision) else 0
+    left_out = SKIP_FEATURES if _needs_no_skip(trained, precision) else 0
     return parameter_count(trained.network) - left_out - _weights_left_out(trained, precision)
 
 
@@ -171,12 +171,13 @@ def _macs(trained: Trained, precision: ModelPrecision) -> int:
 
 def _weights_left_out(trained: Trained, precision: ModelPrecision) -> int:
     """Those of the skip convolution, and of the fuse layer for more filters than there are pixels."""
-    if not _reads_windows(trained, precision):
+    if not _needs_no_skip(trained, precision):
         return 0
     return trained.network.skip.weight.numel() + FEATURES * (SKIP_FEATURES - len(NEIGHBOURS))
 
 
-def _reads_windows(trained: Trained, precision: ModelPrecision) -> bool:
+def _needs_no_skip(trained: Trained, precision: ModelPrecision) -> bool:
+    """Whether the fuse layer reads the picture's pixels itself."""
     return trained.colours == 1 and precision == "int8"
 
 

@@ -71,9 +71,10 @@ export async function upscale(pool, model, picture, progress = () => {}) {
   let done = 0;
   await Promise.all(
     tiles.map(async (region) => {
-      const tile = cut(picture, region, model.halo);
-      const side = 2 * model.halo;
-      const runs = await pool.run(model, tile, region.height + side, region.width + side);
+      const height = region.height + 2 * model.halo;
+      const width = region.width + 2 * model.halo;
+      const tile = windows(cut(picture, region, model.halo), height, width);
+      const runs = await pool.run(model, tile, height - 2, width - 2);
       placeRuns(runs, answer, region, model.scale);
       done += 1;
       progress(done / tiles.length);
@@ -97,7 +98,7 @@ function planTiles(width, height) {
   return tiles;
 }
 
-/** A tile with halo as the network takes it: BGR and a byte without meaning. Borders are reflected. */
+/** A tile with halo: each pixel a word of BGR and a byte without meaning. Borders are reflected. */
 function cut(picture, { top, left, height, width }, halo) {
   const columns = Array.from({ length: width + 2 * halo }, (_, x) => reflected(left + x - halo, picture.width));
   const tile = new Uint8Array((height + 2 * halo) * columns.length * 4);
@@ -113,6 +114,25 @@ function cut(picture, { top, left, height, width }, halo) {
     }
   }
   return tile;
+}
+
+/** A tile as the network takes it: for each pixel, the nine words of the 3×3 around it. */
+function windows(tile, height, width) {
+  const words = new Uint32Array(tile.buffer);
+  const answer = new Uint32Array((height - 2) * (width - 2) * 9);
+  let to = 0;
+  for (let y = 0; y < height - 2; y += 1) {
+    for (let x = 0; x < width - 2; x += 1) {
+      for (let row = y; row < y + 3; row += 1) {
+        const from = row * width + x;
+        answer[to] = words[from];
+        answer[to + 1] = words[from + 1];
+        answer[to + 2] = words[from + 2];
+        to += 3;
+      }
+    }
+  }
+  return new Uint8Array(answer.buffer);
 }
 
 /** The place that a place outside of 0 … size - 1 mirrors; the border pixel itself is not repeated. */

@@ -306,7 +306,7 @@ class TestMeasure:
         spec = next(spec for spec in bundled_models() if spec.name == "xlsr_x2_rgb_int8")
         (tmp_path / spec.path.name).write_bytes(spec.path.read_bytes())
         described = f"""[[model]]\nname = "mine"\nfile = "{spec.path.name}"\nscale = 2\ncolour = "rgb"
-            precision = "int8"\nhalo = 5\ninput_channels = 4\nsha256 = "{spec.sha256}"
+            precision = "int8"\nhalo = 5\nlayout = "windows"\ninput_channels = 36\nsha256 = "{spec.sha256}"
             psnr = {{ Set14 = 12.5 }}"""
         (tmp_path / "manifest.toml").write_text(described, encoding="utf-8")
         mine = EngineOptions(model=str(tmp_path / spec.path.name))

@@ -126,6 +126,19 @@ def test_windows_are_the_neighbours_of_each_pixel(height: int, width: int, seed:
             np.testing.assert_array_equal(answer[..., 4 * row + column], expected)
 
 
+@given(height=st.integers(3, 40), width=st.integers(3, 40), seed=st.integers(0, 9))
+def test_windows_of_colour_are_the_neighbours_of_each_pixel(height: int, width: int, seed: int) -> None:
+    larger = np.random.default_rng(seed).integers(0, 256, (height, width + 5, 3), dtype=np.uint8)
+    tile = larger[:, 2 : 2 + width]
+    answer = tile_windows(tile)
+    assert answer.shape == (height - 2, width - 2, 36) and answer.flags.c_contiguous
+    for row in range(3):
+        for column in range(3):
+            expected = tile[row : height - 2 + row, column : width - 2 + column]
+            first = 4 * (3 * row + column)
+            np.testing.assert_array_equal(answer[..., first : first + 3], expected)
+
+
 @pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(

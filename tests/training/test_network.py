@@ -29,7 +29,6 @@ from training.quantize import (  # noqa: E402
 from training.recipe import Recipe  # noqa: E402
 from training.rounding import round_jointly, round_weights  # noqa: E402
 from training.train import build_network  # noqa: E402
-from xlsr_cli.engine.color import padded_to_four  # noqa: E402
 from xlsr_cli.engine.models import ModelSpec  # noqa: E402
 from xlsr_cli.engine.session import Session  # noqa: E402
 from xlsr_cli.engine.tiles.tile import windows  # noqa: E402
@@ -101,7 +100,7 @@ def test_onnxruntime_equals_the_integers_bit_for_bit(quantized: QuantizedXLSR, t
     random = np.random.default_rng(3)
     for height, width in [(11, 11), (11, 40), (29, 12), (33, 47), (64, 64)]:
         tile = random.integers(0, 256, (height, width, quantized.colours), dtype=np.uint8)
-        given = padded_to_four(tile) if quantized.colours == 3 else windows(tile[..., 0])
+        given = windows(tile if quantized.colours == 3 else tile[..., 0])
         answer = session.run(given[None])[0][..., : len(order)]
         expected = run_network(layers, tile)[..., order]
         np.testing.assert_array_equal(answer, expected)

@@ -222,6 +222,8 @@ def _session_options(path: Path, threads: int) -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # One block for all of a run's activations would be kept beside those of other sizes, for no speed.
+    options.enable_mem_pattern = False
     # Threads that spin while they wait would take the cores from decoding and encoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

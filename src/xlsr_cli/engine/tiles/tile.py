@@ -35,16 +35,23 @@ def blank_tile(spec: ModelSpec, side: int) -> Pixels:
 
 
 def windows(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The 3×3 around each pixel of ``tile``, uint8 (H, W), as its channels: (H - 2, W - 2, 12).
+    """The 3×3 around each pixel of ``tile``, uint8, as its channels: (H - 2, W - 2, C), words of four bytes.
 
-    Channel 4·i + j is row i, column j of the 3×3 for j < 3; what j = 3 holds has no meaning. So a row of the
-    window is one word of four bytes, and the window three words.
+    (H, W) gives three words, one a row: channel 4·i + j is row i, column j of the 3×3. (H, W, 3) BGR gives
+    nine, one a pixel: channel 4·(3·i + j) + c is colour c of row i, column j. A word's fourth byte has no
+    meaning.
     """
-    width = tile.shape[1] - 2
-    columns = [tile[:, column : column + width] for column in range(3)]
-    words = cv2.merge([*columns, columns[0]]).view(np.int32)[..., 0]
-    rows = [words[row : row + tile.shape[0] - 2] for row in range(3)]
-    return np.asarray(cv2.merge(rows).view(np.uint8))
+    height, width = tile.shape[0] - 2, tile.shape[1] - 2
+    if tile.ndim == 2:
+        columns = [tile[:, column : column + width] for column in range(3)]
+        words = cv2.merge([*columns, columns[0]]).view(np.int32)[..., 0]
+        parts = [words[row : row + height] for row in range(3)]
+    else:
+        words = color.padded_to_four(tile).view(np.int32)[..., 0]
+        parts = [
+            words[row : row + height, column : column + width] for row in range(3) for column in range(3)
+        ]
+    return np.asarray(cv2.merge(parts).view(np.uint8))
 
 
 def model_input(tile: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
