@@ -88,6 +88,11 @@ class FormatCapabilities:
         return self.encoder_memory
 
 
+#: Pixels of one bit in a byte where it was compressed as far as deflate goes (RFC 1951, 1032 to 1); no other
+#: bytewise compression of pictures goes further.
+_DEFLATED = 8 * 1032
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A picture format.
@@ -101,7 +106,8 @@ class Format:
 
     ``still``, ``animation``: what it can hold as a still picture and as an animation; None: xlsr does not
     write that. ``header_in_head``: its module needs no more than the first :data:`HEAD_BYTES` of a file to
-    read size, channels and depth.
+    read size, channels and depth. ``pixels_per_byte``: a byte of a file holds no more; None where compression
+    knows no bound. ``icon``: Pillow decodes it while it opens it, so its size is limited before it is known.
 
     ``refused``: why it cannot be read, as the end of the sentence "FILE is …". ``document``: not a picture
     but a document or a drawing, which a batch skips.
@@ -119,6 +125,8 @@ class Format:
     mime: str | None = None
     still: FormatCapabilities | None = None
     animation: FormatCapabilities | None = None
+    pixels_per_byte: int | None = _DEFLATED
+    icon: bool = False
     header_in_head: bool = False
     refused: str = ""
     document: bool = False
@@ -274,6 +282,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="webp",
         module="webp",
+        pixels_per_byte=None,
         is_one=_is_webp,
         pillow=("WEBP",),
         compression="webp",
@@ -294,6 +303,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="avif",
         module="avif",
+        pixels_per_byte=None,
         is_one=_is_avif,
         pillow=("AVIF",),
         compression="avif",
@@ -315,6 +325,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="tiff",
         module="tiff",
+        pixels_per_byte=None,
         begins=(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
         pillow=("TIFF",),
         compression="tiff",
@@ -327,6 +338,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="jp2",
         module="jp2",
+        pixels_per_byte=None,
         begins=(b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
         pillow=("JPEG2000",),
         still=FormatCapabilities(
@@ -368,12 +380,13 @@ FORMATS: tuple[Format, ...] = (
             longest_side=65_535, ticks=100, colors=255,
             longest_delay=0xFFFF, most_plays=0x10000,
         ),
+        header_in_head=True,
     ),
     Format(name="psd", begins=(b"8BPS",), pillow=("PSD",)),
     Format(name="qoi", begins=(b"qoif",), pillow=("QOI",)),
     Format(name="dds", begins=(b"DDS ",), pillow=("DDS",)),
-    Format(name="icns", begins=(b"icns",), pillow=("ICNS",)),
-    Format(name="ico", begins=(b"\x00\x00\x01\x00",), pillow=("ICO",)),
+    Format(name="icns", begins=(b"icns",), pillow=("ICNS",), icon=True),
+    Format(name="ico", begins=(b"\x00\x00\x01\x00",), pillow=("ICO",), icon=True),
     Format(name="sun", begins=(b"\x59\xa6\x6a\x95",), pillow=("SUN",)),
     Format(name="sgi", begins=(b"\x01\xda",), pillow=("SGI",)),
     Format(name="xpm", begins=(b"/* XPM */",), pillow=("XPM",)),
@@ -402,7 +415,7 @@ FORMATS: tuple[Format, ...] = (
         name="eps", begins=(b"%!PS", b"\xc5\xd0\xd3\xc6"), refused="a PostScript document", document=True
     ),
     Format(name="pcx", is_one=_is_pcx, pillow=("PCX",)),
-    Format(name="cur", is_one=_is_cur, pillow=("CUR",)),
+    Format(name="cur", is_one=_is_cur, pillow=("CUR",), icon=True),
     Format(
         name="svg",
         is_one=_is_svg,

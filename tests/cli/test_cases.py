@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,38 @@ def test_bits_above_the_depth_of_a_transparent_sample(tmp_path: Path, capsys: Ca
 def test_a_motion_photo_is_no_silent_loss(tmp_path: Path, capsys: Capture) -> None:
     code, said, output = run(tmp_path, "motion_photo.jpg", "jpg", capsys, "--strict")
     assert (code, output.exists(), "video behind it" in said) == (8, False, True)
+
+
+ENDLESS = "/dev/zero"
+
+
+@pytest.mark.skipif(not Path(ENDLESS).exists(), reason="there is nothing endless to read")
+@pytest.mark.parametrize(
+    "arguments", [[ENDLESS, "out.png"], ["-", "out.png"], ["--files-from", "-", "-o", "out"]]
+)
+@pytest.mark.parametrize("head", [b"", b"\x89PNG\r\n\x1a\n"])
+def test_what_never_ends_is_not_read_to_its_end(tmp_path: Path, arguments: list[str], head: bytes) -> None:
+    command = [sys.executable, "-m", "xlsr_cli", "upscale", "--max-pixels", "1M", *arguments]
+    with subprocess.Popen(
+        ["sh", "-c", f"(printf '{head.decode('latin-1')}'; cat {ENDLESS}) | exec \"$@\"", "sh", *command],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 3, said
+    assert "knows" in said or "more than" in said
+
+
+def test_a_large_file_that_is_no_picture_is_not_read(tmp_path: Path, capsys: Capture) -> None:
+    large = tmp_path / "large.bin"
+    with large.open("wb") as file:
+        file.truncate(3 << 30)
+    tracemalloc.start()
+    try:
+        code = main(["upscale", str(large), str(tmp_path / "out.png")])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (code, "not a picture or film" in capsys.readouterr().err) == (3, True)
+    assert peak < 50 << 20

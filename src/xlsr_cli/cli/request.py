@@ -93,7 +93,7 @@ class Request:
         named = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
         if named is not None and not self.dry_run:
             check_target(path, named, self.options)
-        source = open_file(path)
+        source = open_file(path, max_pixels=self.options.max_pixels)
         if self.output is None:
             named = self._default_output(path, source)
             if not self.dry_run:
@@ -133,22 +133,24 @@ class Request:
     def _run_stream(self, stream: Any, name: str) -> None:
         from xlsr_cli.formats import HEAD_BYTES
         from xlsr_cli.media.atomic import check_output
-        from xlsr_cli.media.picture.image import open_picture
+        from xlsr_cli.media.picture.image import known_format, open_picture, read_all
         from xlsr_cli.media.sniff import kind_of
 
         target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
         if target is not None and not self.dry_run:
             check_output(target, overwrite=self.options.overwrite)
-        if kind_of(stream.peek(HEAD_BYTES)[:HEAD_BYTES]) == "y4m":
+        head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if kind_of(head) == "y4m":
             self._run_y4m(stream)
             return
         if self.options.y4m:
             raise _no_y4m(name)
         self._refuse_video_options(name)
         self._refuse_page("what comes from a stream")
-        data = stream.read()
-        if not data:
+        if not head:
             raise InputError(f"{name} is empty")
+        known_format(head, name)
+        data = read_all(stream, name, self.options.max_pixels)
         self._upscale(open_picture(data, name), target)
 
     def _run_video(self, path: Path) -> None:
@@ -176,7 +178,7 @@ class Request:
         refuse_same_file(path, target)
         self._refuse_options_of_pictures("an animation")
         with self._progress(path.name) as progress:
-            source = open_file(path)
+            source = open_file(path, max_pixels=self.options.max_pixels)
             result = upscale_animation(
                 source, target, self.options, upscaler=self.upscaler, progress=progress
             )

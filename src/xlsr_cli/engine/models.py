@@ -172,6 +172,16 @@ def load_bytes(spec: ModelSpec) -> bytes:
 def read_model_file(path: Path) -> bytes:
     """The bytes of any model file. Raises :class:`ModelError` when it cannot be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror or error}") from error
+    if len(content) > _MOST_BYTES:
+        raise ModelError(
+            f"the model file {path} has more than {_MOST_BYTES >> 20} MB, which no network here has"
+        )
+    return content
+
+
+#: Of a model file: a network for this program takes kilobytes, and one from outside some hundred megabytes.
+_MOST_BYTES = 1 << 30

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from xlsr_cli.declaration import option
 from xlsr_cli.errors import InputError, UsageError
@@ -189,8 +190,22 @@ def _read_list(name: str) -> bytes:
     if name == STANDARD_STREAM:
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("--files-from - reads the list from stdin, and none comes; redirect one to it")
-        return sys.stdin.buffer.read()
+        return _bounded(sys.stdin.buffer, "stdin")
     try:
-        return Path(name).read_bytes()
+        with Path(name).open("rb") as file:
+            return _bounded(file, name)
     except OSError as error:
         raise InputError(f"cannot read the list {name}: {error.strerror or error}") from error
+
+
+#: Of a list: a million names of a hundred letters.
+_MOST_BYTES = 100 << 20
+
+
+def _bounded(stream: BinaryIO, name: str) -> bytes:
+    data = stream.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise InputError(
+            f"the list {name} has more than {_MOST_BYTES >> 20} MB; give the names in several lists"
+        )
+    return data

@@ -18,6 +18,7 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import (
     FALLBACK,
+    HEAD_BYTES,
     PictureFormat,
     either,
     extension_for,
@@ -36,12 +37,14 @@ from xlsr_cli.media.picture.image import (
     decode,
     encode,
     encode_into,
+    known_format,
     open_picture,
+    read_all,
 )
 from xlsr_cli.media.picture.metadata import STRIPPED, Metadata
 from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureOptions, Size
+from xlsr_cli.options import DEFAULT_MAX_PIXELS, PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
 #: What an encoded picture takes that goes to a stream and is whole in memory, in the same measure.
@@ -87,10 +90,20 @@ class PicturePlan:
     compression: Compression | None
 
 
-def read_source(path: Path) -> bytes:
-    """The bytes of an input file. Raises :class:`InputError` when it cannot be read or is empty."""
+def read_source(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """The bytes of a picture file, of which no more than the head is read where it is none.
+
+    Raises :class:`InputError` when it cannot be read, is empty, no picture, or larger than one of
+    ``max_pixels`` can be.
+    """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            data = head
+            if head:
+                known_format(head, str(path))
+                file.seek(0)
+                data = read_all(file, str(path), max_pixels)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except OSError as error:
@@ -102,9 +115,9 @@ def read_source(path: Path) -> bytes:
     return data
 
 
-def open_file(path: Path) -> Source:
+def open_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Source:
     """The picture file ``path``, read once. Raises :class:`InputError` when that fails."""
-    return open_picture(read_source(path), str(path))
+    return open_picture(read_source(path, max_pixels=max_pixels), str(path))
 
 
 def read_head(path: Path, count: int) -> bytes:
@@ -277,7 +290,7 @@ def upscale_file(
     """
     if output is not None:
         check_target(path, output, options)
-    source = open_file(path)
+    source = open_file(path, max_pixels=options.max_pixels)
     if output is None:
         output = default_output(path, options, source)
         check_target(path, output, options)

@@ -93,7 +93,7 @@ def compute(
     try:
         from xlsr_cli.jobs.picture import read_source
 
-        data = b"" if job.kind == "film" else read_source(job.source)
+        data = b"" if job.kind == "film" else read_source(job.source, max_pixels=recipe.options.max_pixels)
         key = f"{_hash_of(job.source, data)}-{recipe.key_for(job)}"
         tell_key(key)
         known = _known_outcome(item, key)

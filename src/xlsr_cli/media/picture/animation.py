@@ -19,7 +19,7 @@ from xlsr_cli.formats import FORMATS, FormatCapabilities, format_named
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.composing import Frames, composed
-from xlsr_cli.media.picture.damage import damaged
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Encoding, Film, Source
 from xlsr_cli.notices import Notice
@@ -73,6 +73,9 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         raise InputError(
             f"{name} claims {size.pixels / 1e6:.0f} megapixels; --max-pixels {size.pixels} allows that"
         )
+    most = format_named(source.format).pixels_per_byte
+    if most is not None and size.pixels > len(source.data) * most:
+        raise damaged(name, TRUNCATED)
     if format_named(source.format).animation is None:
         raise InputError(f"{name} is a {source.format.upper()} file, which is no animation that xlsr knows")
     with native_messages():

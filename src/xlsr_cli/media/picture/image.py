@@ -11,6 +11,7 @@ from xlsr_cli.formats import (
     FALLBACK,
     HEAD_BYTES,
     PICTURE_FORMATS,
+    Format,
     PictureFormat,
     format_named,
     format_of,
@@ -19,7 +20,7 @@ from xlsr_cli.formats import (
 from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.codecs.opencv import of_this_age
 from xlsr_cli.media.picture.codecs.pillow import FOREIGN_COLORS
-from xlsr_cli.media.picture.damage import damaged
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_pixels
 from xlsr_cli.media.picture.pixels import turned, with_channels
 from xlsr_cli.media.picture.source import Encoding, Picture, Source, further_frames
@@ -35,15 +36,39 @@ def open_picture(data: bytes, name: str) -> Source:
     """
     if not data:
         raise InputError(f"{name} is empty; get an intact copy")
-    format = format_of(data[:HEAD_BYTES])
+    source = codec_of(known_format(data, name)).read_header(data, name, known_format(data, name))
+    if source.size.width < 1 or source.size.height < 1:
+        raise damaged(name, "its header gives a size without pixels")
+    return source
+
+
+def known_format(head: bytes, name: str) -> Format:
+    """The format of a file that begins with ``head``. Raises :class:`InputError` for what is no picture."""
+    format = format_of(head[:HEAD_BYTES])
     if format is None:
         raise InputError(
             f"{name} is not a picture or film that xlsr knows; convert it to {FALLBACK.shown} or MP4 first"
         )
-    source = codec_of(format).read_header(data, name, format)
-    if source.size.width < 1 or source.size.height < 1:
-        raise damaged(name, "its header gives a size without pixels")
-    return source
+    return format
+
+
+#: What a pixel takes at most in a file: four samples of 32 bits. Metadata and all else come on top.
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 16, 64 << 20
+
+
+def read_all(stream: BinaryIO, name: str, max_pixels: int) -> bytes:
+    """The rest of ``stream``, which holds a picture.
+
+    Raises :class:`InputError` where it goes on for longer than a picture of ``max_pixels`` can be.
+    """
+    most = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDE
+    data = stream.read(most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"{name} has more than {most >> 20} MB, which no picture of {max_pixels} pixels takes; "
+            "raise --max-pixels if you trust it"
+        )
+    return data
 
 
 def check_pixels(size: Size, name: str, max_pixels: int) -> None:
@@ -62,7 +87,13 @@ def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
     is damaged, not supported, or claims more than ``max_pixels`` (checked before anything is decoded).
     """
     check_pixels(source.stored_size, source.name, max_pixels)
-    decoded = codec_of(format_named(source.format)).read_pixels(source, max_pixels)
+    format = format_named(source.format)
+    if (
+        format.pixels_per_byte is not None
+        and source.stored_size.pixels > len(source.data) * format.pixels_per_byte
+    ):
+        raise damaged(source.name, TRUNCATED)  # before room is made for what cannot be there
+    decoded = codec_of(format).read_pixels(source, max_pixels)
     pixels = decoded.pixels
     if not decoded.upright and source.orientation != 1:
         pixels = turned(pixels, source.orientation)

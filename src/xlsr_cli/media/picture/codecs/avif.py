@@ -5,6 +5,7 @@ Layouts: ISO/IEC 14496-12 (boxes), 23000-22 and AV1-ISOBMFF (AVIF).
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
-from xlsr_cli.media.picture.source import Encoding, Source
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -28,7 +29,30 @@ _CROP = Notice(code="crop-dropped", message="it asks to be shown cropped, and al
 #: EXIF's orientation.
 _ORIENTATION = 0x0112
 
-read_pixels = opencv.read_pixels
+
+def read_pixels(source: Source, max_pixels: int) -> Decoded:
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`.
+
+    Frames may be larger than the picture that the boxes announce: libavif shrinks them once they are decoded.
+    """
+    if any(size.pixels > max_pixels for size in _frame_sizes(source.data)):
+        raise damaged(
+            source.name, f"its frames are larger than its {source.stored_size} and --max-pixels allow"
+        )
+    return opencv.read_pixels(source, max_pixels)
+
+
+def _frame_sizes(data: bytes) -> list[Size]:
+    """The sizes that the frames of all items claim, without decoding them; none where they are damaged."""
+    import av
+
+    from xlsr_cli.media.video.pyav import open_input
+
+    try:
+        with open_input(io.BytesIO(data), format="mov") as container:
+            return [Size(width=stream.width, height=stream.height) for stream in container.streams.video]
+    except (av.FFmpegError, OSError, ValueError):
+        return []
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:

@@ -151,6 +151,8 @@ def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
     count = header.size.pixels * header.channels
     shape = (header.size.height, header.size.width, header.channels)
     if header.kind in "23":
+        if len(data) - header.begin < 2 * count - 1:  # a digit each, and what parts them
+            return None
         written = _NUMBERS.match(_COMMENT.sub(b"", data[header.begin :], _MOST_COMMENTS))
         plain = np.fromstring(written[0] if written else b"", np.int64, count, sep=" ")
         if len(plain) < count:

@@ -65,18 +65,28 @@ def quiet(max_pixels: int | None = None) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
+#: Half of the pixels that an icon may have: they are at most 1024 wide. Pillow raises above twice that.
+_MOST_OF_ICON = 1 << 20
+
+
 def open_image(file: bytes | Path, format: Format) -> Image.Image:
     """Open the picture lazily: its header is read, its pixels are not. Raises what Pillow raises.
 
     Only the plugins that the format's row names may look at it: others run programs (EPS a PostScript
-    interpreter).
+    interpreter). To be called within :func:`quiet`.
     """
     from PIL import Image
 
     names = [name for name in format.pillow if name in _registered(format.pillow)]
     if not names:
         raise ValueError("there is no decoder for it")
-    return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=names)
+    before = Image.MAX_IMAGE_PIXELS
+    if format.icon:
+        Image.MAX_IMAGE_PIXELS = min(before or _MOST_OF_ICON, _MOST_OF_ICON)
+    try:
+        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=names)
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _registered(wanted: tuple[str, ...]) -> set[str]:
@@ -125,7 +135,9 @@ def read_header(
     if refusal is not None:
         raise InputError(refusal) from failure
     if type(failure).__name__ == "DecompressionBombError":
-        raise InputError(f"{name} claims more pixels than xlsr opens; get an intact copy") from failure
+        raise InputError(
+            f"{name} claims more pixels than any {format.name.upper()} has; get an intact copy"
+        ) from failure
     kind = None if unsupported is None else unsupported()
     if kind is not None:
         raise not_supported(name, kind) from failure

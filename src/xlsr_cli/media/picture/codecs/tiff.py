@@ -88,6 +88,7 @@ class _Facts:
     camera_raw: bool
     orientation: int | None
     gray_palette: bool
+    tile: Size | None
 
     @property
     def mode(self) -> str:
@@ -122,6 +123,9 @@ class _Facts:
 
 #: Samples of a pixel beyond which a directory is not believed: a few bytes must not claim all memory.
 _MOST_SAMPLES = 8
+
+#: A tile may be larger than the picture; of so many pixels it may be in any.
+_LEAST_TILE = 1 << 20
 
 _EXTRA_CHANNELS = Notice(
     code="extra-channels-dropped", message="channels that are neither colour nor alpha are not kept"
@@ -222,6 +226,7 @@ def _facts(tags: dict[int, Any]) -> _Facts:
         camera_raw=_DNG_VERSION in tags or photometric in (_CFA, _LINEAR_RAW),
         orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
         gray_palette=_gray_palette(tags.get(320)),
+        tile=Size(width=int(tags[322]), height=int(tags[323])) if {322, 323} <= tags.keys() else None,
     )
 
 
@@ -281,6 +286,11 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     if source.stored_size.pixels * facts.samples > _MOST_SAMPLES * max_pixels:
         raise damaged(
             source.name, f"it claims {facts.samples} samples for each of {source.stored_size} pixels"
+        )
+    if facts.tile is not None and facts.tile.pixels > max(_LEAST_TILE, max_pixels):
+        raise InputError(
+            f"{source.name} claims tiles of {facts.tile} pixels and --max-pixels allows {max_pixels}; "
+            "raise it if you trust the file"
         )
     notices: list[Notice] = []
     if facts.samples > facts.colors + facts.alpha:
