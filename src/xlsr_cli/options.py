@@ -178,7 +178,7 @@ class EngineOptions:
     ``restore``: how strongly the source was compressed, or that it is drawn, which chooses among networks
     that were trained for it; ``auto`` looks at the source. A named model comes first.
     ``tile``: side of a tile in input pixels; None plans by cores and memory. ``halo``: receptive field
-    radius of a model from outside, in input pixels; None runs it on the whole picture.
+    radius of a foreign model, in input pixels; None runs it on the whole picture.
     ``threads``: None uses every core that the process may use. ``provider``: ``auto`` takes the fastest
     runtime that gives the same bytes; else an execution provider of onnxruntime or a plug-in of ours, short
     (``cpu``, ``openvino``) or full. ``max_memory``: bytes that the tiles of one model may use, all workers

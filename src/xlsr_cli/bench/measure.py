@@ -43,18 +43,18 @@ from xlsr_cli.progress import QUIET, Progress
 
 DEFAULT_SIZE = Size(width=640, height=360)
 DEFAULT_SCALE = 3.0
-#: All timed rounds together, unless a number of repeats was asked for: a minute must do for everything.
+#: Seconds for all timed rounds, unless a number of repeats was given: the whole takes less than a minute.
 _SECONDS = 20.0
-#: The set of pictures whose scores stand for a model when the user gave no picture.
+#: The data set whose scores describe a model if the user gave no picture.
 _QUALITY_SET = "Set14"
 _SEVERAL = 8
 
 _WHAT = {
-    "decode": "bytes of a file to pixels",
+    "decode": "file to pixels",
     "inference": "the network",
-    "depth-to-space": "its answers into the picture",
+    "depth-to-space": "output of the network into the picture",
     "merge": "tiles, colour, alpha, fitting the size",
-    "encode": "pixels to bytes of a file",
+    "encode": "pixels to file",
 }
 
 
@@ -62,9 +62,9 @@ _WHAT = {
 class BenchOptions:
     """What to measure.
 
-    ``size`` of a made picture, or ``image``, a picture file, or neither: 640×360. ``scale`` above 1;
-    None is the named model's own, or 3. ``repeats``: exactly so many rounds; None fits them into 20
-    seconds. Raises :class:`UsageError` when size and image are both given.
+    ``size`` of a synthetic picture, or ``image``, a picture file; with neither, a synthetic one of 640×360.
+    ``scale`` above 1; None is the named model's own, or 3. ``repeats``: exactly so many rounds; None fits
+    them into 20 seconds. Raises :class:`UsageError` when size and image are both given.
     """
 
     scale: float | None = None
@@ -75,7 +75,7 @@ class BenchOptions:
 
     def __post_init__(self) -> None:
         if self.size is not None and self.image is not None:
-            raise UsageError("give --size for a made picture or --image for one of yours, not both")
+            raise UsageError("give --size for a synthetic picture or --image for one of yours, not both")
         if self.repeats is not None and self.repeats < 1:
             raise UsageError(f"--repeat must be at least 1, not {self.repeats}")
         if self.size is not None and min(self.size.width, self.size.height) < 1:
@@ -84,7 +84,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The picture: ``content`` is its file, ``pixels`` are decoded, ``format`` is what will be written."""
+    """The picture: its file (``content``), its ``pixels``, and the ``format`` to be written."""
 
     name: str
     content: bytes
@@ -158,7 +158,7 @@ def _subject(options: BenchOptions) -> _Subject:
         format = FALLBACK.name
         picture = Picture(pixels=made_picture(size), metadata=Metadata(), format=format)
         content, _ = encode(picture, format)
-        return _Subject(name=f"made, {size}", content=content, pixels=picture.pixels, format=format)
+        return _Subject(name=f"synthetic, {size}", content=content, pixels=picture.pixels, format=format)
     source = open_file(options.image)
     picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     return _Subject(
@@ -170,7 +170,7 @@ def _subject(options: BenchOptions) -> _Subject:
 
 
 def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
-    """From file to file; a contestant that gives the seconds of every stage."""
+    """A contestant: from file to file, with the seconds of every stage."""
     seconds: dict[str, float] = {}
     seconds |= timed("decode", partial(_decoded, subject))()
     result, inside = staged(upscaler, subject.pixels)
@@ -191,7 +191,7 @@ def _contestants(
     others: dict[str, Upscaler],
     fewer: dict[int, Upscaler],
 ) -> Iterator[Contestant]:
-    """Everything that takes turns: the whole way, the engine with fewer threads, and what stands beside."""
+    """Everything that is timed in turn: file to file, the engine with fewer threads, and the alternatives."""
     yield partial(_whole_way, upscaler, subject)
     for count, other in fewer.items():
         yield timed(f"threads {count}", partial(other, subject.pixels))
@@ -204,7 +204,7 @@ def _contestants(
 def _others(
     options: BenchOptions, upscaler: Upscaler, subject: _Subject
 ) -> Iterator[tuple[str, EngineOptions]]:
-    """The same picture by the other precision of the network and in each runtime; names are for people."""
+    """Alternatives: the network in its other precision and in each runtime, by names for people."""
     used = _spec_used(upscaler, subject)
     if used not in bundled_models():
         yield "bundled model", replace(options.engine, model=None, precision="auto", halo=None)
@@ -219,7 +219,7 @@ def _others(
 
 
 def _runtimes() -> list[str]:
-    """All that work here, where there are several; a single one is what the engine runs in."""
+    """All runtimes that work here; none if there is only one, since the engine runs in it anyway."""
     usable = [row.name for row in PLUG_INS if row.is_installed and why_unusable(row) is None]
     return ["cpu", *usable] if usable else []
 
@@ -234,7 +234,7 @@ def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
 
 
 def _spec_used(upscaler: Upscaler, subject: _Subject) -> ModelSpec | None:
-    """What the first model that runs is described as; None for a model from outside."""
+    """The description of the first model that runs; None for a foreign model."""
     name = _plan(upscaler, subject).passes[0].model
     named = None if upscaler.options.model is None else find_model(upscaler.options.model)
     if isinstance(named, Path):
@@ -264,7 +264,7 @@ def thread_counts(most: int) -> list[int]:
 
 @contextmanager
 def _opencv_threads(count: int) -> Iterator[None]:
-    """OpenCV gets as many threads as the engine has, and afterwards what it had before."""
+    """Give OpenCV as many threads as the engine has; afterwards, as many as before."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(count)
     try:
@@ -280,7 +280,7 @@ def _memory_use(upscaler: Upscaler, subject: _Subject) -> MemoryUse:
     return MemoryUse(before=before, peak=peak_memory())
 
 
-# How good it is
+# Quality
 
 
 def _quality(
@@ -302,7 +302,7 @@ def _quality(
 
 
 def _published(scale: int, upscalers: dict[str, Upscaler], subject: _Subject) -> dict[str, float]:
-    """Of models in their manifest, where they run at their own scale, and of filters."""
+    """The scores in the manifest of models that run at their own scale, and those of filters."""
     found = {name: FILTER_PSNR[name][scale][_QUALITY_SET] for name in FILTERS}
     for name, upscaler in upscalers.items():
         spec = _spec_used(upscaler, subject)

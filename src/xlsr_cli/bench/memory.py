@@ -1,4 +1,7 @@
-"""How much memory the process has needed at most."""
+"""The peak memory of this process.
+
+``resource.getrusage`` cannot forget an earlier peak, and psutil does not tell the peak on Linux.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 
 def reset_peak() -> None:
-    """Forget the largest memory so far, where the system can (Linux)."""
+    """Forget the peak so far, where the system can (Linux)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

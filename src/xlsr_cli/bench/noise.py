@@ -1,4 +1,4 @@
-"""Whether the machine was quiet enough for its numbers to mean something."""
+"""Whether the machine was quiet enough for a measurement to mean something."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STAT = Path("/proc/stat")
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """``reasons`` not to trust the numbers, one sentence each; none on a quiet machine.
+    """``reasons`` not to trust the numbers, one sentence each; empty on a quiet machine.
 
     ``other_cores``: how many cores other programs (or, on a virtual machine, its host) kept busy
     meanwhile; None where the system does not tell.
@@ -82,7 +82,7 @@ def busy_seconds(stat: str, ticks_per_second: int) -> float:
 def judge(
     timings: Iterable[Timing], *, other_cores: float | None, logical_cores: int, used_cores: int
 ) -> Noise:
-    """What speaks against ``timings``: too few, too wide a spread, or others on the ``used_cores``."""
+    """Reasons not to trust ``timings``: too few, too wide a spread, other programs on the ``used_cores``."""
     timings = tuple(timings)
     reasons = []
     repeats = min((timing.samples for timing in timings), default=MIN_REPEATS)

@@ -1,4 +1,4 @@
-"""What is upscaled in a measurement, and how good the results are."""
+"""The pictures of a measurement, and the quality of the results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xlsr_cli.options import Size
 from xlsr_cli.quality.bicubic import shrink
 from xlsr_cli.quality.metrics import luma_psnr
 
-#: OpenCV's filters that stand beside the network.
+#: OpenCV's filters that the network is compared with.
 FILTERS: dict[str, int] = {"bicubic": cv2.INTER_CUBIC, "Lanczos": cv2.INTER_LANCZOS4}
 
-#: Mean PSNR in dB of OpenCV's filters, by scale, measured as the models' rows in the manifest are. Theirs
-#: is another bicubic than MATLAB's (a = -0.75), hence 0.1 to 0.3 dB more than the literature's rows.
+#: Mean PSNR in dB of OpenCV's filters, by scale, measured like the models' scores in the manifest. OpenCV's
+#: bicubic (a = -0.75) is another one than MATLAB's, hence 0.1 to 0.3 dB more than in the literature.
 FILTER_PSNR: dict[str, dict[int, dict[str, float]]] = {
     "bicubic": {
         2: {"Set5": 33.975, "Set14": 30.460},
@@ -38,10 +38,10 @@ _SMALLEST_SIDE = 96
 
 
 def made_picture(size: Size) -> NDArray[np.uint8]:
-    """A picture of ``size`` that nobody took: uint8 BGR, the same on each machine within a level or two.
+    """A synthetic picture of ``size``: uint8 BGR, the same on each machine within a level or two.
 
-    Its spectrum falls like that of photographs (amplitude 1/f) and its channels go together, so that
-    codecs find it as hard as a photograph; the network's speed does not depend on the picture.
+    Its spectrum falls like that of photographs (amplitude 1/f) and its channels are correlated, so that
+    codecs have as much work as with a photograph; the network's speed does not depend on the picture.
     """
     random = np.random.default_rng(2105_10288)
     down = np.fft.fftfreq(size.height)[:, None]
@@ -72,7 +72,7 @@ def why_not_scored(pixels: Pixels) -> str:
 
 
 def score(pixels: Pixels, scale: int, upscale: Callable[[Pixels], Pixels]) -> float:
-    """PSNR in dB on luma of ``upscale`` giving back ``pixels`` shrunk ``scale`` times.
+    """PSNR in dB on luma: ``pixels`` are shrunk ``scale`` times, enlarged by ``upscale``, and compared.
 
     Of larger pictures the middle is used; alpha is left out. Raises ``ValueError`` where
     :func:`why_not_scored` has a reason.

@@ -1,4 +1,4 @@
-"""The charts of a measurement: speed against quality, and what threads gain."""
+"""The charts of a measurement: speed against quality, and speed by threads."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _points(report: BenchReport) -> list[Point]:
 
 
 def _draw_speeds(axes: Any, report: BenchReport, *, what: str) -> None:
-    """Speed alone, where nothing has a score: a bar for each."""
+    """Only speed, a bar for each, if nothing has a score."""
     rows = [*reversed(report.beside), report.engine]
     names = [report.model if row is report.engine else row.name for row in rows]
     colours = [_OURS if row is report.engine else _THEIRS for row in rows]

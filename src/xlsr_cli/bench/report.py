@@ -1,4 +1,4 @@
-"""What a measurement found: values that go into a table, a chart or JSON."""
+"""The results of a measurement, for a table, a chart or JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Row:
     """One thing that was timed.
 
     ``output`` is the size of the result. ``share`` is its part of the whole, 0 … 1, for stages.
-    ``times_faster`` is how much faster xlsr is than this, for what stands beside it. ``psnr`` in dB.
+    ``times_faster``, of alternatives: how many times faster xlsr is. ``psnr`` in dB.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadRow:
-    """The engine with ``threads`` threads: ``speedup`` over one, and how much of that each thread gives."""
+    """The engine with ``threads`` threads, and its ``speedup`` over one thread."""
 
     threads: int
     timing: Timing
@@ -64,7 +64,7 @@ class ThreadRow:
 
     @property
     def efficiency(self) -> float:
-        """Speedup per thread: 1 where each works as if it were alone."""
+        """Speedup per thread: 1 is ideal."""
         return self.speedup / self.threads
 
     def data(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class BenchReport:
     """Everything that one ``xlsr bench`` measured.
 
     ``stages`` in the order of the data, ``whole`` from file to file, ``engine`` from array to array.
-    ``beside``: the same picture by other means. ``quality`` says what the PSNR values were measured on.
+    ``beside``: alternatives for the same picture. ``quality`` says what the PSNR values were measured on.
     ``remarks``: what the user should know about how it was measured.
     """
 

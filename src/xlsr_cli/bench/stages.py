@@ -13,11 +13,11 @@ from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.tiles import tiling
 from xlsr_cli.engine.upscaler import Upscaler
 
-#: The stages inside of the engine, in the order of the data. ``merge`` is all that the other two are
-#: not: cutting tiles, colour, chroma, alpha, fitting to the size asked for, and waiting for the last tile.
+#: The stages inside of the engine, in the order of the data. ``merge`` is everything
+#: else: cutting tiles, colour, chroma, alpha, fitting to the size asked for, and waiting for the last tile.
 ENGINE_STAGES = ("inference", "depth-to-space", "merge")
 
-#: The functions of the engine that make a stage: who holds them, and under which name.
+#: The functions of the engine that make up a stage, each with the object that holds it.
 _WATCHED: dict[str, tuple[Any, str]] = {
     "inference": (Session, "run"),
     "depth-to-space": (tiling, "place_runs"),
@@ -25,7 +25,7 @@ _WATCHED: dict[str, tuple[Any, str]] = {
 
 
 class _Stopwatch:
-    """Adds up seconds by stage; threads may hand in at once."""
+    """Adds up seconds by stage; safe to use from several threads."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(_WATCHED, 0.0)
@@ -51,7 +51,7 @@ class _Stopwatch:
 
 @contextmanager
 def _watched_engine() -> Iterator[_Stopwatch]:
-    """While inside, the engine's own functions keep time: what is measured is what users run."""
+    """Within, the engine's own functions are timed: what is measured is what users run."""
     watch = _Stopwatch()
     originals = {stage: getattr(holder, name) for stage, (holder, name) in _WATCHED.items()}
     for stage, (holder, name) in _WATCHED.items():

@@ -10,18 +10,18 @@ import numpy as np
 
 from xlsr_cli.progress import QUIET, Progress
 
-#: One measurement: runs something once and gives seconds by name; a name may stand for a part of it.
+#: Runs something once and returns seconds by name; a name may stand for a part of the run.
 Contestant = Callable[[], Mapping[str, float]]
 
-#: The samples between these percentiles make the spread: one in ten may be an accident on either side.
+#: The samples between these percentiles make the spread: a tenth on either side may be accidents.
 _INNER = (10.0, 90.0)
-#: Even on a quiet machine two processes differ by this share: where memory lies, how the clock is set.
-#: A smaller spread would promise what the next run cannot keep.
+#: Even on a quiet machine, two processes differ by this share, for example by where their memory lies.
+#: A smaller spread would promise more than the next run can keep.
 SMALLEST_SPREAD = 0.03
 #: Runs of each contestant before the first one counts: caches, memory pools and clocks settle.
 WARM_UP = 2
-#: Seconds between two timed calls: threads of a runtime spin for a while after their work and would
-#: slow whoever comes next.
+#: Seconds between two timed calls: threads of a runtime keep spinning for a while after their work and
+#: would slow down the next call.
 PAUSE = 0.005
 #: Fewer repeats than this say nothing about the spread.
 MIN_REPEATS = 5
@@ -76,7 +76,7 @@ def race(
 ) -> dict[str, Timing]:
     """Run all ``contestants`` in turn, again and again, and give the timing of every name.
 
-    Taking turns makes them share whatever the machine does meanwhile, so that ratios hold even where
+    They take turns, so that changes of the machine's speed hit all of them alike and ratios hold even if
     absolute times drift. Each round begins with another contestant, so that none always follows the
     same one. Exactly ``repeats`` rounds, or as many as fit into ``seconds``, 5 to 60.
     """

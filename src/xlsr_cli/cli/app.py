@@ -1,4 +1,4 @@
-"""``xlsr``: its commands, found by name and imported when used, and the one place where errors end."""
+"""``xlsr``: its commands, imported when used, and the one place where errors become messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xlsr_cli.cli.help import Group
 from xlsr_cli.cli.loading import loading
 from xlsr_cli.errors import ExitCode, XlsrError
 
-#: Command, which is a module of ``cli/commands`` that holds its ``app``, and its line in ``xlsr --help``.
+#: The commands, each a module of ``cli/commands`` with an ``app``, and their lines in ``xlsr --help``.
 COMMANDS: dict[str, str] = {
     "upscale": "Enlarge a picture, an animation or a video.",
     "batch": "Enlarge all files of a folder; an interrupted run can be resumed.",
@@ -36,7 +36,7 @@ _click_exceptions: Any = sys.modules[typer.BadParameter.__module__]
 
 
 class _Commands(Group):
-    """Imports a command's module when the command is called, and lists commands without importing any."""
+    """Imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -51,7 +51,7 @@ class _Commands(Group):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is meant; a file or a folder in its place says which one."""
+        """The command that is meant. A file in its place means ``upscale``, a folder ``batch``."""
         if args and args[0] not in COMMANDS and os.path.lexists(args[0]):
             command = "batch" if os.path.isdir(args[0]) else "upscale"  # noqa: PTH112 - bytes that are no text
             console.info(f"note: 'xlsr {args[0]}' is short for 'xlsr {command} {args[0]}'")
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.error("interrupted")
         return result if isinstance(result, int) else ExitCode.OK
     except Exception as error:
-        if _heard and not isinstance(error, typer.Exit):  # a library made another error of the interruption
+        if _heard and not isinstance(error, typer.Exit):  # a library raised its own error
             console.error("interrupted")
             return ExitCode.INTERRUPTED
         if wants_traceback and not isinstance(error, typer.Exit):
@@ -128,13 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fill_closed_descriptors() -> None:
-    """Give closed standard streams a hole, or the next file opened would be what libraries print into."""
+    """Open the null device for closed standard streams; else libraries would print into our next file."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
 
 
-#: The signals that were received, since an interruption may reach us as an error of a library being loaded.
+#: The signals that were received: an interruption may arrive as an error of a library that is being loaded.
 _heard: list[int] = []
 
 
@@ -145,10 +145,10 @@ def _interrupt(number: int, _frame: object) -> None:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Within, SIGTERM and a terminal that goes away end as cleanly as Ctrl-C does: no half file stays."""
+    """Within, SIGTERM and SIGHUP end the work as cleanly as Ctrl-C does: no partial file stays."""
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     ours = threading.current_thread() is threading.main_thread()
-    # Whoever ignores a signal, as nohup does, goes on ignoring it.
+    # A signal that is ignored already, as nohup does it, stays ignored.
     before = {number: signal.getsignal(number) for number in numbers if ours}
     before = {n: was for n, was in before.items() if was in (signal.SIG_DFL, signal.default_int_handler)}
     for number in before:
@@ -161,12 +161,12 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _lacks_memory(message: str) -> bool:
-    """Whether a library could not be loaded for want of memory."""
+    """Whether a library could not be loaded because memory ran out."""
     return any(words in message for words in ("failed to map segment", "bad_alloc", "allocate memory"))
 
 
 def _ended_by(error: Exception) -> int:
-    """Say what happened in one sentence; the exit code for it."""
+    """Say what happened in one sentence, and return the exit code."""
     if isinstance(error, XlsrError):
         console.error(str(error))
         return error.exit_code
@@ -185,7 +185,7 @@ def _ended_by(error: Exception) -> int:
         console.error(error.format_message().rstrip(".") + hint)
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):
-        # The reader went away, as `head` does: nothing to say, and nothing more to flush at exit.
+        # The reader closed the pipe, as `head` does: nothing to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OUTPUT
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

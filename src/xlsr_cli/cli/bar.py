@@ -1,4 +1,4 @@
-"""The progress bar. Rich is imported here, and only while a terminal watches."""
+"""The progress bar. This module, and so Rich, is imported only if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Count(ProgressColumn):
 
 
 class _Rate(ProgressColumn):
-    """How much a second; of megapixels, those of the input are counted."""
+    """The speed, such as ``12.0 frames/s``; megapixels are those of the input."""
 
     def render(self, task: Task) -> Text:
         speed, unit = task.finished_speed or task.speed, task.fields["unit"]
@@ -69,7 +69,7 @@ class Bar:
             _TimeLeft(),
             TextColumn("{task.fields[note]}", markup=False, table_column=_one_line(40)),
         )
-        # What goes to stdout meanwhile is data, and no business of the bar on stderr.
+        # Output to stdout is data, which the bar on stderr must not capture.
         self._progress = Progress(*columns, console=rich, transient=True, redirect_stdout=False)
         self._title = printable(title)
         self._task: TaskID | None = None

@@ -1,4 +1,4 @@
-"""What people see, on stderr, and what programs read, on stdout."""
+"""Messages for people, on stderr, and data for programs, on stdout."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Console:
         self.verbose = False
 
     def data(self, text: str) -> None:
-        """One line on stdout; of a file's name only what a terminal shows, with escapes for the rest.
+        """Write one line to stdout; characters that a terminal cannot show are escaped.
 
         Raises :class:`OutputError` where stdout is closed or takes no more.
         """
         self.lines(printable(text))
 
     def lines(self, text: str) -> None:
-        """Lines of our own making on stdout, colours and line breaks included.
+        """Write lines to stdout as they are, with colours and line breaks.
 
-        What stdout's encoding cannot write becomes a mark. Raises what :meth:`data` raises.
+        Characters that stdout's encoding lacks are replaced. Raises what :meth:`data` raises.
         """
         stdout = self.stdout()
         encoding = stdout.encoding or "utf-8"
@@ -42,7 +42,7 @@ class Console:
             stdout.write(text + "\n")
 
     def json(self, value: Any) -> None:
-        """One line of JSON on stdout; a file name that the encoding cannot write is escaped, and exact."""
+        """Write one line of JSON to stdout; characters that the encoding lacks are escaped, without loss."""
         text = json_line(value)
         try:
             text.encode(self.stdout().encoding or "utf-8")
@@ -68,9 +68,9 @@ class Console:
 
     @contextmanager
     def writing_stdout(self) -> Iterator[None]:
-        """Turn what the system says against writing to stdout into an :class:`OutputError`.
+        """Turn errors of the system on writing to stdout into an :class:`OutputError`.
 
-        A reader that went away is none: :class:`BrokenPipeError` passes.
+        A reader that closed the pipe is no such error: :class:`BrokenPipeError` passes.
         """
         try:
             yield
@@ -82,7 +82,7 @@ class Console:
 
     @staticmethod
     def discard_stdout() -> None:
-        """Forget what could not be written, so that Python's own flush at the end does not fail over it."""
+        """Drop what could not be written, so that Python's own flush at the end does not fail."""
         _discard(sys.stdout)
 
     def error(self, message: str) -> None:
@@ -108,9 +108,9 @@ class Console:
             self._write(message)
 
     def traceback(self) -> None:
-        """Where the exception that is being handled came from, on stderr.
+        """Write the traceback of the current exception to stderr.
 
-        Indented, so that a name with a line break in it cannot look like a message of ours.
+        It is indented, so that a file name with a line break in it cannot look like a message of xlsr.
         """
         import textwrap
         import traceback
@@ -118,7 +118,7 @@ class Console:
         self._write(textwrap.indent(traceback.format_exc().rstrip("\n"), "  "), keep="\n")
 
     def hear_the_engine(self) -> None:
-        """From now on, what the engine logs is shown where :meth:`detail` is."""
+        """From now on, show the engine's log as :meth:`detail` does."""
         import logging
 
         class Details(logging.Handler):
@@ -135,7 +135,7 @@ class Console:
     def progress(self, title: str, *, events: bool = False) -> Iterator[Progress]:
         """A bar with rate and time left, while stderr is a terminal; otherwise nothing.
 
-        ``events``: lines go to stdout meanwhile; where that is a terminal as well, a bar would cut them.
+        ``events``: lines are written to stdout meanwhile; if that is a terminal as well, there is no bar.
         """
         if self.quiet or not is_terminal(sys.stderr) or (events and is_terminal(sys.stdout)):
             yield QUIET
@@ -158,17 +158,17 @@ class Console:
         try:
             sys.stderr.write(label + clean.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             sys.stderr.flush()
-        except OSError:  # where nobody can hear it, the work that it tells of is not undone
+        except OSError:  # stderr is gone; the work goes on
             _discard(sys.stderr)
 
 
 def naming(name: str, message: str) -> str:
-    """``message``, with the file's name before it where it does not say it itself."""
+    """``message``, with the file's name in front unless it contains the name."""
     return message if name in message else f"{name}: {message}"
 
 
 def _discard(stream: TextIO) -> None:
-    """Let what ``stream`` still holds go nowhere, so that Python's own flush at the end cannot fail."""
+    """Drop what ``stream`` has not written yet, so that Python's own flush at the end cannot fail."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -1,8 +1,8 @@
 """Command lines made of declared options.
 
-A command takes a parameter such as ``options: PictureOptions`` and is decorated with :func:`taking`, which
-puts the flags of that dataclass into its signature in that place and hands over the object made of them.
-:func:`common_flags` adds --quiet, --verbose and --debug. :func:`flag` declares what one command alone has.
+A command has a parameter such as ``options: PictureOptions`` and is decorated with :func:`taking`, which
+replaces it by the flags of that dataclass and calls the command with the object made of them.
+:func:`common_flags` adds --quiet, --verbose and --debug. :func:`flag` declares an option of one command.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def flag(*names: str, help: str, panel: Panel, **settings: Any) -> Any:
 
 
 def same_flag(kind: type, name: str, **changed: Any) -> Any:
-    """The option ``name`` of ``kind`` for a command that takes it alone, with other settings if need be."""
+    """The option ``name`` of ``kind`` for a command that does not take all of ``kind``."""
     each = next(each for each in declared(kind) if each.name == name)
     return _typer_option(each, **changed)
 
@@ -91,7 +91,7 @@ class Messages:
 def _replacing(
     parameter: str, flags: list[inspect.Parameter], make: Callable[[dict[str, Any]], None]
 ) -> Callable[[Command], Command]:
-    """A decorator that puts ``flags`` where ``parameter`` is, and has ``make`` put them together again."""
+    """A decorator that replaces ``parameter`` by ``flags``; ``make`` turns their values back into it."""
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -147,7 +147,7 @@ def _typer_option(each: Declared, *, called: str | None = None, **changed: Any) 
 
 
 def _value(each: Declared, given: Any) -> Any:
-    """What the field gets for what Typer gives."""
+    """The value for the field, from the value that Typer gives."""
     if each.default is True:
         return not given
     return tuple(given or ()) if _is_list(each) else given
@@ -166,7 +166,7 @@ def _parser(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Names of bundled models; where there are none, the shell offers files."""
+    """Names of bundled models; if none fits, the shell offers files."""
     from xlsr_cli.engine.models import bundled_models
 
     return [spec.name for spec in bundled_models() if spec.name.startswith(incomplete)]

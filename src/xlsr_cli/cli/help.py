@@ -1,7 +1,7 @@
-"""The help of one command, in the same words with every Typer.
+"""The help of one command, the same with every version of Typer.
 
-Typer draws types, arguments and ranges in another way with almost every release, and its releases before
-0.26 lose the help of arguments when they meet click 8.5. So this module draws both lists itself.
+Almost every release of Typer shows types, arguments and ranges in another way, and releases before 0.26 lose
+the help of arguments together with click 8.5. So this module writes both lists itself.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typer.models import ArgumentInfo
 from xlsr_cli.declaration import Panel
 from xlsr_cli.errors import UsageError
 
-#: What every command answers with its help.
+#: The flags that show the help of a command.
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
-#: What stands for a value that its option does not name.
+#: Placeholders for values, by type.
 _VALUE_NAMES = {"int": "INTEGER", "str": "TEXT"}
 
 
@@ -27,14 +27,14 @@ class Command(TyperCommand):
     """A command whose help does not depend on Typer's version; for ``app.command(cls=Command)``."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """What follows the command's name in its first line."""
+        """The words behind the command's name in the usage line."""
         return ["[OPTIONS]", *(argument_usage(argument) for argument in arguments_of(self))]
 
     def format_arguments(self, ctx: Any, formatter: Any) -> None:
-        """click 8.5 asks for a list of arguments before the one of Typer."""
+        """Nothing: click 8.5 calls this besides :meth:`format_options`, which writes the arguments."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The lists: of arguments, and of options by subject."""
+        """Write the list of arguments, and those of options by subject."""
         arguments = [(argument_usage(argument), help_of(argument)) for argument in arguments_of(self)]
         if arguments:
             with formatter.section("Arguments"):
@@ -45,7 +45,7 @@ class Command(TyperCommand):
                 formatter.write_dl([(option_names(option), help_of(option)) for option in members])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, each on its line."""
+        """Write the examples, each on its line."""
         if self.epilog:
             with formatter.section("Examples"):
                 for line in self.epilog.strip().splitlines():
@@ -53,10 +53,10 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group of commands that knows what a mistyped name was meant to be."""
+    """A group of commands that suggests names for a mistyped one."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """As click does; a name that is no command is refused with the nearest ones."""
+        """As click does, but an unknown name is answered with the nearest commands."""
         names = self.list_commands(ctx)
         if args and args[0] not in names and not args[0].startswith("-"):
             raise UsageError(_not_a_command(ctx.command_path, args[0], names))
@@ -91,7 +91,7 @@ def arguments_of(command: Any) -> list[Any]:
 
 
 def _declared_help(command: Any, name: str) -> str:
-    """The help in the signature of the function; click 8.5 has wiped the one that Typer had set."""
+    """The help in the signature of the function: click 8.5 removes the one that Typer has set."""
     annotation = inspect.signature(command.callback).parameters[name].annotation
     declared = [entry for entry in getattr(annotation, "__metadata__", ()) if isinstance(entry, ArgumentInfo)]
     return (declared[0].help if declared else None) or ""
@@ -107,14 +107,14 @@ def argument_usage(argument: Any) -> str:
 
 
 def option_names(option: Any) -> str:
-    """``-s, --scale FLOAT``: the names of an option, the short one first, and what stands for its value."""
+    """``-s, --scale FLOAT``: the names of an option, the short one first, and its placeholder."""
     given = [*option.opts, *option.secondary_opts]
     names = ", ".join(sorted(given, key=lambda name: (len(name), name)))
     return names if option.is_flag else f"{names} {value_name(option)}"
 
 
 def value_name(option: Any) -> str:
-    """What stands for the value of an option: its metavar, its choices or its type."""
+    """The placeholder of an option's value: its metavar, its choices or its type."""
     if option.metavar:
         return str(option.metavar)
     choices = _described(option, "choices")
@@ -132,7 +132,7 @@ def _type_name(option: Any) -> str:
 
 
 def help_of(parameter: Any) -> str:
-    """The help of a parameter, with its range and its default where it has them."""
+    """The help of a parameter, with its range and its default if it has them."""
     return "  ".join([parameter.help or "", *(f"[{remark}]" for remark in _remarks(parameter))]).strip()
 
 

@@ -1,4 +1,4 @@
-"""What to say of the installation before work begins."""
+"""Warnings about the installation, before work begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xlsr_cli.notices import Notice
 
 
 def warn_of_clash() -> None:
-    """Say that distributions of OpenCV overwrite each other; the work goes on with what is there."""
+    """Warn if several distributions of OpenCV overwrite each other; the work goes on."""
     clash = opencv_clash()
     if clash is not None:
         message = f"{clash}; 'xlsr doctor' says what to do"

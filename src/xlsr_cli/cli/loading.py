@@ -1,4 +1,4 @@
-"""Load libraries: without looking for garbage among what they bring, and whole or not at all."""
+"""Load libraries without garbage collection, and without being interrupted half way."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Within, import what stays until the process ends.
+    """Within, import modules that stay until the process ends.
 
-    The collector would search these objects again and again while they become more, and later in each full
-    collection: together 10 ms or more of a small picture's quarter of a second. Ctrl-C and SIGTERM wait until
-    the end: many extensions turn an interruption into an error of their own, and cannot be loaded again.
+    The garbage collector would search their objects again and again, here and in each later full collection:
+    10 ms or more of the quarter of a second that a small picture takes. Ctrl-C and SIGTERM wait until the
+    end: many extensions turn an interruption into an error of their own, and cannot be loaded again.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -31,7 +31,7 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """What comes within is heard at the end; outside of the main thread nothing is heard anyway."""
+    """Deliver signals that arrive within at the end. In other threads than the main one, none arrive."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Text that no terminal obeys: a file's name may hold escape sequences, line breaks and reversed text."""
+"""Text without terminal control: a file's name may hold escape sequences, line breaks and reversed text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HARMLESS = "\u200c\u200d"
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """``text`` with an escape such as ``\\x1b`` for each character that is not shown but obeyed.
+    """``text`` with an escape such as ``\\x1b`` for each character that would control the terminal.
 
     Bytes of a name that are no text become ``\\xff`` as well. ``keep``: characters that stay.
     """
@@ -21,7 +21,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def json_line(value: Any) -> str:
-    """``value`` as JSON on one line: exact, and nothing in it that a terminal obeys."""
+    """``value`` as JSON on one line, without loss and without characters that control a terminal."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if text.isprintable():
         return text

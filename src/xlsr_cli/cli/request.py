@@ -1,4 +1,4 @@
-"""One input of ``xlsr upscale``: looked at, and handed to the job that does it."""
+"""One input of ``xlsr upscale``: find out its kind, and call the job for it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 @dataclasses.dataclass(kw_only=True)
 class Request:
-    """What is asked of one input.
+    """One input and everything that was asked for.
 
-    ``alone``: no other input stands beside it; only then are options refused that it ignores. ``place``: such
-    as ``2/5``, its place among several, for people. ``pairs`` gets the files of a picture, for a page.
+    ``alone``: it is the only input; only then are options refused that it would ignore. ``place``: its place
+    among several, such as ``2/5``. ``pairs``: gets source and result of a picture, for the page.
     """
 
     item: Item
@@ -51,7 +51,7 @@ class Request:
         self._made_folder = False
 
     def run(self, taken: dict[Path, str] | None = None) -> None:
-        """Do it. ``taken``: the outputs of the inputs before, each with its input, which this one adds to.
+        """Do it. ``taken``: the outputs of the inputs so far, each with its input; this one is added.
 
         Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`.
         """
@@ -105,7 +105,7 @@ class Request:
             self.pairs.append((path, named))
 
     def _default_output(self, path: Path, source: Source) -> Path:
-        """Where the result goes. Says so where its format is not the one of the name."""
+        """The output file. A message follows if its extension is not that of the input."""
         from xlsr_cli.formats import writable_format
         from xlsr_cli.jobs.picture import default_output
 
@@ -248,11 +248,11 @@ class Request:
             )
         self._report(result)
 
-    # What is said
+    # Messages
 
     @contextmanager
     def _progress(self, name: str, *, resumes: bool = False) -> Iterator[Progress]:
-        """A bar for this input. Where a run that is broken off ``resumes``, Ctrl-C says so."""
+        """A bar for this input. After Ctrl-C, a message says that the work ``resumes``, if it does."""
         title = name if self.alone else f"{self.place} {name}"
         with console.progress(title) as bar:
             counted = Counted(bar)
@@ -306,7 +306,7 @@ class Request:
         threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
         console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
 
-    # What is refused
+    # Outputs, and what is refused
 
     def _named_output(self, path: Path) -> Path:
         if self.output is not None:
@@ -317,14 +317,14 @@ class Request:
         return self._claimed(path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}"))
 
     def _claimed(self, target: Path) -> Path:
-        """``target``, which no other input of this call may have."""
+        """Return ``target``. Raises :class:`OutputError` if it is already the output of another input."""
         other = self._taken.setdefault(target, self.source)
         if other != self.source:
             raise OutputError(f"{target} is already the result of {other}; give them different folders")
         return target
 
     def _folder(self) -> Path | None:
-        """The folder that the result goes into, made where it is missing."""
+        """The output folder, which is made if it is missing; None: beside the input."""
         folder = self.item.into
         if folder is not None and not self.dry_run and not folder.is_dir():
             try:
@@ -335,7 +335,7 @@ class Request:
         return folder
 
     def remove_empty_folder(self) -> None:
-        """Take the folder away again that was made for a result which never came."""
+        """Remove the folder again that was made for a result, if nothing was written into it."""
         if self._made_folder and self.item.into is not None:
             with suppress(OSError):
                 self.item.into.rmdir()
@@ -375,7 +375,7 @@ def _no_y4m(name: str) -> InputError:
 
 
 def details(result: Any) -> Iterator[tuple[str, str]]:
-    """What --verbose adds about a result: names of fields, and their values for people."""
+    """What --verbose adds about a result: names of fields, and their values in words."""
     for field in dataclasses.fields(result):
         if field.name not in ("source", "output", "source_size", "size", "notices"):
             yield field.name.replace("_", " "), _for_people(getattr(result, field.name))
@@ -394,7 +394,7 @@ def _for_people(value: Any) -> str:
 
 
 def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
-    """A plan under the names that a result has, where it has them."""
+    """A plan for JSON, under the names of a result's fields where there are such."""
     steps = plan.steps
     return {
         "source": source,
@@ -412,7 +412,7 @@ def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as what JSON knows."""
+    """Dataclasses, paths and tuples in types that JSON has."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):

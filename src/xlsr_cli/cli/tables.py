@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from xlsr_cli.cli.printable import printable
 
-#: Wide enough for every table here; a terminal that is narrower wraps lines and cuts nothing.
+#: Wide enough for every table here; a narrower terminal wraps lines, nothing is cut.
 _WIDTH = 120
 
 

@@ -50,7 +50,7 @@ class ModelSpec:
     ``halo`` is the receptive-field radius in input pixels; None when it is not known, and the whole
     picture must be one tile. ``macs`` counts multiply-accumulates per input pixel. ``golden`` is the
     sha256 of the answer to :func:`xlsr_cli.engine.golden.golden_input` (int8), ``golden_samples`` some
-    of its values (fp32). ``psnr`` maps ``Set5`` … to dB on luma. ``form`` is of models from outside.
+    of its values (fp32). ``psnr`` maps ``Set5`` … to dB on luma. ``form`` is known of foreign models only.
     """
 
     name: str
@@ -133,7 +133,7 @@ def bundled_model(
 
 
 def find_model(name: str) -> ModelSpec | Path:
-    """A bundled model by name, or the path of a model file from outside.
+    """A bundled model by name, or the path of another model file.
 
     A path is anything that has an ``.onnx`` suffix or exists; a ``manifest.toml`` beside the file that
     describes it, as ``training`` writes one, makes it a model like the bundled ones. Raises

@@ -1,4 +1,7 @@
-"""MATLAB-compatible antialiased bicubic resizing, the degradation of the super-resolution literature."""
+"""MATLAB-compatible antialiased bicubic resizing, as the super-resolution literature shrinks pictures.
+
+OpenCV's and Pillow's bicubic filters use other coefficients or rounding, and give other scores.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare picture files, and a model with its picture shrunk and enlarged again."""
+"""Compare picture files; test a model on a picture that is shrunk and enlarged again."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def self_pairs(test: SelfTest, name: str) -> list[PagePair]:
 
 
 def facts(scores: Scores) -> list[tuple[str, str]]:
-    """The numbers by name, for people."""
+    """The scores by name, in words."""
     rows = [("PSNR Y′", decibel(scores.psnr_y)), ("SSIM Y′", f"{scores.ssim_y:.4f}")]
     if scores.psnr_rgb is not None and scores.ssim_rgb is not None:
         rows += [("PSNR RGB", decibel(scores.psnr_rgb)), ("SSIM RGB", f"{scores.ssim_rgb:.4f}")]
@@ -165,7 +165,7 @@ def decibel(value: float) -> str:
 
 
 def _opaque(source: Source) -> tuple[Pixels, list[Notice]]:
-    """The picture as gray or BGR; alpha is left out and said to be."""
+    """The picture as gray or BGR; a notice says so if alpha is left out."""
     picture, notices = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     pixels = picture.pixels
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]

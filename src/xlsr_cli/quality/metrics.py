@@ -1,4 +1,7 @@
-"""PSNR and SSIM with the conventions of the super-resolution literature."""
+"""PSNR and SSIM with the conventions of the super-resolution literature.
+
+scikit-image has both, but needs SciPy (some 100 MB), and whole pictures in float64 at once.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ _STRIP = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How near one picture is to another.
+    """How similar two pictures are.
 
     PSNR in dB (infinite for equal pictures) and SSIM (at most 1), on Y′ and over the three channels of
     RGB. Two gray pictures are compared on their own values, and have no RGB numbers.
@@ -122,7 +125,7 @@ def _studio_luma(picture: Pixels) -> Plane:
 
 
 def _compare_plane(one: Pixels, other: Pixels, plane: Callable[[Pixels], Plane]) -> tuple[float, float]:
-    """PSNR and SSIM of what ``plane`` makes of both, strip by strip."""
+    """PSNR and SSIM of one plane of both pictures, which ``plane`` takes from them, strip by strip."""
     squares = similar = 0.0
     windows = 0
     height, width = one.shape[:2]
@@ -132,7 +135,7 @@ def _compare_plane(one: Pixels, other: Pixels, plane: Callable[[Pixels], Plane])
         error = a[: bottom - top] - b[: bottom - top]
         squares += float(np.sum(error * error))
         if min(a.shape) >= _TAPS:
-            # Its rows are the windows that begin in this strip.
+            # Each of its rows holds the windows that begin in that row of the strip.
             found = _ssim_map(a, b)
             similar += float(found.sum())
             windows += found.size

@@ -1,4 +1,4 @@
-"""The before/after page: one HTML file that needs no network, for people who want to see what changed."""
+"""The before/after page: one HTML file that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PagePicture:
 
 @dataclass(frozen=True, kw_only=True)
 class PagePair:
-    """Two pictures to look at in turn, the smaller one enlarged to the other's size in whole pixels.
+    """Two pictures to compare; the smaller one is shown enlarged to the size of the other, in square pixels.
 
     ``facts`` are shown beneath: name and value, such as ``("PSNR", "31.2 dB")``.
     """
@@ -76,7 +76,7 @@ def picture_pixels(picture: Picture, label: str) -> PagePicture:
 
 
 def check_page(path: Path, *, overwrite: bool) -> None:
-    """Find what would make :func:`write_page` fail, before the work that it is to show.
+    """Find out before the work what would make :func:`write_page` fail.
 
     Raises :class:`UsageError` for a name that is not a page's, and :class:`OutputError`.
     """
@@ -103,7 +103,7 @@ def write_page(path: Path, pairs: Sequence[PagePair], *, title: str, overwrite: 
         title=html.escape(title),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         style=_resource("page.css"),
-        # Within a script element only this sign could end it.
+        # Only this character could end the script element.
         index=json.dumps(index).replace("<", "\\u003c"),
         script=script,
     )
@@ -129,7 +129,7 @@ def _sides(pair: PagePair) -> Iterator[tuple[str, PagePicture]]:
 
 
 def _embed(file: BinaryIO, name: str, data: bytes) -> None:
-    """The bytes as a script element that is no script: browsers keep its text and do nothing with it."""
+    """Write the bytes as a script element of type text/plain: browsers keep its text and do not run it."""
     file.write(f'<script type="text/plain" id="{name}">'.encode())
     for start in range(0, len(data), _CHUNK):
         file.write(base64.b64encode(data[start : start + _CHUNK]))

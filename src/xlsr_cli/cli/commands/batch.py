@@ -109,7 +109,7 @@ def batch(
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _Teller(target, json=json)
     with open_executor(work) as executor:
-        # Only now what takes long to import: the workers do the same meanwhile.
+        # Imported only now, since it takes long: the workers import it at the same time.
         from xlsr_cli.jobs.batch.run import make_plan, run_batch
 
         if watch:
@@ -138,7 +138,7 @@ def batch(
 def _folder_and_names(
     inputs: list[str], lists: ListOptions, out: Path | None
 ) -> tuple[Path, tuple[str, ...]]:
-    """The folder of a batch, and, of several inputs, the path of each below it."""
+    """The folder of a batch and, if there are several inputs, the path of each below it."""
     names = all_inputs(inputs, lists)
     if names == inputs and len(names) == 1:
         refuse_no_file(names[0])
@@ -166,7 +166,7 @@ def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> P
 
 
 def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Find out before the work what could not be written after it."""
     from xlsr_cli.jobs.batch.report import check_report
 
     if report is not None:
@@ -182,7 +182,7 @@ _LARGEST_PAGE = 200_000_000
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a page of an earlier run is there, which the same command replaces."""
+    """Whether a page of an earlier run is there: the same command replaces it."""
     try:
         with path.open("rb") as file:
             return b"<title>xlsr batch " in file.read(2000)
@@ -191,7 +191,7 @@ def _is_page(path: Path) -> bool:
 
 
 def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
-    """Before and after of what is done, as many as a browser can hold."""
+    """Write the page with as many of the results as a browser can hold."""
     from xlsr_cli.quality.page import file_pair, write_page
 
     pairs, room, left_out = [], _LARGEST_PAGE, 0
@@ -207,7 +207,7 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
     if not pairs:
         console.info(f"note: {page} is not written, for there is nothing to show")
         return
-    # What is there was looked at before the work.
+    # An existing file was checked before the work.
     write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)
     console.info(f"wrote {page}")
     if left_out:
@@ -230,7 +230,7 @@ def _watch(
     report: Path | None,
     tell: Callable[[ItemResult], None],
 ) -> None:
-    """Until Ctrl-C, which is how a watch ends."""
+    """Process new files until Ctrl-C."""
     from xlsr_cli.jobs.batch.run import watch as watch_folder
 
     def tell_at_once(result: ItemResult) -> None:
@@ -248,7 +248,7 @@ def _watch(
 
 
 def _begin(plan: BatchPlan, *, json: bool) -> None:
-    """What will happen, before it happens."""
+    """Announce the work."""
     _remark(plan)
     if json:
         _plan_event(plan)
@@ -256,7 +256,7 @@ def _begin(plan: BatchPlan, *, json: bool) -> None:
 
 
 def _announce(plan: BatchPlan, *, json: bool) -> None:
-    """What would happen, file by file."""
+    """Show what would be done, file by file."""
     if json:
         _plan_event(plan)
     _remark(plan)
@@ -315,7 +315,7 @@ def _kinds_of(plan: BatchPlan) -> str:
 
 
 def _left_of(plan: BatchPlan) -> str:
-    """``9 other files``; where they have not all the usual reason, with the reasons."""
+    """``9 other files``, with the reasons unless all have the usual one."""
     reasons = Counter(plan.left.values())
     counted = _counted(len(plan.left), "other file")
     if set(reasons) <= {NOTHING_TO_ENLARGE}:
@@ -332,7 +332,7 @@ def _megabytes(count: int) -> str:
 
 
 class _Teller:
-    """Says what became of each file: JSON on stdout, losses on stderr. ``count``: of those that are done."""
+    """Reports each file: JSON on stdout, losses on stderr. ``count``: files that are done."""
 
     def __init__(self, out: Path, *, json: bool) -> None:
         self._out, self._json = out, json

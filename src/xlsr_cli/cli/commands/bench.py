@@ -73,8 +73,8 @@ def bench(
 ) -> None:
     """Measure the speed of this machine, stage by stage, beside bicubic, Lanczos and the float32 graph.
 
-    Every time is a median with the spread in which another run will lie; where the machine was too busy
-    for that, it says so.
+    Each time is a median with the spread in which the median of another run will lie; a warning follows if
+    the machine was too busy for that.
     """
     if plot is not None:
         _check_plot(plot, overwrite=overwrite)
@@ -99,7 +99,7 @@ def bench(
 
 
 def _check_plot(path: Path, *, overwrite: bool) -> None:
-    """What would make the plot fail is found before half a minute of measuring."""
+    """Find out before the measurement what would make the plot fail."""
     from xlsr_cli.bench.plot import require_matplotlib
     from xlsr_cli.formats import FALLBACK, extension_for, format_for
     from xlsr_cli.media.atomic import check_output
@@ -149,7 +149,7 @@ def _lines(report: BenchReport) -> Iterator[str]:
     )
     yield ""
     yield table(
-        ["beside it", "", "ms", "frames/s", "xlsr's speed", "PSNR, dB"],
+        ["compared with", "", "ms", "frames/s", "xlsr's speed", "PSNR, dB"],
         [[report.model, *_beside(report.engine)[1:]], *map(_beside, report.beside)],
         left=2,
     )

@@ -165,7 +165,7 @@ def _cells(row: Comparison) -> list[str]:
 
 
 def _numbers(scores: dict[str, float | None]) -> dict[str, Any]:
-    """JSON has no infinity and no NaN: null, and a word that says which."""
+    """Scores for JSON, which has no infinity and no NaN: null, and a word that says which."""
     identical = scores["psnr_y"] == math.inf and scores["psnr_rgb"] in (math.inf, None)
     finite = {
         name: value if value is not None and math.isfinite(value) else None for name, value in scores.items()

@@ -124,7 +124,7 @@ def _refuse_for_several(items: list[Item], options: PictureOptions, video: Video
 
 
 def _refuse_two_inputs(item: Item) -> None:
-    """The second of two arguments is the output; say so where it was most likely meant as an input."""
+    """Of two arguments, the second is the output. Say so if it was probably meant as an input."""
     names = (item.source, item.output or "")
     if all(kind_of_file(name) != "unknown" for name in names) and not Path(names[0]).samefile(names[1]):
         raise OutputError(
@@ -133,7 +133,7 @@ def _refuse_two_inputs(item: Item) -> None:
 
 
 def _run_all(requests: list[Request]) -> None:
-    """Do one after the other; what fails is said at once, and the rest is done.
+    """Run one after the other; a failure is reported at once, and the others are still done.
 
     Raises the error of the only input, or :class:`ItemsFailedError` when any of several failed.
     """

@@ -108,7 +108,7 @@ def _run_runs(session: Session, tile: Pixels) -> Pixels:
 
 
 def _run_planes(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
-    """A model from outside on a tile with halo; its answer's halo is cut off.
+    """A foreign model on a tile with halo; its answer's halo is cut off.
 
     A model that takes one size only gets that size; what lies beyond the region's halo is dropped.
     """
