@@ -1,4 +1,4 @@
-"""Upscale one animation: every frame through the same engine, tiles that did not change only once."""
+"""Upscale one animation: every frame goes through the engine; tiles that did not change are reused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def upscale_animation(
     upscaler: Upscaler,
     progress: Progress = QUIET,
 ) -> AnimationResult:
-    """Enlarge every frame of the animation ``source``, write ``output`` whole or not at all.
+    """Enlarge every frame of the animation ``source``; ``output`` is written completely or not at all.
 
     Delays, loop count and number of frames stay. Everything that can be refused is refused before the
     first frame is computed. Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed.
@@ -107,7 +107,7 @@ def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
 def _film(
     animation: Animation, format: AnimationFormat, target: Size, options: PictureOptions
 ) -> tuple[Film, list[Notice]]:
-    """What is written beside pixels, and everything that will be lost."""
+    """What is written besides pixels, and notices about everything that will be lost."""
     metadata = animation.metadata.stripped() if options.strip else animation.metadata.for_size(target)
     room = capabilities_of(format)
     metadata, dropped = fit_metadata(metadata, room, in_color=animation.channels > 1)

@@ -1,4 +1,4 @@
-"""What the inputs of a command line stand for: files, folders, quoted globs and lists of names."""
+"""The inputs of a command line: files, folders, quoted patterns and lists of names."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ListOptions:
 
 
 def all_inputs(arguments: Iterable[str], lists: ListOptions) -> list[str]:
-    """The inputs as given, quoted globs replaced by the files that match, and those of the list behind.
+    """The inputs: arguments, with quoted patterns replaced by the files that match, then those of the list.
 
-    A glob without any match stays as it is; :func:`refuse_no_file` says so later. Raises
+    A pattern without any match stays as it is; :func:`refuse_no_file` refuses it later. Raises
     :class:`InputError` where the list cannot be read, :class:`UsageError` where there is no input at all.
     """
     named = [] if lists.files_from is None else names_in(_read_list(lists.files_from), null=lists.null)
@@ -74,7 +74,7 @@ class Item:
 
 
 def items_of(arguments: list[str], output: str | None, lists: ListOptions, label: str) -> list[Item]:
-    """Each input with its output, told apart as ``cp`` does.
+    """Each input with its output; which argument is which follows the rules of ``cp``.
 
     Of two arguments, the second is the output. Of more, the last is the output where it is a folder, or ends
     in a slash. With ``output`` (``--output``) or a list, all arguments are inputs. A folder as input stands
@@ -104,7 +104,7 @@ def _items(name: str, output: str | None, into: Path | None, label: str) -> list
         return [Item(source=name, output=output, into=into)]
     folder = Path(os.path.abspath(name))  # noqa: PTH100 - resolve() would follow links
     below = folder.with_name(f"{folder.name}_{label}") if into is None else into / folder.name
-    # A folder that holds nothing stays, so that it is counted as a failure.
+    # An empty folder stays in the list, so that it is counted as a failure.
     return [Item(source=str(path), into=below) for path in files_in(Path(name))] or [Item(source=name)]
 
 
@@ -170,7 +170,7 @@ def files_in(folder: Path) -> list[Path]:
 def kind_of_file(name: str) -> Kind:
     """What a file is by its content; ``unknown`` also where it cannot be read."""
     try:
-        if not Path(name).is_file():  # a named pipe would be waited for
+        if not Path(name).is_file():  # reading a named pipe would block
             return "unknown"
         with Path(name).open("rb") as file:
             return kind_of(file.read(HEAD_BYTES))
@@ -179,7 +179,7 @@ def kind_of_file(name: str) -> Kind:
 
 
 def _matches(argument: str) -> list[str]:
-    """The files that a quoted glob means; the argument itself where it is none."""
+    """The files that match a quoted pattern; else the argument itself."""
     if not glob.has_magic(argument) or _URL.match(argument) or os.path.lexists(argument):
         return [argument]
     found = glob.glob(argument, recursive=True)  # noqa: PTH207 - whatever the glob begins with

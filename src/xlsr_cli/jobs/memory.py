@@ -1,4 +1,4 @@
-"""What a picture takes of memory, held against what the system grants."""
+"""Refuse pictures that need more memory than the system allows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ResourceError
 from xlsr_cli.options import Size
 
-#: What the process takes with all libraries loaded and nothing done, in bytes, measured.
+#: Bytes of memory of the process with all libraries loaded, measured.
 PROCESS_MEMORY = 110 << 20
 
 
 def check_memory(
     name: str, source: Size, target: Size, *, channels: int, depth: int, held: int, upscaler: Upscaler
 ) -> None:
-    """Refuse, before any work, what this process's control group would kill it for.
+    """Refuse before any work what would exceed the memory limit of the control group.
 
-    ``channels`` (1 to 4) and ``depth`` (bits) are of the picture, ``held`` the bytes that are in memory
-    beside it. Raises :class:`ResourceError`; does nothing where there is no limit.
+    ``channels`` (1 to 4) and ``depth`` (bits) are those of the picture; ``held`` are bytes that are in memory
+    besides it. Raises :class:`ResourceError`; does nothing where there is no limit.
     """
     limit = memory_limit()
     if limit is None:

@@ -47,7 +47,7 @@ from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, PictureOptions, Size
 from xlsr_cli.progress import QUIET, Progress
 
-#: What an encoded picture takes that goes to a stream and is whole in memory, in the same measure.
+#: Bytes of memory, per byte of the picture, of an encoded picture that is kept in memory for a stream.
 _STREAMED_MEMORY = 0.6
 #: Side of the picture with which codecs are timed.
 _MADE_SIDE = 256
@@ -55,10 +55,11 @@ _MADE_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class PictureResult:
-    """What became of one picture.
+    """The result for one picture.
 
     ``seconds`` by stage: ``decode``, ``inference``, ``encode``. ``bytes_in`` and ``bytes_out`` are the
-    sizes of the files. ``compression``: what the networks were chosen by; None where they were told.
+    sizes of the files. ``compression``: how strongly the source was compressed, by which the
+    networks were chosen; None if the options chose them.
     """
 
     source: str
@@ -76,7 +77,7 @@ class PictureResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PicturePlan:
-    """What would become of a picture, from its header, and where that is silent from its pixels.
+    """What would be done with a picture, as far as possible from its header alone.
 
     ``steps`` are those of the engine. ``seconds`` and ``peak_memory`` (bytes) are estimates for the whole:
     reading, enlarging, encoding, and the process itself. ``compression`` is as in :class:`PictureResult`.
@@ -173,7 +174,7 @@ def check_target(path: Path, output: Path, options: PictureOptions) -> None:
 def _target_of(
     source: Source, output: Path | None, options: PictureOptions
 ) -> tuple[PictureFormat, Size, list[Notice]]:
-    """Format and size of the result, and what of --quality and --lossless the format cannot heed.
+    """Format and size of the result, and a notice if the format ignores --quality.
 
     Everything that can be refused before the picture is decoded is refused here: raises
     :class:`InputError` for too many pixels, :class:`OutputError` when the format cannot hold the result,
@@ -201,7 +202,7 @@ def _lossless_formats() -> str:
 def plan_picture(
     source: Source, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
 ) -> PicturePlan:
-    """Everything that can be said and refused before the work; see :class:`PicturePlan`.
+    """Plan the work and refuse what can be refused before it; see :class:`PicturePlan`.
 
     ``output`` is None for stdout. Raises what :func:`upscale_picture` raises before it enlarges.
     """
@@ -230,7 +231,7 @@ def plan_picture(
 def _codec_seconds(
     source: Source, target: Size, format: PictureFormat, quality: int | None, lossless: bool
 ) -> float:
-    """How long decoding and encoding will take, from a small made picture that is encoded and decoded."""
+    """Seconds that decoding and encoding will take, estimated with a small synthetic picture."""
     pixels = _made_pixels(source.channels, deep=source.depth > 8)
     picture = Picture(pixels=pixels, metadata=Metadata(), format=source.format)
     started = time.perf_counter()
@@ -238,7 +239,7 @@ def _codec_seconds(
     encoded = time.perf_counter()
     data, _ = encode(picture, writable_format(source.format))
     began = time.perf_counter()
-    decode(open_picture(data, "a made picture"), max_pixels=pixels.size)
+    decode(open_picture(data, "a synthetic picture"), max_pixels=pixels.size)
     decoded = time.perf_counter()
     seconds = (encoded - started) * target.pixels + (decoded - began) * source.size.pixels
     return seconds / picture.size.pixels
@@ -256,10 +257,10 @@ def _made_pixels(channels: int, *, deep: bool) -> NDArray[Any]:
 
 @dataclass(kw_only=True)
 class _Work:
-    """One picture on its way, notices and seconds so far; ``picture`` is None once it is encoded.
+    """The state of the work on one picture. ``picture`` is None once it is encoded.
 
-    Nothing else refers to the picture, nor this to the bytes that it came from: what a step is done with must
-    not take memory in the next one. ``upscaler`` has the networks for this picture.
+    This is the only reference to the picture, and the bytes of the file are gone: what a step no longer needs
+    must not take memory in the next one. ``upscaler`` has the networks for this picture.
     """
 
     picture: Picture | None
@@ -306,11 +307,11 @@ def upscale_picture(
     upscaler: Upscaler,
     progress: Progress = QUIET,
 ) -> PictureResult:
-    """Decode ``source``, enlarge it, encode it, and write ``output`` whole or not at all.
+    """Decode ``source``, enlarge it, encode it, and write ``output`` completely or not at all.
 
-    ``file`` (empty, seekable, readable) takes the result in place of ``output``, whose name still decides
-    the format; None for ``output`` is stdout, which needs it. ``source`` is closed on the way. Raises an
-    :class:`~xlsr_cli.errors.XlsrError` whose class says what failed, :class:`NotKeptError` under
+    ``file`` (empty, seekable, readable) gets the result instead of ``output``, whose name still decides
+    the format. With None for ``output`` (stdout), it must be given. ``source`` is closed on the way. Raises
+    an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed, :class:`NotKeptError` under
     ``--strict``; ``output`` is then as it was before.
     """
     work = _decoded(source, output, options, upscaler)
@@ -322,7 +323,7 @@ def upscale_picture(
 
 
 def _decoded(source: Source, output: Path | None, options: PictureOptions, upscaler: Upscaler) -> _Work:
-    """Everything that can be refused before the network runs has been refused then."""
+    """Decode ``source``. Everything that can be refused before the network runs is refused here."""
     format, target, ignored = _target_of(source, output, options)
     check_memory(
         source.name,
@@ -357,7 +358,7 @@ def _decoded(source: Source, output: Path | None, options: PictureOptions, upsca
 
 
 def _enlarge(work: _Work, progress: Progress) -> None:
-    """Put the enlarged picture into the place of the one that was read."""
+    """Replace the picture by the enlarged one."""
     picture, upscaler = work.picture, work.upscaler
     assert picture is not None
     started = time.perf_counter()
@@ -369,7 +370,7 @@ def _enlarge(work: _Work, progress: Progress) -> None:
 
 
 def _write(work: _Work, output: Path, options: PictureOptions, threads: int) -> PictureResult:
-    """Encode straight into the file that takes the output's place, or, for a pipe, into memory before."""
+    """Encode into the temporary file that will become the output; for a pipe, into memory first."""
     with atomic_output(output, overwrite=options.overwrite) as file:
         if file.readable():
             return _encode(work, file, options, threads)
@@ -380,7 +381,7 @@ def _write(work: _Work, output: Path, options: PictureOptions, threads: int) -> 
 
 
 def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) -> PictureResult:
-    """Encode into ``file`` (empty, seekable, readable), look whether it is right, and sum up."""
+    """Encode into ``file`` (empty, seekable, readable), verify it, and return the result."""
     picture = work.picture
     assert picture is not None
     started = time.perf_counter()
@@ -414,7 +415,7 @@ def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) 
 
 
 def refuse_same_file(source: Path, output: Path) -> None:
-    """Raise :class:`OutputError` for an output that is the input itself, by whatever name."""
+    """Raise :class:`OutputError` if the output is the same file as the input, under any name."""
     try:
         same = output.exists() and source.samefile(output)
     except (OSError, ValueError):

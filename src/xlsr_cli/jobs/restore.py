@@ -1,4 +1,4 @@
-"""The networks for a file: how strongly it was compressed decides, once for the whole of it."""
+"""Choose the networks for a file by how strongly it was compressed, once for the whole file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from xlsr_cli.engine.restore import Compression, look
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.media.picture.source import Source
 
-#: An upscaler for one file, and what was found out; None where nobody had to look.
+#: An upscaler for one file, and how strongly that was compressed; None if the options chose the networks.
 Chosen = tuple[Upscaler, Compression | None]
 
 
 def for_picture(upscaler: Upscaler, source: Source, pixels: Callable[[], Pixels]) -> Chosen:
-    """By what :func:`compression_of` finds, which nobody asks where the networks were told."""
+    """The upscaler for a picture, by :func:`compression_of` unless the options chose the networks."""
     if not upscaler.depends_on_source:
         return upscaler, None
     return _restoring(upscaler, compression_of(source, pixels))
 
 
 def compression_of(source: Source, pixels: Callable[[], Pixels]) -> Compression:
-    """What a picture file says of itself, else what its ``pixels`` tell, or those of the first frame.
+    """How strongly a picture was compressed: as its file says, else as its ``pixels`` show.
 
-    ``pixels`` is called where they are needed. It may raise what decoding raises; nothing else does.
+    ``pixels`` returns the pixels, those of an animation's first frame; it is called only if they are needed,
+    and may raise what decoding raises. Nothing else does.
     """
     from xlsr_cli.media.compression import picture
 
@@ -33,7 +34,7 @@ def compression_of(source: Source, pixels: Callable[[], Pixels]) -> Compression:
 
 
 def for_film(upscaler: Upscaler, path: Path) -> Chosen:
-    """By the quantizers of the film ``path``. Raises :class:`InputError` for what is no film."""
+    """The upscaler for a film, by its quantizers. Raises :class:`InputError` for a file that is no film."""
     if not upscaler.depends_on_source:
         return upscaler, None
     from xlsr_cli.media.compression import film
@@ -42,7 +43,7 @@ def for_film(upscaler: Upscaler, path: Path) -> Chosen:
 
 
 def for_frames(upscaler: Upscaler, first: Pixels) -> Chosen:
-    """By the first of frames that come without a file: from a camera, or as a stream of raw frames."""
+    """The upscaler for frames without a file (of a camera or a stream), by the first of them."""
     if not upscaler.depends_on_source:
         return upscaler, None
     return _restoring(upscaler, look(first))

@@ -1,4 +1,4 @@
-"""What every job that enlarges frames tells of itself."""
+"""What the results of all jobs that enlarge frames have in common."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from xlsr_cli.options import Size
 
 @dataclass(frozen=True, kw_only=True)
 class FramesResult:
-    """What became of a row of frames. The sizes are those of the first one.
+    """The result for a series of frames. The sizes are those of the first one.
 
-    ``compression``: what the networks for all frames were chosen by, of the first one; None where they were
-    told, and for a camera.
+    ``compression``: how strongly the first frame was compressed, by which the networks for all were chosen;
+    None if the options chose them, and for a camera.
     """
 
     source: str

@@ -66,7 +66,7 @@ def upscale_sequence(
     upscaler: Upscaler,
     progress: Progress = QUIET,
 ) -> FramesResult:
-    """Enlarge the numbered pictures ``source`` into ``output``, each as any picture, numbers kept.
+    """Enlarge the numbered pictures ``source`` into ``output``, each like any picture, with its number.
 
     Nothing is written where any output exists and may not be replaced. ``video.frames`` takes the first
     so many. Raises what :func:`~xlsr_cli.jobs.picture.upscale_file` raises; pictures before are done.
@@ -85,7 +85,7 @@ def upscale_sequence(
     compression = None
     for path, target in pairs:
         result = upscale_file(path, target, options, upscaler=upscaler)
-        if result.compression is not None:  # of the first one: all are frames of one film
+        if result.compression is not None:  # of the first one: all are frames of one scene
             compression = result.compression
             upscaler = upscaler.restoring(compression.level)
         notices |= dict.fromkeys(result.notices)
@@ -143,7 +143,7 @@ def _record(
     progress: Progress,
 ) -> int:
     size, count = options.target.size_for(camera.size), 0
-    # OpenCV chooses the container by the name, so the recording cannot be called as temporary files are.
+    # OpenCV chooses the container by the extension, so this temporary file needs the output's.
     with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".xlsr-") as folder:
         part = Path(folder) / output.name
         recorder = Recorder(part, size, camera.rate)

@@ -1,4 +1,4 @@
-"""What a worker does with one file of a batch: verify what is known, else enlarge it and put it in place."""
+"""Do one file of a batch: verify the output that an earlier run made, or make it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Computed:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An item that has to be computed. ``key``: the journal's; ``replaces``: an output that is there."""
+    """An item that has to be computed. ``key``: its key in the journal; ``replaces``: an output exists."""
 
     item: Item
     recipe: Recipe
@@ -54,12 +54,12 @@ class Order:
 
     @property
     def options(self) -> PictureOptions:
-        """The batch's, with the permission to replace what is ours."""
+        """The options of the batch, with permission to replace an output of this batch."""
         return replace(self.recipe.options, overwrite=self.replaces)
 
     @property
     def claimed(self) -> bool:
-        """Whether a run before this one may have written the output without living to say so."""
+        """Whether an earlier run may have written the output and been killed before it recorded that."""
         return self.item.known is not None and self.item.known.claim != ""
 
     def done(self, *, pixels: int, size: int, sha256: str, compression: object) -> Entry:
@@ -83,10 +83,10 @@ def compute(
     tell_key: Callable[[str], None] = lambda key: None,
     progress: Progress = QUIET,
 ) -> Computed | ItemResult:
-    """All of one file but writing it, for :func:`place`; a result where nothing is left to write.
+    """Do one file up to the writing, which :func:`place` does; a result if nothing is left to write.
 
-    Every error becomes a failed entry, so that the batch goes on. ``tell_key`` hears the
-    journal's key before the content is touched: should this process die of it, the failure is known by it.
+    Every error becomes a failed entry, so that the batch goes on. ``tell_key`` gets the
+    journal's key before the content is decoded: if that kills this process, the failure is recorded under it.
     """
     started = time.perf_counter()
     job, key = item.job, ""
@@ -109,19 +109,19 @@ def compute(
         return failed(item, str(error), key=key, seconds=time.perf_counter() - started, error=error)
     except MemoryError as error:
         return failed(item, f"not enough memory for {job.source}", key=key, error=error)
-    except Exception as error:  # a bug, which shall cost one file as well
+    except Exception as error:  # a bug must not end the batch either
         return failed(item, f"{job.source}: {_bug(error)}", key=key, error=error)
 
 
 def _hash_of(source: Path, data: bytes) -> str:
-    """SHA-256 of a file; ``data``, where it is not empty, is its content."""
+    """SHA-256 of a file; ``data`` is its content, or empty if it has not been read."""
     if data:
         return hashlib.sha256(data).hexdigest()
     return file_hash(source)
 
 
 def _known_outcome(item: Item, key: str) -> ItemResult | None:
-    """What became of the same content with the same options before, where nothing is to be done again."""
+    """The result of an earlier run for the same content and options; None if the work has to be done."""
     job, known = item.job, item.known
     if known is None or known.key != key:
         return None
@@ -189,10 +189,10 @@ def _animation(order: Order, data: bytes, progress: Progress) -> ItemResult:
 
 
 def _film(order: Order, progress: Progress) -> ItemResult:
-    """A film, which goes on inside itself where a run before this one was ended.
+    """Enlarge a film; segments that an interrupted run has made are not made again.
 
-    Its segments stay until the journal knows that it is done: whoever is killed between has them to make the
-    same file again at once, and to know by them that the file in the output's place is ours.
+    Segments stay until the journal says that the film is done. If the process is killed in between, the next
+    run makes the same file from them at once, and so knows that the output is from this batch.
     """
     from xlsr_cli.jobs.video.run import upscale_video
     from xlsr_cli.jobs.video.segments import work_folder
@@ -221,7 +221,7 @@ def _film(order: Order, progress: Progress) -> ItemResult:
 
 
 def place(computed: Computed) -> ItemResult:
-    """Write what :func:`compute` made; waits for the disk and for nothing else."""
+    """Write what :func:`compute` made. This waits for the disk only."""
     from xlsr_cli.media.atomic import atomic_output
 
     item, entry = computed.item, computed.entry
@@ -229,7 +229,7 @@ def place(computed: Computed) -> ItemResult:
     done = ItemResult(outcome="done", entry=entry, notices=computed.notices)
     try:
         if not computed.replaces and is_as_written(output, entry):
-            return done  # a run that was killed before it could say so had written it
+            return done  # written by a run that was killed before it recorded that
         if not computed.replaces and output.exists():
             raise not_ours(item)
         with atomic_output(output, overwrite=computed.replaces) as file:
@@ -246,7 +246,7 @@ def _bug(error: Exception) -> str:
 
 
 def _make_folder(out: Path, folder: Path) -> None:
-    """Make ``folder`` below ``out``, which is the user's choice; a link below it may be anybody's."""
+    """Make ``folder`` below ``out``. Links below ``out`` are refused: others may have made them."""
     below = [folder, *folder.parents]
     for path in below[: below.index(out)]:
         if path.is_symlink():

@@ -1,4 +1,4 @@
-"""How long the files of a batch take beside one another, so that its bar counts work and not files."""
+"""How long each file of a batch takes, roughly, so that the bar shows work done and not just files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from xlsr_cli.options import Size
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
 
-#: The picture that is planned with.
+#: The size of the picture for which the time is estimated.
 _SIZE = Size(width=512, height=512)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Seconds for a million input pixels. ``film``: of its frames, of which the network sees Y′ alone unless
-    told otherwise. Encoding is not in them: it takes a small part of either."""
+    """Seconds for a million input pixels. ``film``: for frames of films, of which the network enlarges only
+    Y′ by default. Encoding is not included: it takes a small part of the time."""
 
     picture: float
     film: float

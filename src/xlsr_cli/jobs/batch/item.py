@@ -1,4 +1,4 @@
-"""One file of a batch: what is known of it, what became of it, and whether its output is ours."""
+"""One file of a batch: what the journal knows, its result, and whether its output is from this batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xlsr_cli.notices import Notice
 
 Outcome = Literal["done", "kept", "failed", "failed-before"]
 
-#: With these no later file can be written either.
+#: With these errors, no later file can be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -31,9 +31,9 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemResult:
-    """What became of an item; ``entry`` is what the journal shall say.
+    """The result of an item; ``entry`` goes into the journal.
 
-    ``no_room``: nothing can be written any more, and going on would be in vain. ``leftover``: a folder that
+    ``no_room``: nothing can be written any more, so the batch ends. ``leftover``: a folder that
     is to be removed once the journal has the entry.
     """
 
@@ -45,7 +45,7 @@ class ItemResult:
 
 
 def is_settled(item: Item, recipe: Recipe) -> bool:
-    """Whether ``item`` should need no more than being verified, unless its input has changed."""
+    """Whether ``item`` was done before, so that verifying it is probably enough."""
     known = item.known
     if known is None or not known.key.endswith(recipe.key_for(item.job)):
         return False
@@ -57,8 +57,8 @@ def failed(
 ) -> ItemResult:
     """The result of an item that failed; ``reason`` is a sentence.
 
-    ``error`` is what it failed of. A failure is remembered as one of this content with these options
-    (``key``) only where trying again would give the same: not when a disk was full or a file in the way.
+    ``error`` is the cause. The failure is recorded for this content and these options (``key``) only if
+    another try would fail as well: not if a disk was full or another file was in the way.
     """
     lasting = error is None or isinstance(error, InputError | NotKeptError | UsageError)
     known = item.known
@@ -67,7 +67,7 @@ def failed(
         status="failed",
         key=key if lasting else "",
         output=item.job.target,
-        # What an earlier run wrote there is still ours.
+        # The output of an earlier run stays recorded as ours.
         output_bytes=0 if known is None else known.output_bytes,
         output_sha256="" if known is None else known.output_sha256,
         seconds=seconds,
@@ -85,12 +85,12 @@ def refused(refusal: Refusal) -> ItemResult:
 
 
 def may_replace(item: Item, options_key: str) -> bool:
-    """Whether the file in the output's place, if there is one, is ours.
+    """Whether an existing output file is from this batch, so that it may be replaced.
 
-    It is ours as long as it is what was written, and where it is damaged. Of a run that did not live to say
-    what it wrote, only the claim is known: what such a run with the same options wrote is what this one
-    will write, so that the worker can tell it from a file of somebody else. Raises
-    :class:`OutputError` where it is somebody else's.
+    It is if its content is what the journal says, or if it is damaged. Of a run that was killed before it
+    recorded the content, the journal has only the claim: with the same options, that run wrote the same
+    bytes as this one will, by which the worker recognises the file. Raises :class:`OutputError` if the file
+    is somebody else's.
     """
     output, known = item.job.output, item.known
     if not output.exists():
@@ -125,7 +125,7 @@ def is_as_written(output: Path, entry: Entry) -> bool:
 
 
 def _is_damaged(job: Job) -> bool:
-    """Whether nobody can have made the output as it is: no picture, no film, or one that breaks off."""
+    """Whether the output is broken: no picture or film, or one that breaks off."""
     try:
         if job.kind == "film":
             from xlsr_cli.media.video.inspect import inspect

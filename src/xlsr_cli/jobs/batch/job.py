@@ -1,4 +1,4 @@
-"""What is to be done with one file of a batch, and what it takes of memory."""
+"""One file of a batch that is to be done, and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ JobKind = Literal["picture", "animation", "film"]
 #: The usual reason to leave a file alone.
 NOTHING_TO_ENLARGE = "no picture, animation or film"
 
-#: Bytes that the process which hands out the work takes itself.
+#: Bytes of memory of the process that gives out the work.
 LEAD_MEMORY = 90 << 20
-#: Bytes that a worker takes for libraries, model and tiles, beside the pictures.
+#: Bytes of memory of a worker, for libraries, models and tiles, without pictures.
 WORKER_MEMORY = 170 << 20
-#: The same where FFmpeg is loaded for a film.
+#: The same with FFmpeg loaded, for a film.
 FILM_MEMORY = 220 << 20
 
 
@@ -22,8 +22,7 @@ FILM_MEMORY = 220 << 20
 class Job:
     """One file to do: ``folder / name`` becomes ``out / target``; both with forward slashes.
 
-    ``pixels``: what its header claims, of all ``frames`` together; 0 where that cannot be told without
-    reading all of it.
+    ``pixels``: of all ``frames`` together, as its header says; 0 if the whole file would have to be read.
     ``memory``: bytes that a worker takes for it, an estimate. ``space``: bytes that its output will take.
     """
 

@@ -1,7 +1,7 @@
-"""What is done, with what: a SQLite file in the output folder.
+"""The journal of a batch: a SQLite file in the output folder that records what was done, and how.
 
-Every state is written before what it describes can be seen, so that a run killed at any moment leaves a
-journal from which the next one continues: a claim marks an output as ours before it appears.
+Every change is recorded before it is made: a claim marks an output as ours before the file appears. So a run
+that is killed at any moment leaves a journal with which the next run can continue.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _HASHES = re.compile(r"(?:[0-9a-f]{64}(?:-[0-9a-f]{64})?)?")
 #: Counts up when the table changes.
 _VERSION = 1
 _NAME = re.compile(r"^\.xlsr-batch(?:-(\d+)of(\d+))?\.sqlite3$")
-#: Seconds that a lock is waited for.
+#: Seconds to wait for a lock.
 _PATIENCE = 1.0
-#: The same for the lock of another shard, which is there as long as that runs.
+#: The same for the lock of another shard, which is held as long as that shard runs.
 _PATIENCE_WITH_OTHERS = 0.2
 
 
@@ -76,8 +76,8 @@ _PLACES = ", ".join("?" for _ in fields(Entry))
 class Journal:
     """The journal of one shard, locked for as long as it is open.
 
-    The lock is SQLite's own and dies with its process, on every system. Shards of one division work side
-    by side; runs that would do the same files exclude each other.
+    The lock is SQLite's and ends with its process, on every system. Different shards of one division can run
+    at the same time; runs that would do the same files exclude each other.
     """
 
     def __init__(self, out: Path, shard: Shard) -> None:
@@ -102,7 +102,7 @@ class Journal:
                 self._connection.execute(_SCHEMA)
                 self._connection.execute(f"PRAGMA user_version = {_VERSION}")
                 self._connection.execute("COMMIT")
-                # After its own lock is taken: of two runs that start at once, one sees the other.
+                # Only now that the own lock is taken: of two runs that start together, one sees the other.
                 self._known = _merged([*_others(out, shard), entries])
             except BaseException:
                 self._connection.close()
@@ -120,11 +120,11 @@ class Journal:
         self._connection.close()
 
     def known(self) -> dict[str, Entry]:
-        """What all journals of the folder said when this one was opened, by name, the latest word each."""
+        """The entries of all journals of the folder when this one was opened: by name, the latest of each."""
         return self._known
 
     def record(self, entries: Iterable[Entry]) -> None:
-        """Write what became of files, durably and all at once."""
+        """Write ``entries`` durably, in one transaction."""
         now = time.time()
         rows = [(*map(_stored, astuple(entry)[:-1]), now) for entry in entries]
         if not rows:
@@ -142,13 +142,13 @@ class Journal:
                 raise
 
     def settle(self) -> None:
-        """The run has come to its end: nothing is claimed any more."""
+        """Drop all claims, at the end of a run."""
         with _explained(self.path):
             self._connection.execute("UPDATE item SET claim = '' WHERE claim <> '' AND status <> 'working'")
 
 
 def read_journals(out: Path, shard: Shard) -> dict[str, Entry]:
-    """What the journals in ``out`` say, by name, the latest word each; {} when there are none.
+    """The entries of the journals in ``out``: by name, the latest of each; {} if there are none.
 
     Raises :class:`OutputError` when a run that excludes one of ``shard`` is going on.
     """
@@ -193,8 +193,8 @@ def _others(out: Path, shard: Shard, *, own: bool = False) -> Iterator[dict[str,
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
     """Open the journal at ``path``, which is made where there is none.
 
-    Not read-only: what a killed run left half-written is rolled back by whoever comes first. Raises
-    :class:`OutputError` for a link, which SQLite would follow to wherever somebody made it point.
+    It is opened for writing: SQLite rolls back the unfinished transaction of a killed run. Raises
+    :class:`OutputError` for a link, since SQLite would write to its target.
     """
     if path.is_symlink():
         raise OutputError(f"the journal {path} is a link, and none of ours is; remove it")
@@ -202,9 +202,9 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def _check_not_emptied(out: Path, journal: Path) -> None:
-    """Raise :class:`OutputError` for a journal without a byte beside outputs.
+    """Raise :class:`OutputError` for an empty journal beside outputs.
 
-    A run that is killed in its first moment leaves such a journal as well, but nothing else.
+    A run that is killed in its first moment leaves an empty journal as well, but no outputs.
     """
     try:
         emptied = journal.stat().st_size == 0 and any(
@@ -259,14 +259,14 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 class _Nonsense(Exception):
-    """A row that no version of this program has written."""
+    """A row that no version of xlsr can have written."""
 
 
 def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:
     """All rows by name; none where the table has not been made yet.
 
-    Raises :class:`sqlite3.DatabaseError`, :class:`UnicodeDecodeError` or ``_Nonsense`` where a bit of the
-    file has changed, as far as SQLite and the sense of each field tell.
+    Raises :class:`sqlite3.DatabaseError`, :class:`UnicodeDecodeError` or ``_Nonsense`` if the file is
+    damaged, as far as SQLite and the checks of each field can tell.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
@@ -283,7 +283,7 @@ def _entries(connection: sqlite3.Connection) -> dict[str, Entry]:
 
 
 def _check_sense(entry: Entry) -> None:
-    """SQLite's types are what each row says, not what the table says."""
+    """Check types and values of the fields: SQLite does not enforce the types of the table."""
     values = dict(zip((field.name for field in fields(entry)), astuple(entry), strict=True))
     output = PurePosixPath(str(entry.output))
     if not (
@@ -299,7 +299,7 @@ def _check_sense(entry: Entry) -> None:
 
 
 def _stored(value: object) -> object:
-    """SQLite takes no text that is not Unicode; a file name that is none is stored as its bytes."""
+    """A value for SQLite, whose text must be Unicode: a file name that is not is stored as its bytes."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()

@@ -11,10 +11,10 @@ from xlsr_cli.progress import Progress
 
 
 class Meter:
-    """Hears what becomes of ``items`` and tells it to ``progress``.
+    """Reports the results of ``items`` to ``progress``.
 
-    ``rates``: what makes seconds of the pixels of each kind; None counts megapixels. What an earlier run has
-    settled does not count, unless it has to be done again.
+    ``rates``: converts pixels of each kind to seconds; None: megapixels are counted. Items that an earlier
+    run has done do not count, unless they have to be done again.
     """
 
     def __init__(

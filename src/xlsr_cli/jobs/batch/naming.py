@@ -1,4 +1,4 @@
-"""What the output of each picture of a batch is called."""
+"""The names of the outputs of a batch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from xlsr_cli.options import PictureOptions
 def output_names(
     found: list[Found], options: PictureOptions, known: Mapping[str, Entry]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Each picture's output, and a sentence about each that could not have its first choice, by name.
+    """The output of each file, and a sentence about each that did not get its first choice, by name.
 
     The tree is mirrored, the extension is that of the format written. Where two inputs would share one
     output (``a.jpg`` and ``a.png`` with --format png, or names that differ only in case or in how é is
-    written), the one that had it keeps it, then the one that is called so; the other's extension becomes
-    part of its stem, and where that does not help, a number.
+    written), an input that had it in an earlier run keeps it, else the one with just this name
+    gets it; for the other one, its extension becomes part of the stem and, if that is taken too, a number.
     """
     wanted = {each.name: _wanted(PurePosixPath(each.name), each, options) for each in found}
     names = sorted(wanted, key=lambda name: wanted[name] != name)
@@ -76,5 +76,5 @@ def _is_variant(target: str, wanted: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """What two names have in common that some file systems take for one."""
+    """A key that is the same for names that some file systems do not tell apart."""
     return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name).casefold()

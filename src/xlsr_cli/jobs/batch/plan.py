@@ -1,4 +1,4 @@
-"""Which files of a folder become which outputs: decided and checked before a pixel is touched."""
+"""Decide before any work which files of a folder become which outputs, and check what can be checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.media.picture.image import check_limits
 from xlsr_cli.options import PictureOptions
 
-#: Bytes for each pixel of input and output together, measured: what lies between them; see ``_memory``.
+#: Bytes of intermediate results per pixel of input and output together, measured; see ``_memory``.
 _HELD, _HELD_WITH_ALPHA, _HELD_DEEP = 6, 12, 22
 #: Bytes for each pixel of a film's output: frames between the stages, and those that its encoder holds.
 _HELD_FRAMES = 100
@@ -54,9 +54,9 @@ def plan_batch(
     options: PictureOptions,
     known: Mapping[str, Entry] | None = None,
 ) -> BatchPlan:
-    """Look at every file below ``folder`` and decide what becomes of it.
+    """Look at every file below ``folder`` and decide what to do with it.
 
-    ``known``: what the journals in ``out`` say, by name; a picture keeps the output that it had. Raises
+    ``known``: the entries of the journals in ``out``, by name; a file keeps the output that it had. Raises
     :class:`InputError` when ``folder`` is not a readable folder, :class:`OutputError` when ``out`` is the
     folder itself or a file.
     """
@@ -150,7 +150,7 @@ def _memory(found: Found, format: PictureFormat | None, factor: float, options: 
         deep = seen is not None and seen.deep
         pixels = 0 if seen is None else seen.size.pixels
         return FILM_MEMORY + int(pixels * factor * _HELD_FRAMES * (2 if deep else 1))
-    if seen is None:  # most likely one of the formats that store bytes as they are
+    if seen is None:  # probably a format without compression
         pixels, held = found.bytes_in // 3, float(_HELD_DEEP)
     else:
         pixels = seen.size.pixels
@@ -171,7 +171,7 @@ def _held_by_encoder(found: Found, format: PictureFormat, *, lossless: bool) -> 
 
 
 def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | None:
-    """Why a picture cannot be done, as far as its header tells; None when nothing speaks against it."""
+    """Why a picture cannot be done, as far as its header tells; None if it can."""
     if len(os.fsencode(PurePosixPath(job.target).name)) > _LONGEST_NAME:
         return f"cannot write {job.output}: the name is too long: choose a shorter one"
     if found.seen is None:
@@ -198,7 +198,7 @@ def _reason_to_spare(
     entry: Entry | None,
     options: PictureOptions,
 ) -> str | None:
-    """Why the file that is in the output's place must not be replaced; None when it may be."""
+    """Why an existing output file must not be replaced; None if it may be."""
     if existing in sources:
         return f"{job.output} is itself one of the pictures to enlarge; give another folder with --out"
     ours = entry is not None and entry.output == job.target and (entry.output_sha256 or entry.claim)

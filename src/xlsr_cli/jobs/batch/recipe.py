@@ -1,4 +1,4 @@
-"""How all files of a batch are done: the options, and the keys that tell whether an output is theirs."""
+"""The options of a batch, and the keys by which its outputs are recognised."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from xlsr_cli.options import PictureOptions, VideoOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The options of a batch. ``key`` and ``film_key``: what of them, and of the models, decides the bytes of
-    an output, of a picture or animation and of a film; see :func:`recipe_for`."""
+    """The options of a batch. ``key`` (pictures and animations) and ``film_key`` identify everything in the
+    options and models that decides the bytes of an output; see :func:`recipe_for`."""
 
     options: PictureOptions
     video: VideoOptions
@@ -26,7 +26,7 @@ class Recipe:
         return self.film_key if job.kind == "film" else self.key
 
     def with_threads(self, threads: int) -> Recipe:
-        """The same for a worker of so many threads; what is made stays the same."""
+        """The same for a worker with ``threads`` threads; the outputs are the same."""
         engine = replace(self.options.engine, threads=threads)
         return replace(self, options=replace(self.options, engine=engine))
 
@@ -39,7 +39,7 @@ def recipe_for(options: PictureOptions, video: VideoOptions) -> Recipe:
 
 
 def fingerprint(options: PictureOptions) -> str:
-    """What of the options and the models decides the bytes of an output, or whether there is one."""
+    """Identifies everything in options and models that decides the bytes of an output, or refuses it."""
     engine = replace(options.engine, threads=None, tile=None, max_memory=None)
     deciding = replace(options, engine=engine, overwrite=False)
     text = repr(sorted(asdict(deciding).items())) + repr(sorted(spec.sha256 for spec in bundled_models()))

@@ -1,4 +1,4 @@
-"""What a batch came to: counts, JSON and HTML."""
+"""The report of a batch: counts, JSON and HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xlsr_cli.media.atomic import atomic_output, check_output
 
 @dataclass
 class Report:
-    """Grows while the batch runs into ``out``. ``failed``: the reasons by name, of now and of runs before."""
+    """Collects the results of a batch into ``out``. ``failed``: reasons by name, also of earlier runs."""
 
     out: Path
     done: int = 0
@@ -39,7 +39,7 @@ class Report:
             self.failed[result.entry.name] = result.entry.reason
 
     def add_all(self, later: Report) -> None:
-        """Count what a later run came to."""
+        """Add the counts of a later run."""
         for name in later.entries:
             self.failed.pop(name, None)
         self.done += later.done
@@ -50,7 +50,7 @@ class Report:
         self.entries |= later.entries
 
     def add_others(self, entries: Iterable[Entry]) -> None:
-        """List what other shards have done, which does not count here."""
+        """List what other shards have done; it is not counted here."""
         for entry in entries:
             if entry.status != "working":
                 self.entries.setdefault(entry.name, entry)
@@ -84,7 +84,7 @@ class Report:
         }
 
 
-#: Stands in the first lines of every report, so that an older one is known as such.
+#: In the first lines of every report, by which an older report is recognised.
 _GENERATOR = "xlsr batch"
 
 

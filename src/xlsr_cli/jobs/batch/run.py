@@ -25,9 +25,9 @@ from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
 
-#: Results are written to the journal at least so often, in seconds; what is lost in a crash is done again.
+#: Results are written to the journal at least after this many seconds; what a crash loses is done again.
 _JOURNAL_SECONDS = 0.5
-#: A watched folder is looked at so often; a file is stable when two looks in a row see the same.
+#: Seconds between two looks at a watched folder. A file is complete if it is the same in two looks.
 WATCH_SECONDS = 2.0
 
 Tell = Callable[[ItemResult], None]
@@ -51,7 +51,7 @@ def run_batch(
     tell: Tell = lambda result: None,
     progress: Progress = QUIET,
 ) -> Report:
-    """Do everything that ``plan`` lists and is not done yet; ``tell`` hears of each file as it ends.
+    """Do everything in ``plan`` that is not done yet; ``tell`` is called for each file as it ends.
 
     Raises :class:`OutputError` when the disk is too small or becomes full, or another run holds the folder.
     After any interruption, the same call goes on, and no half-written file is left.
@@ -89,9 +89,9 @@ def run_batch(
 def watch(
     folder: Path, out: Path, options: PictureOptions, batch: BatchOptions, executor: Executor, *, tell: Tell
 ) -> Iterator[Report]:
-    """Take files that are new or changed once they no longer change, again and again.
+    """Process new and changed files as soon as they are complete, without end.
 
-    Yields what all came to so far, after each time that something was done. Raises what :func:`run_batch`
+    Yields the report of everything so far, each time that something was done. Raises what :func:`run_batch`
     raises.
     """
     check_folders(folder, out)
@@ -118,14 +118,14 @@ def _only(plan: BatchPlan, names: set[str]) -> BatchPlan:
 
 
 def _ordered(plan: BatchPlan) -> list[Job]:
-    """Large ones first, so that none is left over when the others are done."""
+    """Large ones first, so that no worker still has a large one when the others have nothing to do."""
     return sorted(plan.jobs, key=lambda job: -job.pixels)
 
 
 def _claimed(items: list[Item], recipe: Recipe, journal: Journal) -> list[Item]:
-    """Note, before anything is written, which outputs this run may put there or replace.
+    """Record, before anything is written, which outputs this run may create or replace.
 
-    Not among them is a file that was there before and is not from this batch.
+    A file that existed before and is not from this batch is not among them.
     """
     claimed, entries = [], []
     for item in items:
@@ -138,7 +138,7 @@ def _claimed(items: list[Item], recipe: Recipe, journal: Journal) -> list[Item]:
             item = replace(item, known=known)
         claimed.append(item)
     journal.record(entries)
-    # What was settled is soon verified, and then the time left is that of the others alone.
+    # Done items first: verifying is quick, and then the time left is that of the others.
     return sorted(claimed, key=lambda item: not is_settled(item, recipe))
 
 
@@ -188,9 +188,9 @@ def _check_space(plan: BatchPlan) -> None:
 
 
 def _sweep(plan: BatchPlan, shard: Shard) -> None:
-    """Remove what a killed run or worker left half-written.
+    """Remove temporary files that a killed run or worker has left.
 
-    The journal's lock says that nobody is writing, other shards excepted.
+    The journal's lock guarantees that nobody else is writing, except other shards.
     """
     names: dict[Path, list[str]] = {}
     for job in plan.jobs:

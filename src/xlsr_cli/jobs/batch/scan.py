@@ -1,4 +1,4 @@
-"""What lies in the folder of a batch: every file is looked at, its content decides what it is."""
+"""Look at every file in the folder of a batch; its content decides what it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xlsr_cli.media.picture.damage import refusal_of
 from xlsr_cli.media.picture.quick_header import Glance, glance
 from xlsr_cli.media.sniff import kind_of
 
-#: Extensions of films alone. Those of transport streams are also those of programs in TypeScript.
+#: Extensions that only films have: .ts and .mts are also those of TypeScript.
 _FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".m2ts", ".3gp", ".mpg", ".mpeg", ".wmv", ".flv")
 
 
@@ -38,7 +38,7 @@ class Found:
 
 @dataclass(kw_only=True)
 class Looked:
-    """What lies in a folder. ``left``: files that are left alone, each with the reason in a few words.
+    """The content of a folder. ``left``: files that are left alone, each with the reason in a few words.
 
     ``results``: folders that hold a batch's results and are left out.
     """
@@ -50,7 +50,7 @@ class Looked:
 
 
 def stable_state(folder: Path, out: Path, selection: Selection) -> dict[str, tuple[int, int]]:
-    """(bytes, time of change) of every file that is selected, by name: two looks tell what changes."""
+    """(bytes, time of change) of every selected file, by name; two calls show which files change."""
     states = {}
     for name in _files(folder, out, selection, [], []):
         with contextlib.suppress(OSError):
@@ -150,7 +150,7 @@ def _add_film(place: _Place, looked: Looked) -> None:
 
 
 def _kind_by_name(name: str) -> JobKind | None:
-    """What a file's extension promises; None where that is nothing that can be enlarged."""
+    """The kind of file that an extension stands for; None if it is nothing that can be enlarged."""
     if format_for(name) is not None:
         return "picture"
     return "film" if PurePosixPath(name).suffix.lower() in _FILMS else None

@@ -1,4 +1,4 @@
-"""Which files of a folder belong to a batch: globs, one part of many, and what failed before."""
+"""Which files of a folder belong to a batch: patterns, kinds, and one part of several."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def parse_shard(text: str) -> Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which files of a folder are meant.
+    """Which files of a folder are selected.
 
-    Globs are matched with the path below the folder, with the name alone, and with the folders on the way:
-    ``drafts`` means all that is in a folder of that name. ``kind``: the only kinds that are done; empty for
+    A pattern is compared with the path below the folder, with the name, and with each folder on the way:
+    ``drafts`` matches everything in a folder of that name. ``kind``: the only kinds that are done; empty for
     all. ``listed``: the only files, and folders, that are looked at, by their paths below the folder; empty
     for all.
 

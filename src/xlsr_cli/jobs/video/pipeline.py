@@ -26,7 +26,7 @@ class _Stopped(Exception):
 
 
 class _Channel(Generic[Item]):
-    """A bounded queue that ends, and that lets go of who waits on it when the pipeline stops."""
+    """A bounded queue with an end; waiting on it ends when the pipeline stops."""
 
     def __init__(self, depth: int, stop: threading.Event) -> None:
         self._queue: queue.Queue[tuple[bool, Item | None]] = queue.Queue(depth)
@@ -67,18 +67,18 @@ def run_stages(
     at_once: int,
     interrupt: Callable[[], None],
 ) -> None:
-    """``source`` on one thread, the work in the middle on ``at_once`` others, ``sink`` on another.
+    """Run ``source`` on one thread, the work in the middle on ``at_once`` others, and ``sink`` on another.
 
-    ``begin`` is called for every item in turn, and returns the work to be done with it, which is started in
-    this order. ``sink`` gets the results in order; ``depth`` items may wait before it and behind ``source``.
-    The first exception of any stage stops all and is raised here, Ctrl-C included, after which
-    ``interrupt`` is called to cut short what the workers are doing.
+    ``begin`` is called for each item in turn and returns the work for it; work is started in this order.
+    ``sink`` gets the results in order. ``depth`` items may wait in front of each stage. The first exception
+    of any stage stops all stages and is raised here. So is Ctrl-C; then ``interrupt`` is called to end the
+    work early.
     """
     _Stages(source, begin, sink, depth=depth, at_once=at_once).run(interrupt)
 
 
 class _Stages(Generic[Item, Result]):
-    """The threads of one call of :func:`run_stages`, and what they tell one another."""
+    """The threads of one call of :func:`run_stages`, with their queues and failures."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Stages(Generic[Item, Result]):
     def _guarded(self, stage: Callable[[], None]) -> None:
         """Run ``stage`` on a thread of its own."""
         try:
-            # An interruption may come before this thread is known to run, and then nobody waits for it.
+            # After Ctrl-C during the start, nobody would wait for this thread.
             if not self._stop.is_set():
                 stage()
         except _Stopped:
@@ -166,9 +166,9 @@ class _Stages(Generic[Item, Result]):
 
 
 def _wait(ended: queue.SimpleQueue[None]) -> None:
-    """Wait until ``ended`` holds something, and hear of Ctrl-C meanwhile.
+    """Wait until ``ended`` holds something; Ctrl-C is noticed meanwhile.
 
-    A wait without an end wakes only for a signal that the system gives to this thread; on Windows, for none.
+    A wait without a time limit ends only for a signal that this thread gets, and on Windows for none.
     """
     while True:
         with contextlib.suppress(queue.Empty):

@@ -1,4 +1,4 @@
-"""Decide everything about a video before any work: size, codec, format, what is copied, what is lost."""
+"""Decide everything about a video before any work: size, codec, pixel format, what is copied or lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xlsr_cli.media.video.tags import Hdr, Rotation
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
-#: Frames of a segment: what a crash can cost at most, and the largest distance of two key frames.
+#: Frames of a segment: the most that a crash can cost, and the largest distance between key frames.
 SEGMENT_FRAMES = 240
 _HIGHEST_RATE = 1000
 
@@ -35,7 +35,7 @@ class VideoPlan:
 
     ``size`` is the output's, as stored. ``begin`` and ``end`` are seconds on the source's clock, ``limit``
     frames. ``upright``: the rotation to apply to the frames, None where the container keeps it.
-    ``expected`` frames, for the progress. ``key`` names everything that the output's video depends on.
+    ``expected`` frames, for the progress. ``key`` identifies everything that the output's video depends on.
     """
 
     file: VideoFile
@@ -67,7 +67,7 @@ class VideoPlan:
         return Cut(begin=None if self.begin is None else first, end=last, shift=self.mux.cut.shift + moved)
 
     def late_notices(self, reader: FrameReader, upscaled: FrameUpscaler) -> list[Notice]:
-        """What only decoding could tell."""
+        """Notices that only decoding can give."""
         notices = []
         if reader.repaired:
             message = f"{reader.repaired} frames had no time or one not above the frame before; it was set"
@@ -207,7 +207,7 @@ def _constant_rate(file: VideoFile) -> Fraction:
 
 
 def _start_of_avi(file: VideoFile, copied: tuple[int, ...]) -> Fraction:
-    """By how much times move so that the first of all streams begins at zero, as an AVI does.
+    """How far times are moved so that the first stream begins at zero, as in every AVI.
 
     Sound that leads by less than a frame, as AAC does, counts as beginning together.
     """
@@ -219,7 +219,7 @@ def _start_of_avi(file: VideoFile, copied: tuple[int, ...]) -> Fraction:
 def _size(
     file: VideoFile, upright: Rotation | None, options: PictureOptions, layout: Layout, *, even: bool
 ) -> tuple[Size, list[Notice]]:
-    """The output's size as stored: the target speaks of the frame as shown."""
+    """The output's size as stored; the size that was asked for is that of the frame as shown."""
     if file.size.pixels > options.max_pixels:
         raise InputError(
             f"{file.path}: {file.size} is more than --max-pixels {options.max_pixels}; raise it to go on"
@@ -240,7 +240,7 @@ def _size(
 
 
 def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: PictureOptions) -> Fraction | None:
-    """The sample aspect ratio: the source's, or where both sides were asked for, what keeps the shape."""
+    """The sample aspect ratio: the source's, or if both sides were given, the one that keeps the shape."""
     both = options.target.width is not None and options.target.height is not None
     if aspect is None or aspect == 1 or not both:
         return aspect
@@ -249,7 +249,7 @@ def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: Pictu
 
 
 def wants_rgb(options: PictureOptions) -> bool:
-    """All channels through the network: asked for, or a model was named that needs them."""
+    """Whether all channels go through the network: if asked for, or if the named model needs them."""
     engine = options.engine
     if engine.model is None:
         return engine.color == "rgb"

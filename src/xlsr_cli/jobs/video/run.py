@@ -1,4 +1,4 @@
-"""Upscale one video file: look, plan, work, put together, check."""
+"""Upscale one video file: inspect, plan, encode segments, mux them, verify."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _frame_upscaler(plan: VideoPlan, upscaler: Upscaler, *, reuse: bool) -> Fram
 def _encode_all(
     plan: VideoPlan, upscale: FrameUpscaler, segments: Segments, progress: Progress
 ) -> list[Notice]:
-    """Everything that is not in ``segments`` yet; returns what only decoding could tell."""
+    """Encode everything that is not in ``segments`` yet; return notices that only decoding can give."""
     reader = FrameReader(
         file=plan.file,
         begin=plan.begin,
@@ -152,8 +152,8 @@ def _encode_all(
     progress.start(plan.expected, "frames")
     try:
         progress.advance(done)
-        # What is finished is decoded once more: a small part of the work, and nothing that a decoder or a
-        # filter remembers from frame to frame can be missing.
+        # Finished frames are decoded once more, which takes little time: decoders and filters need the frames
+        # before.
         run_stages(
             islice(reader, done, None),
             enlarge,
@@ -196,7 +196,7 @@ def _put_together(
     """Write the output and read it back; return its duration in seconds and its size in bytes."""
     times = segments.times()
     muxed = replace(plan.mux, cut=plan.cut_for(times))
-    # What a run that was killed here left; nobody else writes while the segments are ours.
+    # Files of a run that was killed here: while the segments are locked, nobody else writes here.
     remove_parts(output.parent, [output.name])
     with atomic_output(output, overwrite=overwrite) as file:
         tracks = mux.write(

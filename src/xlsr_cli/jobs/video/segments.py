@@ -1,7 +1,7 @@
-"""What is encoded already: segments of a video in a work folder, so that a killed run can go on.
+"""Finished segments of a video in a work folder, with which an interrupted run can be resumed.
 
-A segment is a row of frames that begins with a key frame of its own. Its packets are written in one
-transaction: after a crash or a kill it is there whole, or not at all.
+A segment is a series of frames that begins with a key frame. Its packets are written in one transaction:
+after a crash, it is there completely or not at all.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Segments:
 
     @contextmanager
     def segment(self) -> Iterator[SegmentWriter]:
-        """A new segment, finished when the block ends without an exception, else as if it had never been."""
+        """A new segment. It is committed if the block ends without an exception, else rolled back."""
         writer = SegmentWriter(self._connection, first=self.frames, bytes_before=self._bytes)
         with _mapped(self.folder):
             self._connection.execute("BEGIN")
@@ -87,11 +87,11 @@ class Segments:
             yield Packet(frame=frame, key=bool(key), data=data)
 
     def close(self) -> None:
-        """Let go of the folder; it stays for the next run."""
+        """Close the folder; it stays for the next run."""
         self._connection.close()
 
     def remove(self) -> None:
-        """Remove the folder and all in it."""
+        """Remove the folder with everything in it."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -111,13 +111,13 @@ class SegmentWriter:
         self.bytes = 0
 
     def add_frame(self, pts: int, duration: int) -> None:
-        """A frame that goes into the encoder."""
+        """Add a frame that goes into the encoder."""
         number = self.first + self.frames
         self._connection.execute("INSERT INTO frame VALUES (?, ?, ?)", (number, pts, duration))
         self.frames += 1
 
     def add_packets(self, packets: Sequence[Packet]) -> None:
-        """Packets that came out, in order; their frames are numbered from the segment's first."""
+        """Add packets from the encoder, in order; their frames are counted from the segment's first."""
         self._connection.executemany(
             "INSERT INTO packet (frame, key, data) VALUES (?, ?, ?)",
             [(self.first + packet.frame, packet.key, packet.data) for packet in packets],
@@ -137,8 +137,8 @@ def work_folder(output: Path) -> Path:
 def open_segments(output: Path, key: str) -> Iterator[Segments]:
     """The segments that an earlier run with the same ``key`` left, or none.
 
-    ``key`` names everything that their bytes depend on; segments of another key are thrown away. The
-    folder is removed when nothing is finished in it at the end, or the source turns out to be unusable.
+    ``key`` names everything that their bytes depend on; segments of another key are deleted. At the end,
+    the folder is removed if no segment is finished, or if the source turns out to be unusable.
     Raises :class:`OutputError` when another process works on the same output.
     """
     folder = work_folder(output)
@@ -149,7 +149,7 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
     try:
         yield segments
     except InputError:
-        segments.remove()  # the source will not get better, and its next version has another key
+        segments.remove()  # this source stays unusable; a repaired one has another key
         raise
     finally:
         if not folder.exists():
@@ -165,9 +165,9 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise :class:`OutputError` for a link, or a folder of somebody else, in the work folder's place.
+    """Raise :class:`OutputError` if the work folder is a link or belongs to somebody else.
 
-    Its name can be guessed: in a shared folder, anybody may have put something there to be written to.
+    Its name can be guessed: in a shared folder, others may have made it to misdirect what is written.
     """
     status = folder.lstat()
     theirs = hasattr(os, "geteuid") and status.st_uid != os.geteuid()

@@ -26,7 +26,7 @@ _QUEUE_DEPTH = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StreamResult(FramesResult):
-    """What became of a stream. ``reused`` of ``tiles`` did not have to be computed."""
+    """The result for a stream. ``reused`` of ``tiles`` did not have to be computed."""
 
     tiles: int
     reused: int
@@ -45,8 +45,8 @@ def upscale_y4m(
 ) -> StreamResult:
     """Enlarge every frame of the Y4M ``stream`` into ``sink``; all other parameters pass through.
 
-    Frames are handed on as soon as they are made. Raises :class:`InputError` where the stream is damaged
-    or cut off; what was whole before has been written then. ``source`` and ``output`` are for messages.
+    Frames are written as soon as they are ready. Raises :class:`InputError` if the stream is damaged or cut
+    off; by then, the frames before have been written. ``source`` and ``output`` are for messages.
     """
     _refuse_encoding(options, video)
     header = read_header(stream, source)
@@ -113,7 +113,7 @@ def _enlarge_all(
 
 
 def _notices(header: Y4MHeader) -> tuple[Notice, ...]:
-    """What the viewer should know of a stream with ``header``."""
+    """Notices about a stream with ``header``."""
     if not header.interlaced:
         return ()
     message = "the stream is interlaced and its combs are enlarged; deinterlace it first"
@@ -122,13 +122,13 @@ def _notices(header: Y4MHeader) -> tuple[Notice, ...]:
 
 @dataclass
 class _Damage:
-    """What ended a stream before its time."""
+    """The error that ended a stream early, if there was one."""
 
     error: InputError | None = None
 
 
 def _until_damage(frames: Iterator[Y4MFrame], damage: _Damage) -> Iterator[Y4MFrame]:
-    """The frames up to the first damaged one: those before it are still to be written."""
+    """The frames up to the first damaged one, whose error goes to ``damage``."""
     try:
         yield from frames
     except InputError as error:
@@ -136,7 +136,7 @@ def _until_damage(frames: Iterator[Y4MFrame], damage: _Damage) -> Iterator[Y4MFr
 
 
 def _refuse_encoding(options: PictureOptions, video: VideoOptions) -> None:
-    """Raise :class:`UsageError` for what only an encoder or a container could do."""
+    """Raise :class:`UsageError` for options of encoders and containers."""
     given = {
         "--codec": video.codec,
         "--crf": video.crf,

@@ -1,4 +1,4 @@
-"""Where items are done, chosen by options."""
+"""Choose by the options where items are done."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class WorkOptions:
     """Where and with how much the work is done.
 
     ``jobs``: worker processes; None is one per usable core, 0 does all in this process. ``threads``: of all
-    of them together; None is one per usable core. ``timeout``: seconds for one file. ``max_memory``: bytes
+    processes together; None is one per usable core. ``timeout``: seconds for one file. ``max_memory``: bytes
     for all processes together. ``cluster``: address of a Dask scheduler.
 
-    Raises :class:`UsageError` for what a cluster decides by itself, and for less memory than any batch takes.
+    Raises :class:`UsageError` for options that a cluster decides itself, and for less memory than a batch
+    needs.
     """
 
     jobs: int | None = option(

@@ -1,7 +1,7 @@
 """A Dask cluster: the only importer of distributed.
 
-What a worker elsewhere says is checked: before the first task, that it has the same version, the same
-networks and the same storage; after each, that the output is what it said.
+Workers on other machines are checked: before the first task, that they have the same version, networks and
+storage; after each task, that the output exists as the worker says.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.job import Job
     from xlsr_cli.jobs.batch.recipe import Recipe
 
-#: Seconds after which what one machine has written must be seen by another: NFS looks again after a minute
-#: at most, and at once for a file that it has not seen yet.
+#: Seconds after which one machine must see what another has written: NFS refreshes what it knows after a
+#: minute at most, and looks up new files at once.
 _SEEN_AFTER = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a worker has to agree with. ``token``: what the file at ``token_path`` holds."""
+    """What a worker has to comply with. ``token``: the content of the file at ``token_path``."""
 
     version: str
     recipe: Recipe
@@ -77,12 +77,12 @@ class ClusterExecutor(Executor):
             ) from error
 
     def stop(self) -> None:
-        """Leave the cluster; what its workers are doing they finish."""
-        with contextlib.suppress(Exception):  # of a scheduler that is gone, nothing more is wanted
+        """Leave the cluster; its workers finish what they are doing."""
+        with contextlib.suppress(Exception):  # the scheduler may be gone already
             self._client.close(timeout=5)
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Remember what is asked for; the workers find out for themselves whether it can be done."""
+        """Remember ``recipe``; each worker checks by itself whether it can do it."""
         self._recipe = recipe.with_threads(1)
 
     def measure(self) -> Rates:
@@ -101,7 +101,7 @@ class ClusterExecutor(Executor):
         return Rates(picture=rates.picture / max(1, threads), film=rates.film / max(1, threads))
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before.
+        """Do ``items`` and yield their results as they end; call :meth:`prepare` before.
 
         Raises :class:`ResourceError` for workers that would write other pixels or to other storage, and when
         the scheduler is gone.
@@ -115,7 +115,7 @@ class ClusterExecutor(Executor):
 
     @contextlib.contextmanager
     def _terms(self, job: Job) -> Iterator[Terms]:
-        """What is agreed on, while the file that proves the common storage lies in the output folder."""
+        """The terms, while the file that proves the common storage lies in the output folder."""
         from xlsr_cli.media.atomic import part_name
 
         assert self._recipe is not None
@@ -175,7 +175,7 @@ class ClusterExecutor(Executor):
                 self._client.cancel(list(futures))
 
     def _seen(self, item: Item, result: ItemResult) -> ItemResult:
-        """``result``, or a failure where the output is not here as the worker says that it wrote it."""
+        """``result``, or a failure if this machine does not see the output that the worker says it wrote."""
         from xlsr_cli.jobs.batch.item import failed, is_as_written
 
         if result.outcome not in ("done", "kept"):
@@ -197,7 +197,7 @@ class ClusterExecutor(Executor):
 
     @contextlib.contextmanager
     def _scheduler_errors(self) -> Iterator[None]:
-        """Turn what Dask raises when its scheduler is gone into one sentence."""
+        """Turn the exceptions that Dask raises when its scheduler is gone into one sentence."""
         from concurrent.futures import CancelledError as Cancelled
 
         from distributed import CancelledError
@@ -213,7 +213,7 @@ class ClusterExecutor(Executor):
 
 
 def silence_dask() -> None:
-    """Let no logger of Dask's write to stderr: what goes wrong is told by our errors, without a traceback.
+    """Keep Dask's loggers from writing to stderr: our own errors say what went wrong, without a traceback.
 
     A client whose scheduler is gone logs how it failed to reach it again, at a moment of its own.
     """
@@ -231,7 +231,7 @@ def _reason(answer: object) -> str:
 
 
 def objection(terms: Terms) -> str | None:
-    """Why the process that calls this must not work on these terms; None when nothing is against it."""
+    """Why the calling process cannot comply with ``terms``; None if it can."""
     from xlsr_cli.jobs.batch.recipe import fingerprint
 
     if xlsr_cli.__version__ != terms.version:
@@ -255,9 +255,9 @@ _KEPT = threading.local()
 
 
 def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemResult:
-    """What a thread of a cluster's worker calls: one item, in a process that the thread keeps.
+    """Called by a thread of a cluster's worker: do one item, in a process that the thread keeps.
 
-    A file that crashes or hangs takes that process with it, and not the worker, which may have no nanny.
+    A file that crashes or hangs ends that process and not the worker, which may have no nanny to restart it.
     Raises :class:`ResourceError` in a worker that came later and does not agree with ``terms``.
     """
     if terms.token not in _AGREED:
@@ -280,7 +280,7 @@ def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemRes
 
 
 def measure_anywhere(recipe: Recipe) -> Rates:
-    """What one thread of a cluster's worker calls: how fast it is."""
+    """Called by a thread of a cluster's worker: measure its speed."""
     from xlsr_cli.jobs.batch.effort import measure
     from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 

@@ -1,6 +1,6 @@
-"""What a place where items are done has to offer: worker processes, this process, or a cluster.
+"""The interface of a place where items are done: worker processes, this process, or a cluster.
 
-All give results in the order in which they end. A worker process that crashes, hangs or runs out of memory
+All yield results in the order in which items end. A worker process that crashes, hangs or runs out of memory
 costs the one file that it was working on, and is replaced.
 """
 
@@ -21,23 +21,23 @@ Hear = Callable[[str, float], None]
 
 
 def ignore(name: str, share: float) -> None:
-    """Hear nothing."""
+    """Do nothing."""
 
 
 class Executor(Protocol):
     """A place where items are done. Use it as a context manager: leaving it stops all work."""
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Make ready for ``jobs``; raises now what would else fail with every one of them."""
+        """Get ready for ``jobs``. Raises at once what would make every one of them fail."""
 
     def measure(self) -> Rates:
-        """How fast all of this place is; :meth:`prepare` comes before."""
+        """The speed of the whole place; call :meth:`prepare` before."""
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end; ``hear`` is told how far long ones are."""
+        """Do ``items`` and yield their results as they end; ``hear`` gets the progress of long ones."""
 
     def stop(self) -> None:
-        """End all work; what was being done is left undone."""
+        """End all work; unfinished items stay unfinished."""
 
     def __enter__(self) -> Executor:
         return self

@@ -1,7 +1,7 @@
 """Items done in this process, one after the other.
 
-Nothing has to start, which a few small pictures are glad of. Nothing stands between a file and the batch
-either: a file that crashes a decoder ends the batch.
+No process has to start, so a few small pictures are done sooner. But a file that crashes a decoder ends the
+whole batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class InProcessExecutor(Executor):
         self._upscaler: Upscaler | None = None
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Load the model. Raises :class:`ModelError` and its siblings when it cannot be loaded."""
+        """Load the models. Raises :class:`ModelError`, :class:`ResourceError` or :class:`UsageError`."""
         from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
         self.stop()

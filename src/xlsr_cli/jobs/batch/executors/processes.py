@@ -1,8 +1,8 @@
-"""Worker processes on this machine: started, handed items, watched, replaced.
+"""Worker processes on this machine: start them, give them items, watch and replace them.
 
-No library for pools of processes does this: pebble and concurrent.futures start Python through
-``multiprocessing``, which looks for code in the working folder, hand out work without regard to memory, and
-let a worker wait for the disk before it begins the next picture.
+Libraries for pools of processes lack three things that are needed here. pebble and concurrent.futures start
+Python through ``multiprocessing``, which looks for code in the working folder; they do not limit work by its
+memory; and their workers wait for the disk before they begin the next picture.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.job import Job
     from xlsr_cli.jobs.batch.recipe import Recipe
 
-#: Items that a worker has at a time: one to compute, the next one so that it need not wait for it.
+#: Items that a worker has at a time: the one that it computes, and the next one.
 _DEPTH = 2
-#: So many workers start before it is known how many files there are.
+#: At most this many workers start before the number of files is known.
 _EARLY = 4
-#: Only behind a picture of so few pixels is another one queued; behind a large one it would wait for long
-#: while other workers are idle.
+#: A second item is queued only behind a picture of at most this many pixels: behind a larger one it would
+#: wait while other workers are idle.
 _QUICK = 4_000_000
-#: A worker that dies so often before it did anything will not get better.
+#: After this many workers that died before they did anything, the batch gives up.
 _MAX_FAILED_STARTS = 3
-#: Signals, and Windows' codes, that say that a decoder failed of what is in the file. All others may have
-#: had their reason outside: SIGKILL is how Linux takes memory back.
+#: Signals, and Windows' codes, of a decoder that crashed because of the file. Others may have other causes:
+#: Linux sends SIGKILL when memory runs out.
 _CRASHES = {
     *(-number for name in ("SIGSEGV", "SIGILL", "SIGFPE") if (number := getattr(signal, name, None))),
     0xC0000005,  # access violation
@@ -80,7 +80,7 @@ class LocalExecutor(Executor):
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Have the model loaded by as many workers as have something to do, which share the cores.
+        """Let as many workers as have something to do load the models. They share the cores.
 
         Raises :class:`~xlsr_cli.errors.ModelError`, :class:`ResourceError` or :class:`UsageError` when it
         cannot be loaded.
@@ -110,7 +110,7 @@ class LocalExecutor(Executor):
         return Rates(picture=self._rates.picture / count, film=self._rates.film / count)
 
     def _useful(self, jobs: Sequence[Job]) -> int:
-        """How many workers have something to do and leave room for the largest job beside them."""
+        """How many workers have something to do and fit into memory together with the largest job."""
         count = min(self._count, len(jobs))
         largest = max((job.memory for job in jobs if job.memory <= self._max_memory), default=0)
         while count > 1 and largest + (count - 1) * WORKER_MEMORY > self._max_memory:
@@ -148,7 +148,7 @@ class LocalExecutor(Executor):
                         _send(worker, item)
 
     def _next(self, waiting: deque[Item]) -> Item | None:
-        """The first item for which there is room while all others are worked on; None when there is none."""
+        """The first item that fits into memory beside those being done; None if there is none."""
         if self._max_memory == math.inf:
             return waiting.popleft()
         used = sum(item.job.memory - WORKER_MEMORY for each in self._workers for item in each.items)
@@ -177,7 +177,7 @@ class LocalExecutor(Executor):
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
-            # The last one begun is being computed; one before it is being written, which harms nobody.
+            # The last one begun is being computed; the one before it is only being written.
             guilty = len(worker.begun) - 1
             reason, lasting = _cause_of_death(worker.process)
             yield from self._lost(worker, waiting, guilty, reason, lasting=lasting)
@@ -209,10 +209,10 @@ class LocalExecutor(Executor):
     def _lost(
         self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str, *, lasting: bool
     ) -> Iterator[ItemResult]:
-        """Replace a worker that died or hangs; yield the failure of the item that was the cause, if any was.
+        """Replace a worker that died or hangs; yield the failure of the item that caused it, if one did.
 
-        ``guilty``: its place among the worker's items, -1 when none was begun. The others are done again.
-        ``lasting``: whether the item would fail again.
+        ``guilty``: the index of that item among the worker's items, -1 if none was begun; the other items are
+        done again. ``lasting``: whether the item would fail again.
         """
         from xlsr_cli.jobs.batch.item import failed
 
@@ -246,7 +246,7 @@ def _end(worker: _Worker) -> None:
 
 
 def _cause_of_death(process: subprocess.Popen[bytes]) -> tuple[str, bool]:
-    """What a process that let go of its connection ended of, and whether the file alone is the cause."""
+    """Why a process that closed its connection ended, and whether the file alone is the cause."""
     try:
         code = process.wait(5)
     except subprocess.TimeoutExpired:

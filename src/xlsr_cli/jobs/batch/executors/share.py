@@ -1,4 +1,4 @@
-"""How much of one file is done, told now and then."""
+"""Report from time to time how much of one file is done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from xlsr_cli.progress import Quiet
 
-#: Seconds between two words about the same file.
+#: Seconds between two reports about the same file.
 _PACE = 0.5
 
 
@@ -32,5 +32,5 @@ class Share(Quiet):
             self._tell(min(1.0, self._done / self._total))
 
     def extend(self, amount: float) -> None:
-        """There is more to do than was said."""
+        """The total has grown."""
         self._total += amount

@@ -1,7 +1,7 @@
-"""Start a worker process, which takes no code from the working folder.
+"""Start a worker process that imports no code from the working folder.
 
-``multiprocessing`` would start Python so that it looks for modules in the working folder first: a
-``struct.py`` that lies beside somebody's pictures would be run.
+``multiprocessing`` starts Python so that it looks for modules in the working folder first: a ``struct.py``
+beside somebody's pictures would be run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def start_worker() -> tuple[subprocess.Popen[bytes], Connection]:
     """A new worker and our end of the connection to it.
 
     The worker does not hear Ctrl-C: this process decides what happens. It ends when its standard input
-    does, which is when this process ends in whatever way.
+    is closed, which happens when this process ends in any way.
     """
     ours, theirs = multiprocessing.Pipe()
     handle = theirs.fileno()
@@ -47,7 +47,7 @@ def start_worker() -> tuple[subprocess.Popen[bytes], Connection]:
 
 
 def _import_path(path: Sequence[str]) -> list[str]:
-    """``path`` without the working folder, unless this package itself lies there, which then comes last."""
+    """``path`` without the working folder; if this package itself lies there, it comes last."""
     here = Path.cwd()
     package = str(Path(xlsr_cli.__file__).parents[1])
     folders = [os.path.abspath(entry) for entry in path if entry and not _is(entry, here)]  # noqa: PTH100
@@ -62,9 +62,9 @@ def _is(entry: str, folder: Path) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without the working folder in ``PYTHONPATH``, where an empty entry stands for it.
+    """This process's environment without the working folder (also as an empty entry) in ``PYTHONPATH``.
 
-    OpenBLAS keeps to one thread in each worker: the other cores are other workers'.
+    OpenBLAS uses one thread in each worker: the other cores are for the other workers.
     """
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONSAFEPATH": "1"}
     here = Path.cwd()
@@ -76,7 +76,7 @@ def _environment() -> dict[str, str]:
 
 
 def _utf8() -> list[str]:
-    """File names travel as text: both ends have to read their bytes alike."""
+    """UTF-8 mode if it is on here: both processes must decode file names in the same way."""
     return ["-X", "utf8"] if sys.flags.utf8_mode else []
 
 
@@ -93,7 +93,7 @@ def _passing(handle: int) -> dict[str, Any]:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """What is started within never hears Ctrl-C; this process hears it afterwards."""
+    """Processes started within never get Ctrl-C; this process gets it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -105,7 +105,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def end_worker(process: subprocess.Popen[bytes], connection: Connection) -> None:
-    """End the process at once, and let go of all that belongs to it."""
+    """End the process at once and close everything that belongs to it."""
     process.kill()
     process.wait()
     if process.stdin is not None:

@@ -1,4 +1,4 @@
-"""Inside a worker process: what it is told, what it answers, and how it does one item after the other."""
+"""Inside a worker process: its messages, and how it does one item after the other."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """Sent by a worker that has loaded what it needs."""
+    """Sent by a worker when its libraries and models are loaded."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """Sent to a worker that is ready: it answers with its :class:`~xlsr_cli.jobs.batch.effort.Rates`."""
+    """Sent to a worker that is ready, which answers with its :class:`~xlsr_cli.jobs.batch.effort.Rates`."""
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """Sent by a worker now and then: how much of its item is done, 0 to 1."""
+    """Sent by a worker from time to time: how much of its item is done, 0 to 1."""
 
     share: float
 
@@ -49,7 +49,7 @@ class Begun:
 
 
 def main(handle: int) -> None:
-    """What a worker process does until it is killed or its parent is gone.
+    """Run a worker process until it is killed or its parent is gone.
 
     ``handle``: the connection that :func:`~xlsr_cli.jobs.batch.executors.start.start_worker` passed on.
     """
@@ -68,14 +68,14 @@ def _connection(handle: int) -> Connection:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed has let go of the folder: nothing may be written there any more."""
+    """End when the parent is gone: it no longer holds the lock of the folder, so nothing may be written."""
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
 class _Desk:
-    """Two threads: one computes, the other writes what is computed and waits for the disk."""
+    """Two threads: one computes, the other one writes and waits for the disk."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -83,7 +83,7 @@ class _Desk:
         self._writing: threading.Thread | None = None
 
     def work(self) -> None:
-        """Do what is asked for as long as somebody asks."""
+        """Answer messages until the connection is closed."""
         import cv2
 
         import xlsr_cli.jobs.picture  # noqa: F401 - while there is time: this takes longer than a picture
@@ -126,14 +126,14 @@ class _Desk:
         from xlsr_cli.jobs.batch.compute import place
 
         def write() -> None:
-            with contextlib.suppress(OSError):  # the parent is gone, which the other thread notices as well
+            with contextlib.suppress(OSError):  # the parent is gone; the other thread ends the process
                 self._send(place(computed))
 
         self._writing = threading.Thread(target=write)
         self._writing.start()
 
     def _finish_writing(self) -> None:
-        """Results are sent in the order of their items."""
+        """Write results and send them, in the order of their items."""
         if self._writing is not None:
             self._writing.join()
             self._writing = None
@@ -144,7 +144,7 @@ class _Desk:
 
 
 def load_upscaler(options: PictureOptions) -> Upscaler:
-    """An upscaler whose models are there; raises now what would else fail with every file."""
+    """An upscaler with its models loaded. Raises at once what would make every file fail."""
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.options import Size
 
