@@ -242,3 +242,13 @@ def summary(path: Path) -> dict[str, Any]:
                 for c in container.chapters()
             ],
         }
+
+
+def mpeg_crc(data: bytes) -> bytes:
+    """The checksum at the end of a table in a transport stream."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
+    return crc.to_bytes(4, "big")

@@ -132,22 +132,13 @@ def test_programs_of_a_transport_stream_are_told(tmp_path: Path, upscaler: Upsca
     section = bytes(data[begin : begin + 3 + data[begin + 2] - 4])
     longer = section[:2] + bytes([section[2] + 4]) + section[3:] + section[8:12]
     longer = longer[:-3] + bytes([2]) + longer[-2:]  # the number of the second program
-    longer += _mpeg_crc(longer)
+    longer += clips.mpeg_crc(longer)
     for at in range(0, len(data), 188):
         if data[at + 1] & 0x1F == 0 and data[at + 2] == 0:
             data[at + 5 : at + 5 + len(longer)] = longer
     source.write_bytes(data)
     assert inspect(source).programs == 2
     assert codes(run(source, tmp_path / "out.ts", upscaler)) == {"programs-merged"}
-
-
-def _mpeg_crc(data: bytes) -> bytes:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x04C11DB7 if crc & 1 << 31 else 0)) & 0xFFFFFFFF
-    return crc.to_bytes(4, "big")
 
 
 def _png() -> bytes:

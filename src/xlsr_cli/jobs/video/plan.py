@@ -68,7 +68,9 @@ class VideoPlan:
 
     def late_notices(self, reader: FrameReader, upscaled: FrameUpscaler) -> list[Notice]:
         """Notices that only decoding can give."""
-        notices = []
+        notices = list(reader.lost.values())
+        if reader.captions:
+            notices += _captions_notice(self.mux.settings)
         if reader.repaired:
             message = f"{reader.repaired} frames had no time or one not above the frame before; it was set"
             notices.append(Notice(code="times-repaired", message=message, loss=False))
@@ -81,7 +83,8 @@ class VideoPlan:
                 f"brought to {self.file.size} before they were enlarged"
             )
             notices.append(Notice(code="frames-resized", message=message))
-        return notices
+        told = {notice.code for notice in self.notices}
+        return [notice for notice in notices if notice.code not in told]
 
 
 def plan_video(
@@ -285,6 +288,8 @@ def _format_notices(
     if file.hdr and not settings.codec.hdr:
         message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"
         notices.append(Notice(code="hdr-dropped", message=message))
+    if file.captions:
+        notices += _captions_notice(settings)
     if file.programs > 1:
         message = f"the {file.programs} programs of the source become one that holds all of their streams"
         notices.append(Notice(code="programs-merged", message=message))
@@ -293,6 +298,13 @@ def _format_notices(
         message = f"{len(films)} more video streams are copied as they are; only the main one is enlarged"
         notices.append(Notice(code="video-copied", message=message, loss=False))
     return notices
+
+
+def _captions_notice(settings: Settings) -> list[Notice]:
+    if settings.codec.captions:
+        return []
+    message = f"{settings.codec.name} does not hold closed captions; --codec h264 or hevc keeps them"
+    return [Notice(code="captions-dropped", message=message)]
 
 
 def _key(plan: VideoPlan, upscaler: Upscaler) -> str:

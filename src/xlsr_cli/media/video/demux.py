@@ -8,9 +8,10 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import av
+import av.codec.context
 import av.container
 import av.error
 import av.stream
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     AnyPacket: TypeAlias = av.Packet[Any]
 
 _HASH_BLOCK = 1 << 20
+#: The decoders that give frames with alpha, where FFmpeg's own leave it out.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: Bytes that FFmpeg asks the file for at a time.
 _READ_BLOCK = 1 << 18
 
@@ -102,19 +105,34 @@ def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
 
 
 def decoded(
-    packets: Iterator[AnyPacket], stream: av.VideoStream, damaged: Callable[[], None]
+    packets: Iterator[AnyPacket], stream: av.VideoStream, damaged: Callable[[], None], *, threads: int = 1
 ) -> Iterator[av.VideoFrame]:
     """Frames as the decoder gives them; a packet that it refuses is passed over and ``damaged`` called."""
+    decoder = _decoder_of(stream)
+    decoder.thread_type, decoder.thread_count = av.codec.context.ThreadType.AUTO, threads
     for packet in packets:
         if packet.stream_index == stream.index:
             try:
-                frames = stream.decode(packet)
+                frames = decoder.decode(packet)
             except (av.error.FFmpegError, ValueError):
                 damaged()
                 continue
             yield from frames
     with contextlib.suppress(av.error.FFmpegError):
-        yield from stream.decode(None)
+        yield from decoder.decode(None)
+
+
+def _decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
+    """The usual decoder, or the one that knows the transparency that WebM carries beside the frames."""
+    context = stream.codec_context
+    name = _ALPHA_DECODERS.get(context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return context
+    try:
+        decoder = av.VideoCodecContext.create(name, "r")
+    except ValueError:  # this build of FFmpeg has no libvpx
+        return context
+    return cast(av.VideoCodecContext, decoder)
 
 
 def content_hash(path: Path) -> str:

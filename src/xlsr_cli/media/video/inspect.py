@@ -25,6 +25,7 @@ from xlsr_cli.media.video.tags import (
     ColorTags,
     Hdr,
     Rotation,
+    carries_captions,
     color_tags,
     hdr_of,
     lost_side_data,
@@ -73,7 +74,8 @@ class VideoFile:
     ``index`` is the video stream's. ``size`` is as stored, before any rotation, without what ``crop``
     hides at its sides. ``siting`` is where chroma lies. ``service`` is what the television service of a
     transport stream is called, which holds so many ``programs``. ``aspect`` is the sample aspect ratio, None
-    where the file is silent. ``rate`` is the average frame rate. ``times`` are those of
+    where the file is silent. ``captions``: the first frame carries some. ``rate`` is the average frame rate.
+    ``times`` are those of
     all packets of the video, rising, in ticks of ``time_base``: of display, or of decoding in an AVI, which
     has no others. ``keys`` are those of key frames. ``first`` and ``end`` are seconds: the first frame's time
     and the last one's plus its duration. ``heads`` are the first packets of all streams.
@@ -86,6 +88,7 @@ class VideoFile:
     codec: str
     size: Size
     crop: Crop
+    captions: bool
     pix_fmt: str
     siting: Siting
     service: Mapping[str, str]
@@ -188,6 +191,7 @@ def inspect(path: Path) -> VideoFile:
         codec=scan.codec,
         size=crop.of(stored),
         crop=crop,
+        captions=carries_captions(frame),
         pix_fmt=frame.format.name,
         siting=first.facts.siting or ("center" if scan.codec in _CENTER_SITED else "left"),
         service=first.facts.service,

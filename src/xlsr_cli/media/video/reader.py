@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 import av
-import av.codec.context
 import av.container
 import av.error
 import av.filter
@@ -18,6 +17,8 @@ import av.filter
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
 from xlsr_cli.media.video.inspect import VideoFile, time_of
+from xlsr_cli.media.video.tags import carries_captions, lost_side_data
+from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
@@ -43,7 +44,8 @@ class FrameReader:
 
     ``begin`` and ``end`` are seconds on the file's own clock, ``limit`` a number of frames. After the
     iteration ``decoded`` and ``damaged`` tell how many frames came out of the decoder and how many packets
-    it refused; ``repaired`` how many timestamps were missing or not above the one before.
+    it refused; ``repaired`` how many timestamps were missing or not above the one before; ``captions``
+    whether any frame carried some, and ``lost`` what else frames carry that cannot be written.
     """
 
     file: VideoFile
@@ -55,6 +57,8 @@ class FrameReader:
     decoded: int = 0
     damaged: int = 0
     repaired: int = 0
+    captions: bool = False
+    lost: dict[str, Notice] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Frame]:
         """Raises :class:`InputError` when the file can no longer be read."""
@@ -84,8 +88,6 @@ class FrameReader:
     def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         with open_video(self.file.path) as container:
             stream = main_stream(container, self.file.path)
-            stream.thread_type = av.codec.context.ThreadType.AUTO
-            stream.codec_context.thread_count = self.threads
             yield container, stream
 
     def _sought(
@@ -109,10 +111,18 @@ class FrameReader:
         return None
 
     def _frames(self, packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[Frame]:
-        pictures = decoded(packets, stream, self._count_damage)
+        pictures = self._noticed(decoded(packets, stream, self._count_damage, threads=self.threads))
         if self.deinterlace:
-            pictures = _deinterlaced(pictures, stream)
+            pictures = _deinterlaced(pictures, pyav.exact(stream.time_base) or Fraction(1, 90000))
         yield from self._within(self._timed(pictures))
+
+    def _noticed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """``pictures``, with what they carry looked at."""
+        for picture in pictures:
+            self.captions = self.captions or carries_captions(picture)
+            for notice in lost_side_data(picture):
+                self.lost.setdefault(notice.code, notice)
+            yield picture
 
     def _count_damage(self) -> None:
         self.damaged += 1
@@ -152,11 +162,19 @@ class FrameReader:
             yield frame
 
 
-def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _deinterlaced(pictures: Iterator[av.VideoFrame], base: Fraction) -> Iterator[av.VideoFrame]:
     """Each frame made whole by bwdif (Bob Weaver), one out for one in, times unchanged."""
+    for _, alike in groupby(pictures, lambda picture: (picture.width, picture.height, picture.format.name)):
+        yield from _deinterlaced_alike(alike, base)
+
+
+def _deinterlaced_alike(pictures: Iterator[av.VideoFrame], base: Fraction) -> Iterator[av.VideoFrame]:
+    """The same for frames of one size and pixel format: a filter crashes where these change."""
+    first = next(pictures)
     graph = av.filter.Graph()
-    base = pyav.exact(stream.time_base)
-    source = graph.add_buffer(template=stream, time_base=base)
+    source = graph.add_buffer(
+        width=first.width, height=first.height, format=av.VideoFormat(first.format.name), time_base=base
+    )
     bwdif = graph.add("bwdif", "mode=send_frame:deint=all")
     graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
 
@@ -167,13 +185,13 @@ def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: av.VideoStream) -> 
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             given = pyav.exact(frame.time_base)
-            if frame.pts is not None and given and base:
+            if frame.pts is not None and given:
                 ratio = given / base
                 frame.pts, frame.duration = round(frame.pts * ratio), round(frame.duration * ratio)
                 frame.time_base = base
             yield frame
 
-    for picture in pictures:
+    for picture in chain([first], pictures):
         graph.vpush(picture)
         yield from pulled()
     graph.vpush(None)

@@ -33,7 +33,8 @@ class Codec:
     """A codec that can be written, and how its encoder is spoken to.
 
     ``crf`` is the default and ``worst`` the largest quality number, None where the codec is lossless.
-    ``presets`` go from slow to fast. ``hdr``: HDR10 metadata fit into its bitstream.
+    ``presets`` go from slow to fast. ``hdr``: HDR10 metadata fit into its bitstream; ``captions``: closed
+    captions do (CEA-608/708).
     """
 
     name: VideoCodec
@@ -43,6 +44,7 @@ class Codec:
     preset: str | None
     presets: tuple[str, ...]
     hdr: bool = False
+    captions: bool = False
 
     def holds(self, siting: Siting, container: Container) -> bool:
         """Whether the bitstream or ``container`` can say that 4:2:0 chroma lies at ``siting``."""
@@ -60,8 +62,10 @@ _X26X = (
 CODECS: dict[VideoCodec, Codec] = {
     codec.name: codec
     for codec in (
-        Codec(name="h264", encoder="libx264", crf=18, worst=51, preset="veryfast", presets=_X26X, hdr=True),
-        Codec(name="hevc", encoder="libx265", crf=20, worst=51, preset="veryfast", presets=_X26X, hdr=True),
+        Codec(name="h264", encoder="libx264", crf=18, worst=51, preset="veryfast", presets=_X26X,
+              hdr=True, captions=True),
+        Codec(name="hevc", encoder="libx265", crf=20, worst=51, preset="veryfast", presets=_X26X,
+              hdr=True, captions=True),
         Codec(name="av1", encoder="libsvtav1", crf=30, worst=63, preset="8",
               presets=tuple(str(preset) for preset in range(14)), hdr=True),
         Codec(name="vp9", encoder="libvpx-vp9", crf=30, worst=63, preset="4",
@@ -163,6 +167,7 @@ def encoder_options(
         params = ["log-level=none", f"pools={threads}", *([hdr.x26x] if hdr.x26x else [])]
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         options["x265-params"] = ":".join(params)
+        options["a53cc"] = "1"
     elif codec.name == "av1":
         params = [f"lp={min(threads, 6)}", *([hdr.svtav1] if hdr.svtav1 else [])]
         options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}

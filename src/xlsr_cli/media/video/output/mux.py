@@ -168,7 +168,7 @@ def _open_output(
         elif stream.index in plan.copied:
             copy = _add_copy(output, stream, source, plan)
             lanes[stream.index] = _Lane(stream=copy, track=track_of(stream))
-    output.metadata.update(without(original.metadata, STALE_FILE))
+    output.metadata.update(meant_metadata(original, source))
     chapters = chapters_of(original, plan.cut)
     if chapters:
         output.set_chapters(chapters)
@@ -326,6 +326,11 @@ def _attach_cover(output: av.container.OutputContainer, stream: Any, source: Vid
     cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
     cover.metadata.update(stream.metadata)
     return cover
+
+
+def meant_metadata(original: av.container.InputContainer, source: VideoFile) -> dict[str, str]:
+    """The tags of the file, and the names of the television service, for which only MPEG-TS has a place."""
+    return {**without(original.metadata, STALE_FILE), **source.service}
 
 
 def title_of(metadata: dict[str, str]) -> str | None:

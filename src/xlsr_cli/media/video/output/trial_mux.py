@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -16,25 +16,27 @@ import av.stream
 from xlsr_cli.errors import UsageError
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, open_video, said
+from xlsr_cli.media.video.facts import facts_of
 from xlsr_cli.media.video.inspect import Stream, VideoFile
+from xlsr_cli.media.video.layout import layout_of
 from xlsr_cli.media.video.output.containers import Container
 from xlsr_cli.media.video.output.convert import Conversion, conversion_of, notice_of
 from xlsr_cli.media.video.output.encoder import Encoder, Settings
 from xlsr_cli.media.video.output.mux import (
-    STALE_FILE,
     Cut,
     Encoded,
     MuxPlan,
     chapters_of,
     copy_of,
+    meant_metadata,
     mux,
     opened,
     reordered,
     title_of,
-    without,
 )
 from xlsr_cli.media.video.output.readback import differences, reopened
 from xlsr_cli.media.video.output.tracks import Track, codec_of, pair, read_tracks
+from xlsr_cli.media.video.tags import RANGE_FULL, SILENT
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
@@ -137,8 +139,9 @@ def _refusal(
 def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: bool) -> bool:
     """Whether the only stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data.
 
-    ``exact``: the codec has to be the same too, because no list of the muxer's was asked.
+    ``exact``: the codec has to be the same too, because no list of the muxer's was asked; for data always.
     """
+    exact = exact or stream.type == "data"
     file.seek(0)
     try:
         with pyav.open_input(file, format=container.reader) as result:
@@ -251,7 +254,7 @@ def _lost(
     if len(chapters_of(original, plan.cut)) > len(result.chapters()):
         message = "the output holds no chapters; an .mkv or .mp4 file does"
         yield Notice(code="chapters-dropped", message=message)
-    yield from _tags_lost(original, result)
+    yield from _tags_lost(meant_metadata(original, source), result)
     for index, after in zip(sorted({source.index, *plan.carried}), streams, strict=True):
         before = original.streams[index]
         what = f"stream {index} ({before.type})"
@@ -260,9 +263,27 @@ def _lost(
             continue
         if index == source.index:
             yield from _aspect_lost(plan.settings.aspect, after)
+            yield from _colours_lost(plan.settings, after)
             if "timecode" in _keys(before.metadata) - _keys(after.metadata):
                 yield Notice(code="timecode-dropped", message="the output's container holds no time code")
         yield from _marks_lost(what, before, after)
+
+
+def _colours_lost(settings: Settings, after: Any) -> Iterator[Notice]:
+    """FFV1 in AVI says nothing about colours."""
+    context, tags = after.codec_context, settings.tags
+    lost = {
+        "primaries": tags.primaries not in (SILENT.primaries, context.color_primaries),
+        "transfer": tags.transfer not in (SILENT.transfer, context.color_trc),
+        "matrix": tags.matrix not in (SILENT.matrix, context.colorspace),
+        "range": tags.range == RANGE_FULL != context.color_range,
+    }
+    if layout_of(settings.pix_fmt).family != "yuv":
+        del lost["matrix"], lost["range"]
+    names = [name for name, is_lost in lost.items() if is_lost]
+    if names:
+        message = f"the output does not say the {', '.join(names)} of its colours; an .mkv file does"
+        yield Notice(code="color-dropped", message=message)
 
 
 def _marks_lost(what: str, before: Any, after: Any) -> Iterator[Notice]:
@@ -278,17 +299,15 @@ def _marks_lost(what: str, before: Any, after: Any) -> Iterator[Notice]:
         yield Notice(code="title-dropped", message=f"{what} loses its title, {title!r}")
 
 
-def _tags_lost(
-    original: av.container.InputContainer, result: av.container.InputContainer
-) -> Iterator[Notice]:
-    lost_keys = _keys(without(original.metadata, STALE_FILE)) - _keys(result.metadata)
+def _tags_lost(meant: dict[str, str], result: av.container.InputContainer) -> Iterator[Notice]:
+    lost_keys = _keys(meant) - _keys(result.metadata) - _keys(facts_of(result, 0).service)
     if lost_keys:
         names = ", ".join(sorted(lost_keys))
         message = f"the output's container does not hold the tags {names}"
         yield Notice(code="metadata-dropped", message=message)
 
 
-def _keys(metadata: dict[str, str]) -> set[str]:
+def _keys(metadata: Mapping[str, str]) -> set[str]:
     return {key.lower() for key in metadata}
 
 
