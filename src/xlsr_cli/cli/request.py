@@ -71,13 +71,13 @@ class Request:
             with path.open("rb") as stream:
                 self._run_stream(stream, self.source)
             return
-        kind = kind_of(read_head(path, HEAD_BYTES))
+        kind = kind_of(read_head(path, HEAD_BYTES), path.name)
         if kind == "y4m":
             with path.open("rb") as stream:
                 self._run_y4m(stream)
         elif self.options.y4m:
             raise _no_y4m(self.source)
-        elif kind == "video":
+        elif kind == "video" or (kind == "unknown" and _is_film(path)):
             self._run_video(path)
         elif kind == "animation":
             self._run_animation(path)
@@ -159,7 +159,7 @@ class Request:
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
-        target = self._named_output(path)
+        target = self._film_output(path)
         refuse_same_file(path, target)
         self._refuse_options_of_pictures("a video")
         with self._progress(path.name, resumes=True) as progress:
@@ -316,6 +316,17 @@ class Request:
             return self._claimed(folder / path.name)
         return self._claimed(path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}"))
 
+    def _film_output(self, path: Path) -> Path:
+        """Where a film goes. Says so where it gets another container than its own."""
+        from xlsr_cli.media.video.output.containers import default_suffix
+
+        target = self._named_output(path.with_suffix(default_suffix(path)))
+        if self.output is None and target.suffix != path.suffix:
+            console.info(
+                f"{path}: {path.suffix or 'its container'} is not written; the result is {target.name}"
+            )
+        return target
+
     def _claimed(self, target: Path) -> Path:
         """Return ``target``. Raises :class:`OutputError` if it is already the output of another input."""
         other = self._taken.setdefault(target, self.source)
@@ -361,6 +372,13 @@ def _standard_input() -> Any:
     if sys.stdin.isatty():
         raise InputError("stdin is a terminal; redirect a file to it, or give the file's name")
     return sys.stdin.buffer
+
+
+def _is_film(path: Path) -> bool:
+    """Whether FFmpeg knows a film where the first bytes alone tell nothing."""
+    from xlsr_cli.media.video.demux import is_film
+
+    return is_film(path)
 
 
 def _is_pipe(path: Path) -> bool:

@@ -173,7 +173,7 @@ def kind_of_file(name: str) -> Kind:
         if not Path(name).is_file():  # reading a named pipe would block
             return "unknown"
         with Path(name).open("rb") as file:
-            return kind_of(file.read(HEAD_BYTES))
+            return kind_of(file.read(HEAD_BYTES), name)
     except (OSError, ValueError):
         return "unknown"
 

@@ -54,9 +54,9 @@ def _wanted(name: PurePosixPath, found: Found, options: PictureOptions) -> str:
     A film whose container cannot be written becomes a Matroska file.
     """
     if found.format is None:
-        from xlsr_cli.media.video.output.containers import CONTAINERS
+        from xlsr_cli.media.video.output.containers import default_suffix
 
-        return str(name if name.suffix.lower() in CONTAINERS else name.with_suffix(".mkv"))
+        return str(name.with_suffix(default_suffix(name)))
     if found.kind == "animation" and options.format is None:
         return str(name)
     written = options.format or writable_format(found.format)

@@ -85,8 +85,8 @@ class _Place(NamedTuple):
 
 def _look_at_one(place: _Place, head: bytes, selection: Selection, looked: Looked) -> None:
     """Put the file at ``place``, which begins with ``head``, where it belongs. Raises :class:`InputError`."""
-    format = format_of(head)
-    what = kind_of(head)
+    what = kind_of(head, place.name)
+    format = None if what == "video" else format_of(head)
     if format is not None and not format.document:
         kind: JobKind = "animation" if what == "animation" else "picture"
         if selection.takes_kind(kind):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _HASH_BLOCK = 1 << 20
 #: The decoders that give frames with alpha, where FFmpeg's own leave it out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+#: Readers of FFmpeg that make videos of text and single pictures.
+_NO_FILMS = ("tty", "bin", "xbin", "adf", "idf", "image2", "gif", "apng", "ico")
 #: Bytes that FFmpeg asks the file for at a time.
 _READ_BLOCK = 1 << 18
 
@@ -65,6 +67,16 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
             raise _unreadable(path, error) from error
         stack.callback(container.close)
         yield container
+
+
+def is_film(path: Path) -> bool:
+    """Whether FFmpeg finds a video in the file that it does not take for pictures or drawn text."""
+    try:
+        with open_video(path) as container:
+            drawn = container.format.name in _NO_FILMS or container.format.name.endswith("_pipe")
+            return not drawn and any(stream.width > 0 for stream in container.streams.video)
+    except InputError:
+        return False
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

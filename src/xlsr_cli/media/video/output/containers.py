@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import av
 
@@ -22,7 +22,8 @@ class Container:
     ``rotates``: it has a place for a rotation; ``covers``: for a picture that belongs to the file.
     ``constant``: its frames have one duration. Sound that it does not hold becomes the first of ``sound``,
     or the second where the source is lossless: names of FFmpeg's encoders, ``pcm`` for the one of the
-    source's depth. Subtitles become ``text``.
+    source's depth. Subtitles become ``text``. ``table_pid``: the packet identifier under which the muxer of
+    transport streams lists all others.
     """
 
     format: str
@@ -34,6 +35,7 @@ class Container:
     constant: bool = False
     sound: tuple[str, str] | None = None
     text: str | None = None
+    table_pid: int = 0
 
     @property
     def global_header(self) -> bool:
@@ -95,9 +97,10 @@ _TS = Container(
     options=(_KEEP_TIMES, ("mpegts_copyts", "1")),
     rotates=False,
     sound=("aac", "aac"),
+    table_pid=0x1000,
 )
 #: What cameras and Blu-rays write: a time before every packet, and subtitles of Blu-rays are known as such.
-_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")), sound=("ac3", "ac3"))
+_M2TS = replace(_TS, options=(*_TS.options, ("mpegts_m2ts_mode", "1")), sound=("ac3", "ac3"), table_pid=0x100)
 _3GP = Container(
     format="3gp",
     reader="mov",
@@ -112,6 +115,15 @@ CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": WEBM, ".avi": _AVI,
     ".ts": _TS, ".m2ts": _M2TS, ".mts": _M2TS, ".3gp": _3GP,
 }  # fmt: skip
+
+
+#: What a film becomes whose own container is not written: the container that holds most.
+_FALLBACK = ".mkv"
+
+
+def default_suffix(source: PurePath) -> str:
+    """The suffix of the output that nobody named: the source's, or that of the container that holds most."""
+    return source.suffix if source.suffix.lower() in CONTAINERS else _FALLBACK
 
 
 def container_for(output: Path) -> Container:

@@ -275,8 +275,7 @@ def _add_video(
     fresh.disposition = int(stream.disposition)
     if plan.matrix is not None:
         fresh.set_display_matrix(plan.matrix)
-    if plan.container.format == "mpegts":
-        fresh.id = stream.id
+    _keep_number(fresh, stream, plan)
     return fresh  # type: ignore[no-any-return]
 
 
@@ -293,7 +292,12 @@ def _describe(fresh: Any, stream: Any, plan: MuxPlan) -> None:
     changed = plan.cut.begin is not None or plan.cut.end is not None or stream.index not in plan.copied
     fresh.metadata.update(_described(stream.metadata, _STATISTICS if changed else ()))
     fresh.disposition = int(stream.disposition)
-    if plan.container.format == "mpegts":
+    _keep_number(fresh, stream, plan)
+
+
+def _keep_number(fresh: Any, stream: Any, plan: MuxPlan) -> None:
+    """Give ``fresh`` the packet identifier of ``stream``, unless the muxer's table of streams has it."""
+    if plan.container.format == "mpegts" and stream.id != plan.container.table_pid:
         fresh.id = stream.id
 
 
