@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from xlsr_cli.engine.jpeg_traces import LUMA_STEPS
+from xlsr_cli.engine.traces.jpeg import LUMA_STEPS
 
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator
@@ -44,7 +44,7 @@ class Level:
     """What the files of one level went through: qualities from … to, and how often a camera's traces.
 
     ``rare`` is the range that one JPEG in twelve has instead: what lies beyond the level, so that nothing
-    there comes out worse than it went in.
+    there comes out worse than it went in. ``alone``: libjpeg's 4:2:0 at ``jpeg`` and nothing else.
     """
 
     jpeg: tuple[int, int]
@@ -52,6 +52,7 @@ class Level:
     webp: tuple[int, int]
     avif: tuple[int, int]
     camera: float = 0.0
+    alone: bool = False
 
 
 LEVELS = {
@@ -60,8 +61,16 @@ LEVELS = {
 }
 
 
+def one_quality(quality: int) -> Level:
+    """JPEG at ``quality`` alone: the range of a network that others are compared with."""
+    only = (quality, quality)
+    return Level(jpeg=only, rare=only, webp=only, avif=only, alone=True)
+
+
 def compress(picture: Pixels, level: Level, random: Random) -> Pixels:
     """``picture``, uint8 (H, W, 3) BGR or (H, W, 1), as a file of ``level`` would give it back."""
+    if level.alone:
+        return through_file(picture, "JPEG", quality=level.jpeg[0], subsampling=2)
     if random.random() < level.camera:
         picture = _as_a_camera(picture, random)
     kind = random.random()

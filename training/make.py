@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -18,6 +20,7 @@ from training.recipe import BadRecipe, load_recipe
 from training.record import RECORDS, is_recorded, restore_runs, write_record
 from training.ship import NotExact, collect, ship, write_manifest
 from training.train import git_revision, train
+from xlsr_cli.engine.models import ModelSpec, Restore, read_manifest
 
 #: Each recipe after those that it starts from.
 ORDER = (
@@ -48,11 +51,18 @@ def make(pictures: Path, evaluation: Path | None, runs: Path, models: Path) -> N
     finish(evaluation, runs, models)
 
 
-def finish(evaluation: Path | None, runs: Path, models: Path) -> None:
-    """Export, check, score and record what the runs hold."""
+def finish(
+    evaluation: Path | None, runs: Path, models: Path, only: Callable[[str], bool] = lambda name: True
+) -> None:
+    """Export, check, score and record what the runs hold of networks whose names ``only`` accepts.
+
+    ``models`` keeps what else it describes.
+    """
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     specs = []
     for trained in collect(runs):
+        if not only(trained.name):
+            continue
         for spec in ship(trained, models, evaluation, git_revision()):
             if not is_recorded(spec, RECORDS):
                 write_record(spec, runs, RECORDS, today)
@@ -60,7 +70,14 @@ def finish(evaluation: Path | None, runs: Path, models: Path) -> None:
             specs.append(spec)
     if not specs:
         raise NoPictures(f"{runs} holds no finished model; train the recipes first")
-    write_manifest(specs, models)
+    new = {spec.name for spec in specs}
+    kept = read_manifest(models) if (models / "manifest.toml").exists() else ()
+    write_manifest(sorted([*(s for s in kept if s.name not in new), *specs], key=_place), models)
+
+
+def _place(spec: ModelSpec) -> tuple[int, int, bool, bool]:
+    """Where a model stands in the manifest: by what it restores, scale, colour and precision."""
+    return get_args(Restore).index(spec.restore), spec.scale, spec.colour == "luma", spec.precision == "fp32"
 
 
 def main() -> int:
@@ -72,12 +89,16 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=Path("models"), help="where finished files go")
     parser.add_argument("--from-records", action="store_true", help="go on from the recorded checkpoints")
     parser.add_argument("--finish", action="store_true", help="do not train; export what there is")
+    parser.add_argument("--only", nargs="+", help="with --finish: the networks to export, as x2_rgb_light")
     arguments = parser.parse_args()
     try:
         if arguments.from_records:
             restore_runs(RECORDS, arguments.runs)
         if arguments.finish:
-            finish(arguments.eval, arguments.runs, arguments.models)
+            wanted = arguments.only
+            finish(
+                arguments.eval, arguments.runs, arguments.models, lambda name: not wanted or name in wanted
+            )
         elif arguments.pictures is None:
             raise NoPictures("give --pictures, the folder to train on")
         else:

@@ -25,7 +25,8 @@ class Recipe:
     weights, which it rounds to eight bits, settle where the rounded ones are best. ``flat`` crops of each
     batch are plain colours and ramps. ``restore`` is what the low-resolution side went through
     (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames of films
-    (:mod:`training.films`). ``overshoot`` adds that much of the mean overshoot to the loss.
+    (:mod:`training.films`). ``quality`` makes it JPEG of just that quality, to compare with.
+    ``overshoot`` adds that much of the mean overshoot to the loss.
     ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
     The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once
     training is over (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`).
@@ -54,6 +55,7 @@ class Recipe:
     flat: int = 0
     restore: Restore = "off"
     films: bool = False
+    quality: int | None = None
     overshoot: float = 0.0
     score_every: int = 5000
     anchored: bool = False

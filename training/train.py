@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from training.anchor import anchor, exact_copies, hold, is_anchored
-from training.compress import LEVELS
+from training.compress import LEVELS, Level, one_quality
 from training.data import (
     Crops,
     NoPictures,
@@ -116,11 +116,15 @@ def pairs_for(recipe: Recipe, pictures: Path, kept: Path) -> tuple[list[Pair], l
     if recipe.restore == "drawing":
         drawn, drawn_held = hold_out(drawing_pairs(recipe.scale, recipe.colours))
         return drawn + training[::PHOTOGRAPHS_EVERY], drawn_held
-    held = compressed(held, LEVELS.get(recipe.restore))
+    held = compressed(held, _level(recipe))
     if recipe.films:
         films = kept / f"films_{name}_{recipe.restore}.npz"
         training += keep_pairs(films, lambda: (film_pairs(training, recipe.restore, recipe.scale), []))[0]
     return training, held
+
+
+def _level(recipe: Recipe) -> Level | None:
+    return LEVELS.get(recipe.restore) if recipe.quality is None else one_quality(recipe.quality)
 
 
 def _weighed(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair]:
@@ -129,7 +133,7 @@ def _weighed(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair
     A picture's weight is the same for every quality of a level: were each weighed by its own error, the best
     files would decide.
     """
-    seen = compressed([middle(pair, recipe.scale) for pair in pairs], LEVELS.get(recipe.restore))
+    seen = compressed([middle(pair, recipe.scale) for pair in pairs], _level(recipe))
     found = weights(network, seen, recipe)
     return [replace(pair, weight=weight) for pair, weight in zip(pairs, found, strict=True)]
 
@@ -279,7 +283,7 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         seed=recipe.seed,
         flat=recipe.flat,
         flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
-        level=LEVELS.get(recipe.restore),
+        level=_level(recipe),
     )
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.photographs import Pixels, drawing, photograph
-from xlsr_cli.engine.jpeg_traces import jpeg_traces, quality_for_scale
 from xlsr_cli.engine.restore import look
+from xlsr_cli.engine.traces.jpeg import jpeg_traces, quality_for_scale
 
 
 def through_jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> Pixels:

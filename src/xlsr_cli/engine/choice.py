@@ -68,12 +68,13 @@ class Choice:
         """The networks from ``source`` to at least ``target``, in order, for a plane of this kind.
 
         ``dtype`` is uint8 or uint16. Only the first one restores: its output is clean. Alpha is never
-        restored. Loads them. Raises :class:`ModelError` and :class:`UsageError` where there is none.
+        restored. What is drawn is drawn in every pass, alpha too. Loads them. Raises :class:`ModelError`
+        and :class:`UsageError` where there is none.
         """
+        first = self._restore or "off"
+        further: Restore = "drawing" if first == "drawing" else "off"
         return [
-            self._session(
-                scale, plane.colour, dtype, "off" if place or plane.alpha else self._restore or "off"
-            )
+            self._session(scale, plane.colour, dtype, further if place or plane.alpha else first)
             for place, scale in enumerate(self.scales(source, target))
         ]
 
@@ -84,6 +85,13 @@ class Choice:
         if isinstance(self._model, ModelSpec):
             return repeated_chain(self._model.scale, source, target)
         return repeated_chain(self._foreign(self._model).spec.scale, source, target)
+
+    @property
+    def keeps_range(self) -> bool:
+        """Whether answers have to stay within the range of the source pixels around, since it is drawn."""
+        if isinstance(self._model, ModelSpec):
+            return self._model.restore == "drawing"
+        return self._model is None and self._restore == "drawing"
 
     @property
     def splits_luma(self) -> bool:

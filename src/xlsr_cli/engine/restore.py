@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.jpeg_traces import jpeg_traces
 from xlsr_cli.engine.models import Restore
+from xlsr_cli.engine.traces.drawn import looks_drawn
+from xlsr_cli.engine.traces.jpeg import jpeg_traces
 from xlsr_cli.formats import JPEG
 
 #: What was looked at: the file's own word, or the pixels since it has none.
@@ -77,6 +78,8 @@ class Compression:
     @property
     def what(self) -> str:
         """What was found, without what follows from it."""
+        if self.level == "drawing":
+            return "flat areas, clear edges"
         if not self.codec:
             return "no traces of compression"
         name = self.codec if self.seen == "file" else f"traces of {self.codec}"
@@ -123,10 +126,10 @@ def codec_name(codec: str) -> str:
 def look(pixels: NDArray[Any], note: str = "") -> Compression:
     """What pixels tell: uint8 or uint16, (H, W) or (H, W, C) as the upscaler takes them.
 
-    16-bit pixels are taken for clean. ``note`` says why nobody else knew.
+    16-bit pixels never were compressed. ``note`` says why nobody else knew.
     """
     traces = jpeg_traces(pixels) if pixels.dtype == np.uint8 else None
     if traces is None:
-        return Compression(level="off", seen="pixels", note=note)
+        return Compression(level="drawing" if looks_drawn(pixels) else "off", seen="pixels", note=note)
     found = jpeg(traces.quality, seen="pixels")
     return replace(found, note=note)

@@ -311,7 +311,7 @@ class _Call:
         """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
         try:
             self.workers.each(
-                lambda region: run_tile(session, pixels, answer, region),
+                lambda region: run_tile(session, pixels, answer, region, self.choice.keeps_range),
                 regions,
                 lambda region: self.progress.advance(region.pixels / 1e6),
                 here=session.ends_soon,

@@ -12,6 +12,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
 from xlsr_cli.engine.session import Session, is_out_of_memory
 from xlsr_cli.engine.tiles import tiling
+from xlsr_cli.engine.tiles.bounds import keep_within_sources
 from xlsr_cli.engine.tiles.tiling import Region
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import Size
@@ -59,17 +60,20 @@ def model_input(tile: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
     return (windows(tile) if spec.layout == "windows" else color.padded_to_four(tile))[None]
 
 
-def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -> None:
+def run_tile(
+    session: Session, pixels: Pixels, answer: Pixels, region: Region, keeps_range: bool = False
+) -> None:
     """Compute ``region`` of the answer; where memory does not suffice, in four smaller tiles.
 
     ``pixels`` (H, W) or (H, W, 3) BGR, uint8 or uint16, is the whole picture; ``answer`` of the same dtype,
     scale times as large, gets the rows and columns that are ``region``'s, which is in pixels of the picture.
+    With ``keeps_range`` a bundled model's answer is clipped to the range of the source pixels around.
     Raises :class:`ResourceError` where even small tiles do not fit, :class:`ModelError` where a model fails.
     """
     spec = session.spec
     if not _fits(region, spec):
         for quarter in tiling.quarters(region):
-            run_tile(session, pixels, answer, quarter)
+            run_tile(session, pixels, answer, quarter, keeps_range)
         return
     try:
         if spec.layout == "planes":
@@ -77,6 +81,8 @@ def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -
         else:
             tile = tiling.cut(pixels, region, spec.halo or 0)
             tiling.place_runs(_run_runs(session, tile), answer, region, spec.scale)
+            if keeps_range:
+                keep_within_sources(tile, spec.halo or 0, answer, region, spec.scale)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -86,7 +92,7 @@ def run_tile(session: Session, pixels: Pixels, answer: Pixels, region: Region) -
                 f"not enough memory to run {spec.name}, even on small tiles; close other programs"
             ) from error
         for quarter in tiling.quarters(region):
-            run_tile(session, pixels, answer, quarter)
+            run_tile(session, pixels, answer, quarter, keeps_range)
 
 
 def _fits(region: Region, spec: ModelSpec) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.jpeg_traces import LUMA_STEPS
+from xlsr_cli.engine.traces.jpeg import LUMA_STEPS
 
 #: Variances of a photograph's luma coefficients (8×8 DCT, orthonormal): means over 63 small photographs;
 #: in rows of rising horizontal frequency, the constant one first.

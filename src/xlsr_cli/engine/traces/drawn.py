@@ -1,0 +1,78 @@
+"""Whether a picture is drawn: pixel art, a screenshot, text, line art, flat graphics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Side of the squares that are looked at, and at most how many, evenly spread.
+_SIDE, _SQUARES = 16, 400
+#: In 255ths of the range: a square with that much contrast shows something.
+_CONTRAST = 40
+#: Of the squares that show something, all but this share have to hold equal neighbours.
+_EXCEPT = 0.25
+#: How many of a hundred pairs of neighbours have to be equal in such a square, how many of those that
+#: differ by no more than ``_NEARLY`` 255ths, and how many where a picture has only ``_FEW_COLOURS``, as pixel
+#: art has.
+_EQUAL, _EQUAL_OF_NEAR, _NEARLY = 40, 60, 8
+_EQUAL_OF_FEW, _FEW_COLOURS = 20, 32
+
+
+def looks_drawn(pixels: NDArray[Any]) -> bool:
+    """Whether ``pixels``, uint8 or uint16, (H, W) or (H, W, C), are drawn and never were a photograph.
+
+    In a drawing, neighbours are exactly equal right beside strokes and edges. In a photograph they are where
+    it is blown out or black, hardly ever where something is to be seen, and what is nearly equal is hardly
+    ever equal. Looks at no more than 400 squares of 16×16, whatever the size.
+    """
+    squares = _squares(pixels.reshape(*pixels.shape[:2], -1))
+    unit = np.iinfo(pixels.dtype).max // 255
+    spread = squares.max(axis=(1, 2)) - squares.min(axis=(1, 2))
+    shown = squares[spread.max(axis=1) >= _CONTRAST * unit]
+    if not len(shown):
+        return False
+    equal, of_near = (np.sort(shares)[int(_EXCEPT * len(shown))] for shares in _equal(shown, _NEARLY * unit))
+    if equal >= _EQUAL and of_near >= _EQUAL_OF_NEAR:
+        return True
+    return bool(equal >= _EQUAL_OF_FEW and _colours(squares) <= _FEW_COLOURS)
+
+
+def _squares(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(N, side, side, C) of ``pixels`` (H, W, C): a small picture is one square as it is."""
+    height, width = pixels.shape[:2]
+    down, across = height // _SIDE, width // _SIDE
+    if not down or not across:
+        return pixels[None, : 2 * _SIDE, : 2 * _SIDE]
+    number = min(_SQUARES, down * across)
+    places = np.arange(number) * (down * across) // number
+    steps = np.arange(_SIDE)
+    rows = _SIDE * (places // across)[:, None, None] + steps[:, None]
+    return np.asarray(pixels[rows, _SIDE * (places % across)[:, None, None] + steps])
+
+
+def _equal(squares: NDArray[Any], nearly: int) -> NDArray[np.int64]:
+    """How many of a hundred pairs are equal in each square, of all and of those that differ by ``nearly``.
+
+    (2, N). Of pairs side by side and pairs above one another the larger number.
+    """
+    found = []
+    for first, second in (
+        (squares[:, :, 1:], squares[:, :, :-1]),
+        (squares[:, 1:], squares[:, :-1]),
+    ):
+        differences = np.where(first > second, first - second, second - first).max(axis=3)
+        equal = np.count_nonzero(differences == 0, axis=(1, 2))
+        near = np.count_nonzero(differences <= nearly, axis=(1, 2))
+        found.append([100 * equal // max(1, differences[0].size), 100 * equal // np.maximum(1, near)])
+    return np.asarray(np.maximum(*np.asarray(found)))
+
+
+def _colours(squares: NDArray[Any]) -> int:
+    """How many different colours there are."""
+    bits = 8 * squares.itemsize
+    packed = np.zeros(squares.shape[:3], dtype=np.uint64)
+    for channel in range(squares.shape[3]):
+        packed = packed << np.uint64(bits) | squares[..., channel]
+    return len(np.unique(packed))
