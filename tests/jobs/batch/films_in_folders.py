@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 RATE = 25
+_SAMPLES = 48_000 // RATE
 
 
 def film(path: Path, *, frames: int = 6, width: int = 48, height: int = 32, seed: int = 0) -> Path:
@@ -25,10 +26,10 @@ def film(path: Path, *, frames: int = 6, width: int = 48, height: int = 32, seed
             frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
             frame.pts = number
             container.mux(video.encode(frame))
-        samples = np.sin(np.arange(frames * 48_000 // RATE) / 20).astype(np.float32)[None]
-        sound = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
-        sound.sample_rate, sound.pts = 48_000, 0
-        container.mux(audio.encode(sound))
+            times = np.arange(number * _SAMPLES, (number + 1) * _SAMPLES)
+            sound = av.AudioFrame.from_ndarray(np.sin(times / 20).astype(np.float32)[None], "fltp", "mono")
+            sound.sample_rate, sound.pts = 48_000, number * _SAMPLES
+            container.mux(audio.encode(sound))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
     return path

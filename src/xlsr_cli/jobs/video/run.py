@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -79,24 +79,21 @@ def upscale_video(
     ``options.strict``) and what the engine raises. Nothing is written to ``output`` unless all is well.
     """
     started = time.monotonic()
-    container = container_for(output)
     check_output(output, overwrite=options.overwrite)
-    file = inspect(source)
-    upscaler, compression = for_film(upscaler, source)
-    plan = plan_video(file, output, container, options, video, upscaler)
-    enforce(plan.notices, strict=options.strict, name=str(source))
+    film = prepare(source, output, options, video, upscaler)
+    plan = film.plan
     with open_segments(output, plan.key) as segments:
         resumed = segments.frames
-        frames = _frame_upscaler(plan, upscaler, reuse=video.reuse)
+        frames = film.frame_upscaler()
         late = _encode_all(plan, frames, segments, progress)
         if not segments.frames:
             raise InputError(f"{source}: no frame lies in the part that was asked for")
         enforce(late, strict=options.strict, name=str(source))
-        duration, size_bytes = _put_together(plan, segments, output, overwrite=options.overwrite)
+        duration, size_bytes = put_together(plan, segments, output, overwrite=options.overwrite)
         result = VideoResult(
             source=source,
             output=output,
-            source_size=file.size,
+            source_size=plan.file.size,
             size=plan.size,
             codec=plan.mux.settings.codec.name,
             pix_fmt=plan.mux.settings.pix_fmt,
@@ -108,27 +105,50 @@ def upscale_video(
             tiles=frames.reuse.tiles if frames.reuse else 0,
             reused=frames.reuse.reused if frames.reuse else 0,
             notices=(*plan.notices, *late),
-            compression=compression,
+            compression=film.compression,
         )
         if not keep_segments:
             segments.remove()
     return result
 
 
-def _frame_upscaler(plan: VideoPlan, upscaler: Upscaler, *, reuse: bool) -> FrameUpscaler:
-    settings = plan.mux.settings
-    source = StoredFrames(
-        size=plan.file.size,
-        layout=plan.layout,
-        tags=plan.file.tags,
-        siting=plan.file.siting,
-        crop=plan.file.crop,
-        rotation=plan.upright,
-    )
-    result = EnlargedFrames(
-        size=plan.size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
-    )
-    return FrameUpscaler(upscaler, source, result, rgb=plan.rgb, reuse=reuse)
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A film that was looked at and planned. ``upscaler``: of the networks that were chosen for it, by
+    ``compression``. ``reuse``: tiles that did not change are not computed again."""
+
+    plan: VideoPlan
+    upscaler: Upscaler
+    compression: Compression | None
+    reuse: bool
+
+    def frame_upscaler(self) -> FrameUpscaler:
+        """What enlarges its frames."""
+        plan, settings = self.plan, self.plan.mux.settings
+        source = StoredFrames(
+            size=plan.file.size,
+            layout=plan.layout,
+            tags=plan.file.tags,
+            siting=plan.file.siting,
+            crop=plan.file.crop,
+            rotation=plan.upright,
+        )
+        result = EnlargedFrames(
+            size=plan.size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
+        )
+        return FrameUpscaler(self.upscaler, source, result, rgb=plan.rgb, reuse=self.reuse)
+
+
+def prepare(
+    source: Path, output: Path, options: PictureOptions, video: VideoOptions, upscaler: Upscaler
+) -> Prepared:
+    """Look at the film ``source`` and plan ``output``. Raises what :func:`upscale_video` does."""
+    container = container_for(output)
+    file = inspect(source)
+    upscaler, compression = for_film(upscaler, source)
+    plan = plan_video(file, output, container, options, video, upscaler)
+    enforce(plan.notices, strict=options.strict, name=str(source))
+    return Prepared(plan=plan, upscaler=upscaler, compression=compression, reuse=video.reuse)
 
 
 def _encode_all(
@@ -141,30 +161,42 @@ def _encode_all(
         end=plan.end,
         limit=plan.limit,
         deinterlace=plan.deinterlace,
-        threads=max(1, plan.mux.settings.threads // 2),
+        threads=decoding_threads(plan),
     )
     done = segments.frames
-
-    def enlarge(frame: Frame) -> Callable[[], tuple[VideoFrame, Frame]]:
-        enlarged = upscale.begin(frame.picture)
-        return lambda: (enlarged(), frame)
-
     progress.start(plan.expected, "frames")
     try:
         progress.advance(done)
         # Finished frames are decoded once more, which takes little time: decoders and filters need the frames
         # before.
-        run_stages(
-            islice(reader, done, None),
-            enlarge,
-            lambda results: _write_segments(results, plan, segments, progress),
-            depth=_QUEUE_DEPTH,
-            at_once=upscale.at_once,
-            interrupt=upscale.interrupt,
-        )
+        encode_frames(islice(reader, done, None), plan, upscale, segments, progress)
     finally:
         progress.finish()
     return plan.late_notices(reader, upscale)
+
+
+def decoding_threads(plan: VideoPlan) -> int:
+    """How many threads decode: half of those that compute."""
+    return max(1, plan.mux.settings.threads // 2)
+
+
+def encode_frames(
+    frames: Iterable[Frame], plan: VideoPlan, upscale: FrameUpscaler, segments: Segments, progress: Progress
+) -> None:
+    """Enlarge ``frames`` and put what the encoder makes of them into ``segments``, behind what is there."""
+
+    def enlarge(frame: Frame) -> Callable[[], tuple[VideoFrame, Frame]]:
+        enlarged = upscale.begin(frame.picture)
+        return lambda: (enlarged(), frame)
+
+    run_stages(
+        frames,
+        enlarge,
+        lambda results: _write_segments(results, plan, segments, progress),
+        depth=_QUEUE_DEPTH,
+        at_once=upscale.at_once,
+        interrupt=upscale.interrupt,
+    )
 
 
 def _write_segments(
@@ -190,7 +222,7 @@ def _write_segment(
     writer.add_packets(encoder.finish())
 
 
-def _put_together(
+def put_together(
     plan: VideoPlan, segments: Segments, output: Path, *, overwrite: bool
 ) -> tuple[Fraction, int]:
     """Write the output and read it back; return its duration in seconds and its size in bytes."""

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from xlsr_cli.errors import InputError, OutputError
 from xlsr_cli.media.video.output.encoder import Packet
+from xlsr_cli.notices import Notice
 
 #: The longest file name on common file systems, in bytes.
 _LONGEST_NAME = 255
+
+#: How names of files with a part of a film end, which lie in the same folder.
+PART_SUFFIX = ".part.sqlite"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS work (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -72,6 +79,56 @@ class Segments:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def take(self, part: bytes, frames: int) -> None:
+        """Append the segments of ``part``, which is what :meth:`serialized` gave of so many ``frames``.
+
+        Of its notices, those are added whose code is new.
+
+        Raises :class:`sqlite3.Error` where it is damaged, and then nothing is appended.
+        """
+        other = in_memory(part)
+        try:
+            rows = other._rows("SELECT number, pts, duration FROM frame")
+            packets = other._rows("SELECT frame, key, data FROM packet ORDER BY position")
+            lengths = other._rows("SELECT frames FROM segment ORDER BY number")
+            notices = {notice.code: notice for notice in [*other.notices(), *self.notices()]}
+        finally:
+            other.close()
+        if not len(rows) == sum(length for (length,) in lengths) == frames:
+            raise sqlite3.DatabaseError("frames are missing")
+        first, count = self.frames, self.count
+        with _mapped(self.folder), self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany(
+                "INSERT INTO frame VALUES (?, ?, ?)", [(first + number, *times) for number, *times in rows]
+            )
+            self._connection.executemany(
+                "INSERT INTO packet (frame, key, data) VALUES (?, ?, ?)",
+                [(first + frame, key, data) for frame, key, data in packets],
+            )
+            self._connection.executemany(
+                "INSERT INTO segment VALUES (?, ?)",
+                [(count + place, length) for place, (length,) in enumerate(lengths)],
+            )
+            self.set_notices(list(notices.values()))
+
+    def _rows(self, query: str) -> list[Any]:
+        return self._connection.execute(query).fetchall()
+
+    def set_notices(self, notices: Sequence[Notice]) -> None:
+        """Keep ``notices`` beside the segments."""
+        text = json.dumps([asdict(notice) for notice in notices])
+        self._connection.execute("INSERT OR REPLACE INTO work VALUES ('notices', ?)", (text,))
+
+    def notices(self) -> list[Notice]:
+        """What :meth:`set_notices` kept."""
+        rows = self._rows("SELECT value FROM work WHERE key = 'notices'")
+        return [Notice(**notice) for notice in json.loads(rows[0][0])] if rows else []
+
+    def serialized(self) -> bytes:
+        """All of it, as a database in a row of bytes."""
+        return self._connection.serialize()
+
     def times(self) -> list[tuple[int, int]]:
         """(pts, duration) of all frames in order of display."""
         return list(self._connection.execute("SELECT pts, duration FROM frame ORDER BY number"))
@@ -94,6 +151,17 @@ class Segments:
         """Remove the folder with everything in it."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def in_memory(serialized: bytes | None = None) -> Segments:
+    """Segments that are in no folder: none, or what :meth:`Segments.serialized` gave."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    if serialized is None:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+    else:
+        connection.deserialize(serialized)
+    return Segments(Path(), connection)
 
 
 class SegmentWriter:
@@ -158,7 +226,7 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
             finished = 0
             with contextlib.suppress(sqlite3.Error):
                 finished = segments.count
-            if finished:
+            if finished or any(folder.glob(f"*{PART_SUFFIX}")):
                 segments.close()
             else:
                 segments.remove()

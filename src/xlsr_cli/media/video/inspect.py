@@ -77,8 +77,10 @@ class VideoFile:
     where the file is silent. ``captions``: the first frame carries some. ``rate`` is the average frame rate.
     ``times`` are those of
     all packets of the video, rising, in ticks of ``time_base``: of display, or of decoding in an AVI, which
-    has no others. ``keys`` are those of key frames. ``first`` and ``end`` are seconds: the first frame's time
-    and the last one's plus its duration. ``heads`` are the first packets of all streams.
+    has no others. ``keys`` are those of key frames, ``cuts`` those of key frames at which the film can be
+    cut: no packet behind one is shown before it, and none before it after it, as where GOPs are open.
+    ``first`` and ``end`` are seconds: the first frame's time and the last one's plus its duration. ``heads``
+    are the first packets of all streams.
     """
 
     path: Path
@@ -106,6 +108,7 @@ class VideoFile:
     notices: tuple[Notice, ...]
     times: Sequence[int] = field(repr=False, compare=False)
     keys: Sequence[int] = field(repr=False, compare=False)
+    cuts: Sequence[int] = field(repr=False, compare=False)
     heads: dict[int, list[AnyPacket]] = field(repr=False, compare=False)
 
     @property
@@ -209,6 +212,7 @@ def inspect(path: Path) -> VideoFile:
         notices=tuple(notices),
         times=times,
         keys=sorted(scan.keys),
+        cuts=tuple(scan.cuts),
         heads=scan.heads,
     )
 
@@ -254,6 +258,7 @@ class _Scan:
     packets: int = 0
     times: array[int] = field(default_factory=lambda: array("q"))
     keys: array[int] = field(default_factory=lambda: array("q"))
+    cuts: array[int] = field(default_factory=lambda: array("q"))
     last_duration: int = 0
     heads: dict[int, list[AnyPacket]] = field(default_factory=dict)
     head_bytes: dict[int, int] = field(default_factory=dict)
@@ -270,6 +275,10 @@ class _Scan:
         self.packets += 1
         if stamp is None:
             return
+        while self.cuts and stamp <= self.cuts[-1]:
+            self.cuts.pop()
+        if packet.is_keyframe and (self.latest is None or stamp > self.latest):
+            self.cuts.append(stamp)
         if self.latest is None or stamp >= self.latest:
             self.latest, self.last_duration = stamp, packet.duration or 0
         self.times.append(stamp)
