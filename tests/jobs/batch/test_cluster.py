@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.jobs.batch.dask_processes import Scheduler, running_scheduler, worker
 from tests.jobs.batch.folders import COMMAND, deadly_names, fill, tree
 from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.batch.executors.cluster import silence_dask
@@ -27,14 +26,6 @@ pytestmark = [
 ]
 
 
-@dataclass(frozen=True)
-class Scheduler:
-    """A scheduler on loopback."""
-
-    address: str
-    process: subprocess.Popen[bytes]
-
-
 @pytest.fixture
 def scheduler(started_scheduler: Scheduler) -> str:
     """The address of a scheduler."""
@@ -43,33 +34,8 @@ def scheduler(started_scheduler: Scheduler) -> str:
 
 @pytest.fixture
 def started_scheduler(tmp_path: Path) -> Iterator[Scheduler]:
-    log = tmp_path / "scheduler.log"
-    with log.open("w") as target:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "distributed.cli.dask_scheduler",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--no-dashboard",
-            ],
-            stdout=target,
-            stderr=subprocess.STDOUT,
-            cwd=tmp_path,
-        )
-    try:
-        end = time.monotonic() + 60
-        while not (found := re.search(r"Scheduler at:\s*(tcp://\S+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        yield Scheduler(found[1], process)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with running_scheduler(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
@@ -77,28 +43,9 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deadly_names(tmp_path, monkeypatch)
 
 
-def worker(
-    address: str, folder: Path, nanny: str = "--no-nanny", *, wrapper: tuple[str, ...] = (), startup: str = ""
-) -> subprocess.Popen[bytes]:
-    """A worker in ``folder``, started by ``wrapper``, that runs ``startup`` before anything else."""
-    arguments = [address, "--nthreads", "1", nanny, "--no-dashboard"]
-    environment = dict(os.environ)
-    if startup:
-        (folder / "site").mkdir()
-        (folder / "site" / "sitecustomize.py").write_text(startup)
-        environment["PYTHONPATH"] = str(folder / "site")
-    return subprocess.Popen(
-        [*wrapper, sys.executable, "-m", "distributed.cli.dask_worker", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env=environment,
-    )
-
-
 OTHER_VERSION = "import xlsr_cli; xlsr_cli.__version__ = '0.0.9'"
 OLDER_VERSION = "import xlsr_cli.jobs.batch.executors.cluster as cluster; del cluster.objection"
-OTHER_MODELS = "import xlsr_cli.jobs.batch.item as item; item.bundled_models = lambda: ()"
+OTHER_MODELS = "import xlsr_cli.jobs.batch.recipe as recipe; recipe.bundled_models = lambda: ()"
 
 
 @pytest.mark.parametrize(

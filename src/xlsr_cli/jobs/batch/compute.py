@@ -14,6 +14,7 @@ from xlsr_cli.errors import OutputError, XlsrError
 from xlsr_cli.jobs.batch.item import (
     Item,
     ItemResult,
+    Order,
     failed,
     file_hash,
     is_as_written,
@@ -24,7 +25,6 @@ from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.recipe import Recipe
 from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
 
 if TYPE_CHECKING:
@@ -40,40 +40,6 @@ class Computed:
     encoded: bytes
     replaces: bool
     notices: tuple[Notice, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """An item that has to be computed. ``key``: its key in the journal; ``replaces``: an output exists."""
-
-    item: Item
-    recipe: Recipe
-    key: str
-    replaces: bool
-    upscaler: Upscaler
-
-    @property
-    def options(self) -> PictureOptions:
-        """The options of the batch, with permission to replace an output of this batch."""
-        return replace(self.recipe.options, overwrite=self.replaces)
-
-    @property
-    def claimed(self) -> bool:
-        """Whether an earlier run may have written the output and been killed before it recorded that."""
-        return self.item.known is not None and self.item.known.claim != ""
-
-    def done(self, *, pixels: int, size: int, sha256: str, compression: object) -> Entry:
-        """The entry of the output of ``size`` bytes, from an input of ``pixels``, all frames together."""
-        return Entry(
-            name=self.item.job.name,
-            status="done",
-            key=self.key,
-            output=self.item.job.target,
-            output_bytes=size,
-            output_sha256=sha256,
-            megapixels=pixels / 1e6,
-            reason="" if compression is None else str(compression),
-        )
 
 
 def compute(
@@ -94,12 +60,15 @@ def compute(
         from xlsr_cli.jobs.picture import read_source
 
         data = b"" if job.kind == "film" else read_source(job.source, max_pixels=recipe.options.max_pixels)
-        key = f"{_hash_of(job.source, data)}-{recipe.key_for(job)}"
-        tell_key(key)
-        known = _known_outcome(item, key)
-        if known is not None:
-            return known
-        replaces = recipe.options.overwrite or may_replace(item, recipe.key_for(job))
+        key = item.step.entry_key
+        if item.step.kind in ("whole", "plan"):
+            key = f"{_hash_of(job.source, data)}-{recipe.key_for(job)}"
+            tell_key(key)
+            known = _known_outcome(item, key)
+            if known is not None:
+                return known
+        part = item.step.kind == "part"  # it replaces nothing
+        replaces = recipe.options.overwrite or (not part and may_replace(item, recipe.key_for(job)))
         _make_folder(job.out, job.output.parent)
         order = Order(item=item, recipe=recipe, key=key, replaces=replaces, upscaler=upscaler)
         computed = _upscaled(order, data, progress)
@@ -144,7 +113,9 @@ def _upscaled(order: Order, data: bytes, progress: Progress) -> Computed | ItemR
     from xlsr_cli.media.sniff import kind_of
 
     if order.item.job.kind == "film":
-        return _film(order, progress)
+        from xlsr_cli.jobs.batch import film
+
+        return film.do_step(order, progress)
     if kind_of(data) == "animation":
         return _animation(order, data, progress)
     return _picture(order, data, progress)
@@ -186,38 +157,6 @@ def _animation(order: Order, data: bytes, progress: Progress) -> ItemResult:
         compression=result.compression,
     )
     return ItemResult(outcome="done", entry=entry, notices=result.notices)
-
-
-def _film(order: Order, progress: Progress) -> ItemResult:
-    """Enlarge a film; segments that an interrupted run has made are not made again.
-
-    Segments stay until the journal says that the film is done. If the process is killed in between, the next
-    run makes the same file from them at once, and so knows that the output is from this batch.
-    """
-    from xlsr_cli.jobs.video.run import upscale_video
-    from xlsr_cli.jobs.video.segments import work_folder
-
-    job = order.item.job
-    begun = work_folder(job.output).is_dir()
-    options = replace(order.options, overwrite=order.replaces or (order.claimed and begun))
-    if job.output.exists() and not options.overwrite:
-        raise not_ours(order.item)
-    result = upscale_video(
-        job.source,
-        job.output,
-        options,
-        order.recipe.video,
-        upscaler=order.upscaler,
-        progress=progress,
-        keep_segments=True,
-    )
-    entry = order.done(
-        pixels=result.source_size.pixels * result.frames,
-        size=result.size_bytes,
-        sha256=file_hash(job.output),
-        compression=result.compression,
-    )
-    return ItemResult(outcome="done", entry=entry, notices=result.notices, leftover=work_folder(job.output))
 
 
 def place(computed: Computed) -> ItemResult:

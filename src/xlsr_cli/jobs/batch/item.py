@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError
-from xlsr_cli.jobs.batch.job import Job, Refusal
+from xlsr_cli.jobs.batch.job import WHOLE, Job, Refusal, Step
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.recipe import Recipe
 from xlsr_cli.notices import Notice
+from xlsr_cli.options import PictureOptions
 
-Outcome = Literal["done", "kept", "failed", "failed-before"]
+if TYPE_CHECKING:
+    from xlsr_cli.engine.upscaler import Upscaler
+
+#: ``planned`` and ``part`` are those of steps, which executors keep to themselves.
+Outcome = Literal["done", "kept", "failed", "failed-before", "planned", "part"]
 
 #: With these errors, no later file can be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -27,6 +32,18 @@ class Item:
     job: Job
     known: Entry | None
     retry: bool = False
+    step: Step = WHOLE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """The parts of a film, pairs of frame numbers; ``todo`` are those that are not made yet. ``key``: its
+    plan's. ``why``: where it has to be done as a whole, the reason."""
+
+    parts: tuple[tuple[int, int], ...] = ()
+    todo: tuple[tuple[int, int], ...] = ()
+    key: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +51,7 @@ class ItemResult:
     """The result of an item; ``entry`` goes into the journal.
 
     ``no_room``: nothing can be written any more, so the batch ends. ``leftover``: a folder that
-    is to be removed once the journal has the entry.
+    is to be removed once the journal has the entry. ``cut``: what ``plan`` found out.
     """
 
     outcome: Outcome
@@ -42,6 +59,41 @@ class ItemResult:
     notices: tuple[Notice, ...] = ()
     no_room: bool = False
     leftover: Path | None = None
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An item that has to be computed. ``key``: its key in the journal; ``replaces``: an output exists."""
+
+    item: Item
+    recipe: Recipe
+    key: str
+    replaces: bool
+    upscaler: Upscaler
+
+    @property
+    def options(self) -> PictureOptions:
+        """The options of the batch, with permission to replace an output of this batch."""
+        return replace(self.recipe.options, overwrite=self.replaces)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether an earlier run may have written the output and been killed before it recorded that."""
+        return self.item.known is not None and self.item.known.claim != ""
+
+    def done(self, *, pixels: int, size: int, sha256: str, compression: object) -> Entry:
+        """The entry of the output of ``size`` bytes, from an input of ``pixels``, all frames together."""
+        return Entry(
+            name=self.item.job.name,
+            status="done",
+            key=self.key,
+            output=self.item.job.target,
+            output_bytes=size,
+            output_sha256=sha256,
+            megapixels=pixels / 1e6,
+            reason="" if compression is None else str(compression),
+        )
 
 
 def is_settled(item: Item, recipe: Recipe) -> bool:

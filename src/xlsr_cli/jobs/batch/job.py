@@ -49,6 +49,26 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What of a file is done in one go: the whole of it, or, of a film that several workers share, a step.
+
+    ``plan``: find out its parts. ``part``: enlarge the frames from ``begin`` up to ``end``. ``join``: put
+    ``parts`` (such pairs) together. ``key``: of the film's plan, which everybody has to agree with;
+    ``entry_key``: the journal's of the film.
+    """
+
+    kind: Literal["whole", "plan", "part", "join"] = "whole"
+    key: str = ""
+    entry_key: str = ""
+    begin: int = 0
+    end: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
+
+
+WHOLE = Step()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
     """A file that cannot be done, known before any work; ``reason`` is a sentence.
 

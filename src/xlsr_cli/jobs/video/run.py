@@ -90,22 +90,13 @@ def upscale_video(
             raise InputError(f"{source}: no frame lies in the part that was asked for")
         enforce(late, strict=options.strict, name=str(source))
         duration, size_bytes = put_together(plan, segments, output, overwrite=options.overwrite)
-        result = VideoResult(
-            source=source,
-            output=output,
-            source_size=plan.file.size,
-            size=plan.size,
-            codec=plan.mux.settings.codec.name,
-            pix_fmt=plan.mux.settings.pix_fmt,
-            frames=segments.frames,
+        result = replace(
+            film.result(output, segments.frames, duration=float(duration), size_bytes=size_bytes),
             resumed=resumed,
-            duration=float(duration),
             seconds=time.monotonic() - started,
-            size_bytes=size_bytes,
             tiles=frames.reuse.tiles if frames.reuse else 0,
             reused=frames.reuse.reused if frames.reuse else 0,
             notices=(*plan.notices, *late),
-            compression=film.compression,
         )
         if not keep_segments:
             segments.remove()
@@ -137,6 +128,27 @@ class Prepared:
             size=plan.size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
         )
         return FrameUpscaler(self.upscaler, source, result, rgb=plan.rgb, reuse=self.reuse)
+
+    def result(self, output: Path, frames: int, *, duration: float, size_bytes: int) -> VideoResult:
+        """What became of it, as far as the plan tells."""
+        plan = self.plan
+        return VideoResult(
+            source=plan.file.path,
+            output=output,
+            source_size=plan.file.size,
+            size=plan.size,
+            codec=plan.mux.settings.codec.name,
+            pix_fmt=plan.mux.settings.pix_fmt,
+            frames=frames,
+            resumed=0,
+            duration=duration,
+            seconds=0.0,
+            size_bytes=size_bytes,
+            tiles=0,
+            reused=0,
+            notices=plan.notices,
+            compression=self.compression,
+        )
 
 
 def prepare(

@@ -21,6 +21,7 @@ from xlsr_cli.errors import OutputError, ResourceError, UsageError
 from xlsr_cli.jobs.batch.effort import Rates
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
+from xlsr_cli.jobs.batch.executors.sharing import Sharing
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
@@ -111,7 +112,7 @@ class ClusterExecutor(Executor):
             return
         with self._terms(items[0].job) as terms, self._scheduler_errors():
             self._check_workers(terms)
-            yield from self._results(items, terms)
+            yield from self._results(items, terms, Sharing(hear))
 
     @contextlib.contextmanager
     def _terms(self, job: Job) -> Iterator[Terms]:
@@ -147,32 +148,67 @@ class ClusterExecutor(Executor):
             count = f"{len(objections)} of {len(answers)} workers"
             raise ResourceError(f"{count} cannot do this batch; the one at {worker} {reason}")
 
-    def _results(self, items: list[Item], terms: Terms) -> Iterator[ItemResult]:
+    def _results(self, items: list[Item], terms: Terms, sharing: Sharing) -> Iterator[ItemResult]:
         from distributed import as_completed
 
-        from xlsr_cli.jobs.batch.item import failed
+        futures: dict[Any, Item] = {}
 
-        futures = {
-            self._client.submit(
-                do_item_anywhere, item, terms, self._timeout, pure=False, retries=self._RETRIES
-            ): item
-            for item in items
-        }
+        def submit(item: Item) -> Any:
+            # Large files first, and what belongs to them before what was there before.
+            future = self._client.submit(
+                do_item_anywhere,
+                item,
+                terms,
+                self._timeout,
+                pure=False,
+                retries=self._RETRIES,
+                priority=item.job.pixels,
+            )
+            futures[future] = item
+            return future
+
+        ended = as_completed([submit(sharing.first(item)) for item in items], loop=self._client.loop)
         try:
-            for future in as_completed(list(futures), loop=self._client.loop):
+            for future in ended:
                 item = futures.pop(future)
-                error = future.exception()
-                if error is None:
-                    yield self._seen(item, future.result())
-                elif self._is_gone(error):
-                    raise error
-                else:
-                    reason = f"{item.job.source} could not be done on the cluster: {error}"
-                    yield failed(item, reason, error=error)
+                more, result = sharing.then(item, self._result_of(item, future))
                 future.release()
+                for each in more:
+                    if each.step.kind == "join":  # what only one can do is done here
+                        more_still, result = sharing.then(each, self._join(each))
+                        assert not more_still
+                    else:
+                        ended.add(submit(each))
+                if result is not None:
+                    yield result
         finally:
             with contextlib.suppress(Exception):
                 self._client.cancel(list(futures))
+
+    def _result_of(self, item: Item, future: Any) -> ItemResult:
+        from xlsr_cli.jobs.batch.item import failed
+
+        error = future.exception()
+        if error is None:
+            return self._seen(item, future.result())
+        if self._is_gone(error):
+            raise error
+        reason = f"{item.job.source} could not be done on the cluster: {error}"
+        return failed(item, reason, error=error)
+
+    def _join(self, item: Item) -> ItemResult:
+        """The parts of a film put together, in this process."""
+        from xlsr_cli.jobs.batch.compute import Computed, compute
+        from xlsr_cli.jobs.batch.executors.worker import load_upscaler
+
+        assert self._recipe is not None
+        upscaler = load_upscaler(self._recipe.options)
+        try:
+            result = compute(item, self._recipe, upscaler)
+        finally:
+            upscaler.close()
+        assert not isinstance(result, Computed)
+        return result
 
     def _seen(self, item: Item, result: ItemResult) -> ItemResult:
         """``result``, or a failure if this machine does not see the output that the worker says it wrote."""
@@ -237,7 +273,11 @@ def objection(terms: Terms) -> str | None:
     if xlsr_cli.__version__ != terms.version:
         return f"has xlsr {xlsr_cli.__version__} and this is {terms.version}; install the same everywhere"
     if fingerprint(terms.recipe.options) != terms.recipe.key:
-        return "has other networks; install the same xlsr everywhere, and the same --model"
+        ours = fingerprint(terms.recipe.options)
+        return (
+            f"has other networks ({ours[:8]}) than this machine ({terms.recipe.key[:8]}); "
+            "install the same xlsr everywhere, and the same --model"
+        )
     try:
         held = terms.token_path.read_text(encoding="ascii")
     except (OSError, ValueError):

@@ -1,0 +1,93 @@
+"""Films that several workers share: which step comes after which, until the film is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from xlsr_cli.jobs.batch.executors.executor import Hear
+from xlsr_cli.jobs.batch.item import Cut, Item, ItemResult
+from xlsr_cli.jobs.batch.job import Step
+from xlsr_cli.notices import Notice
+
+
+@dataclass(kw_only=True)
+class _Shared:
+    """A film in work. ``left``: parts that are not made yet; ``seconds``: what the others took."""
+
+    cut: Cut
+    left: int
+    done: int = 0
+    seconds: float = 0.0
+    failed: bool = False
+
+    @property
+    def frames(self) -> int:
+        """How many it has."""
+        return self.cut.parts[-1][1]
+
+
+class Sharing:
+    """Makes steps of the films among the items, and one result of what became of them.
+
+    ``hear`` is told how much of a film is done.
+    """
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+        self._shared: dict[str, _Shared] = {}
+        self._whole: dict[str, str] = {}
+
+    def first(self, item: Item) -> Item:
+        """What is to be done with ``item`` first."""
+        return replace(item, step=Step(kind="plan")) if item.job.kind == "film" else item
+
+    def then(self, item: Item, result: ItemResult) -> tuple[list[Item], ItemResult | None]:
+        """What is to be done after ``item``, and the result of its file where nothing is left to do."""
+        if result.outcome == "planned":
+            assert result.cut is not None
+            return list(self._planned(item, result, result.cut)), None
+        shared = self._shared.get(item.job.name)
+        if item.step.kind == "part" and shared is not None:
+            return self._made(item, result, shared)
+        why = self._whole.get(item.job.name)
+        if why is not None and result.outcome == "done":
+            message = f"the film was not shared among workers: {why}"
+            notice = Notice(code="film-not-shared", message=message, loss=False)
+            result = replace(result, notices=(*result.notices, notice))
+        if shared is not None:
+            seconds = result.entry.seconds + shared.seconds
+            result = replace(result, entry=replace(result.entry, seconds=seconds))
+        return [], result
+
+    def _planned(self, item: Item, result: ItemResult, cut: Cut) -> Iterator[Item]:
+        name = item.job.name
+        if not cut.parts:  # nobody else waits for it: another part may have said so before
+            if name not in self._whole:
+                self._whole[name] = cut.why
+                yield replace(item, step=Step())
+            return
+        todo = sum(end - begin for begin, end in cut.todo)
+        self._shared[name] = shared = _Shared(cut=cut, left=len(cut.todo), done=cut.parts[-1][1] - todo)
+        self._hear(name, shared.done / shared.frames)
+        step = Step(kind="part", key=cut.key, entry_key=result.entry.key)
+        for begin, end in cut.todo:
+            yield replace(item, step=replace(step, begin=begin, end=end))
+        if not cut.todo:
+            yield replace(item, step=self._joining(step, cut))
+
+    def _made(self, item: Item, result: ItemResult, shared: _Shared) -> tuple[list[Item], ItemResult | None]:
+        if result.outcome != "part":  # one part has failed, and so has the film; the others end as they may
+            first, shared.failed = not shared.failed, True
+            return [], result if first else None
+        shared.left -= 1
+        shared.seconds += result.entry.seconds
+        shared.done += item.step.end - item.step.begin
+        self._hear(item.job.name, shared.done / shared.frames)
+        if shared.left or shared.failed or item.job.name in self._whole:
+            return [], None
+        return [replace(item, step=self._joining(item.step, shared.cut))], None
+
+    @staticmethod
+    def _joining(step: Step, cut: Cut) -> Step:
+        return replace(step, kind="join", parts=cut.parts)
