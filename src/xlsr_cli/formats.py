@@ -24,7 +24,7 @@ HEAD_BYTES = 1 << 16
 
 #: What a file may hold beside pixels; fields of :class:`~xlsr_cli.media.picture.metadata.Metadata`, ``gamma``
 #: standing for PNG's own chunks about colours.
-Held = Literal["icc", "cicp", "gamma", "exif", "xmp", "iptc", "dpi"]
+Held = Literal["icc", "cicp", "gamma", "exif", "xmp", "iptc", "dpi", "motion"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +270,7 @@ FORMATS: tuple[Format, ...] = (
         mime="image/jpeg",
         still=FormatCapabilities(
             shown="JPEG", extensions=("jpg", "jpeg", "jpe", "jfif"), alpha=False, lossless="never",
-            keeps=("icc", "exif", "xmp", "iptc", "dpi"), text=(b"COM",),
+            keeps=("icc", "exif", "xmp", "iptc", "dpi", "motion"), text=(b"COM",),
             longest_side=65_500, encoder_memory=0.4, stored=0.6, dpi_range=(1, 0xFFFF),
             longest={
                 # What a segment, which counts its own length in 16 bits, holds behind its name.

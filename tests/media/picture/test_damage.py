@@ -92,7 +92,8 @@ def test_a_png_without_iend_opens() -> None:
 def test_bytes_after_the_end_do_not_matter(name: str) -> None:
     whole, _ = read(FILES[name])
     picture, notices = read(FILES[name] + b"trailing rubbish\0" * 50)
-    assert notices == []
+    told = ["trailer-dropped"] if name in ("png", "jpeg", "webp", "gif") else []  # the others have no end
+    assert [notice.code for notice in notices] == told
     assert np.array_equal(picture.pixels, whole.pixels)
 
 

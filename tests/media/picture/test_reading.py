@@ -558,7 +558,17 @@ def test_cmyk_with_a_further_channel(dtype: Any) -> None:
     data = tiff(samples, photometric="separated", planarconfig="contig", extrasamples=["unassalpha"])
     picture, notices = read(data)
     reduced = ["depth-reduced"] if dtype == np.uint16 else []
-    assert codes(notices) == ["extra-channels-dropped", *reduced, "cmyk-converted"]
+    assert codes(notices) == [*reduced, "cmyk-converted"]
+    assert np.array_equal(picture.pixels[..., :3], bgr(Image.fromarray(cmyk, "CMYK")))
+    assert np.array_equal(picture.pixels[..., 3], pictures.pixels(32, 48))
+
+
+def test_cmyk_with_a_fifth_ink() -> None:
+    cmyk = np.asarray(pictures.image(32, 48, 3).convert("CMYK"))
+    samples = np.dstack([cmyk, pictures.pixels(32, 48)])
+    data = tiff(samples, photometric="separated", planarconfig="contig", extrasamples=["unspecified"])
+    picture, notices = read(data)
+    assert codes(notices) == ["extra-channels-dropped", "cmyk-converted"]
     assert np.array_equal(picture.pixels, bgr(Image.fromarray(cmyk, "CMYK")))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from xlsr_cli.formats import FormatCapabilities
+from xlsr_cli.media.picture import xmp
 from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import as_color, over_white, reduced
@@ -72,6 +73,10 @@ def fit_metadata(
         if any(name in (b"mDCV", b"cLLI") for name, _ in metadata.color_chunks):
             drop("mastering", "how bright its HDR was mastered")
         metadata = replace(metadata, color_chunks=())
+    if metadata.motion is not None and "motion" not in room.keeps:
+        drop("motion", "the video of a motion photo")
+        announced = None if metadata.xmp is None else xmp.without_motion(metadata.xmp)
+        metadata = replace(metadata, motion=None, xmp=announced)
     if metadata.exif is not None and "exif" not in room.keeps:
         drop("exif", "its EXIF")
         metadata = replace(metadata, exif=None)

@@ -22,9 +22,18 @@ DAMAGED_PROFILE = Notice(
 GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
 MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
 
+
+def behind_the_end(rest: bytes) -> list[Notice]:
+    """The notice of bytes behind the end of a file's own format; zeros and white space are padding."""
+    if not rest.strip(b"\0 \t\r\n"):
+        return []
+    return [Notice(code="trailer-dropped", message=f"{len(rest)} bytes behind the picture are not kept")]
+
+
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {
     "exif-dropped", "xmp-extended-dropped", "geo-dropped", "chunks-dropped", "segments-dropped",
+    "trailer-dropped",
 }  # fmt: skip
 
 _METERS_PER_INCH = 0.0254
@@ -47,7 +56,8 @@ class Metadata:
 
     ``icc``: the colour profile, byte for byte. ``cicp``: colour primaries, transfer, matrix and range as
     ITU-T H.273 numbers them. ``exif``: a TIFF stream without the ``Exif\\0\\0`` prefix. ``xmp``: a packet
-    in UTF-8. ``iptc``: IPTC-IIM records. ``dpi``: horizontal and vertical resolution in pixels per inch.
+    in UTF-8. ``iptc``: IPTC-IIM records. ``motion``: the video of a motion photo
+    and all that stands behind it. ``dpi``: horizontal and vertical resolution in pixels per inch.
     ``color_chunks``: PNG's gAMA, cHRM, sRGB, mDCV and cLLI as (name, content). ``text``: comments in the
     source's own wrapping: PNG's text chunks, JPEG's COM segments, as (name, content).
     """
@@ -57,6 +67,7 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    motion: bytes | None = None
     dpi: tuple[float, float] | None = None
     color_chunks: tuple[tuple[bytes, bytes], ...] = ()
     text: tuple[tuple[bytes, bytes], ...] = ()

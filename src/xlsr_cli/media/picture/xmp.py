@@ -15,10 +15,14 @@ _HEIGHTS = (b"tiff:ImageLength", b"exif:PixelYDimension")
 
 #: The gain map of an Ultra HDR photograph (Google, Ultra HDR Image Format 1.1) and the directory of the
 #: pictures behind the first: neither is written, so the packet must not promise them.
-_GAIN_MAP = (
-    re.compile(rb"\s(?:hdrgm|GCamera):[A-Za-z]*(?:Version|GainMap[A-Za-z]*)\s*=\s*(?:\"[^\"]*\"|'[^']*')"),
-    re.compile(rb"<Container:Directory>.*?</Container:Directory>\s*", re.DOTALL),
+_GAIN_MAP = re.compile(rb"\shdrgm:[A-Za-z]*(?:Version|GainMap[A-Za-z]*)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
+_DIRECTORY = re.compile(rb"<Container:Directory>.*?</Container:Directory>\s*", re.DOTALL)
+_DIRECTORY_ENTRY = re.compile(
+    rb"<rdf:li\b(?:(?!</rdf:li>).)*GainMap(?:(?!</rdf:li>).)*</rdf:li>\s*", re.DOTALL
 )
+
+#: How a video behind the picture is announced (Google, Motion Photo format 1.0, and MicroVideo before it).
+_MOTION = re.compile(rb"(\b\w+:(?:MotionPhoto|MicroVideo)(?:\s*=\s*[\"']|>))1")
 
 #: Previews of the picture as it was, as Adobe's programs store them.
 _PREVIEWS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>\s*", re.DOTALL)
@@ -50,10 +54,16 @@ def has_gain_map(packet: bytes) -> bool:
 
 
 def without_gain_map(packet: bytes) -> bytes:
-    """The packet without what it says about a gain map."""
-    for pattern in _GAIN_MAP:
-        packet = pattern.sub(b"", packet)
-    return packet
+    """The packet without what it says about a gain map; a video that follows it stays announced."""
+    packet = _GAIN_MAP.sub(b"", packet)
+    if _MOTION.search(packet):
+        return _DIRECTORY_ENTRY.sub(b"", packet)
+    return _DIRECTORY.sub(b"", packet)
+
+
+def without_motion(packet: bytes) -> bytes:
+    """The packet of a motion photo whose video is not there any more."""
+    return _DIRECTORY.sub(b"", _MOTION.sub(rb"\g<1>0", packet))
 
 
 def _property(name: bytes) -> re.Pattern[bytes]:

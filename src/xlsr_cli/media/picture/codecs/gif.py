@@ -21,7 +21,7 @@ from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames, composed
 from xlsr_cli.media.picture.damage import damaged, reason_of
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
 from xlsr_cli.media.picture.pixels import bounds, changed, with_channels
 from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
 from xlsr_cli.notices import Notice
@@ -62,13 +62,15 @@ _NUMBERS = bytes(value for number in range(256) for value in (number, 255 - numb
 class _Block:
     """A picture or an extension. ``kind``: :data:`_PICTURE`, or the extension's. ``head``: of a picture, its
     place, size and flags; of an extension, its first sub-block. ``palette``: a picture's own. ``data``: the
-    rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``whole``: it ends."""
+    rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``whole``: it ends, and
+    so at ``end``."""
 
     kind: int
     head: memoryview
     palette: memoryview
     data: memoryview
     whole: bool
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,8 +101,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     covered = first.left == first.top == 0 and first.size == size
     alpha = first.transparent is not None or not covered
     grays = first.palette[0::3] == first.palette[1::3] == first.palette[2::3]
-    texts, others = _texts(data)
-    notices = []
+    texts, others, end = _texts(data)
+    notices = behind_the_end(data[end:].removeprefix(b";"))
     if others:
         shown = ", ".join(other.decode("ascii", "backslashreplace") for other in others[:4])
         notices.append(Notice(code="blocks-dropped", message=f"its blocks {shown} are not kept"))
@@ -246,7 +248,7 @@ def _blocks(data: bytes) -> Iterator[_Block]:
         else:
             at, junk = at + 1, junk + 1
             continue
-        yield _Block(kind=kind, head=head, palette=palette, data=view[begin:end], whole=whole)
+        yield _Block(kind=kind, head=head, palette=palette, data=view[begin:end], whole=whole, end=end + 1)
         at = end + 1
 
 
@@ -286,17 +288,18 @@ def _plays(data: bytes) -> int:
     return 1
 
 
-def _texts(data: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The comments, and the names of blocks that are not understood."""
-    comments, others = [], []
+def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
+    """The comments, the names of blocks that are not understood, and where the last block ends."""
+    comments, others, end = [], [], 0
     for block in _blocks(data):
+        end = block.end
         if block.kind == _COMMENT:
             comments.append(bytes(block.head) + _joined(block.data))
         elif block.kind == _PLAIN_TEXT:
             others.append(b"plain text")
         elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data")):
             others.append(bytes(block.head))
-    return comments, list(dict.fromkeys(others))
+    return comments, list(dict.fromkeys(others)), end
 
 
 def _color_table(flags: int) -> int:

@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture import xmp
+from xlsr_cli.media.picture import photoshop, trailer, xmp
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
-from xlsr_cli.media.picture.metadata import ASPECT, DAMAGED_PROFILE, GAIN_MAP, Metadata
+from xlsr_cli.media.picture.metadata import ASPECT, DAMAGED_PROFILE, GAIN_MAP, Metadata, behind_the_end
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
 from xlsr_cli.notices import Notice
 
@@ -75,7 +75,8 @@ def _described(source: Source, image: Image.Image) -> Source:
     if _holds_extended_xmp(data):
         message = "the part of its XMP that stands in further segments is not kept"
         notices.append(Notice(code="xmp-extended-dropped", message=message))
-    if metadata.icc is None and _holds_profile(data):
+    icc = _profile(data)
+    if icc is None and _holds_profile(data):
         notices.append(DAMAGED_PROFILE)
     if others := _unknown_segments(data):
         message = f"its segments {', '.join(others)} are not kept"
@@ -83,44 +84,30 @@ def _described(source: Source, image: Image.Image) -> Source:
     width, height = image.info.get("jfif_density", (1, 1))
     if image.info.get("jfif_unit") == 0 and width != height and width and height:
         notices.append(ASPECT)
-    if _holds_film(data):
-        notices.append(
-            Notice(code="motion-dropped", message="the video behind it (motion photo) is not kept")
-        )
-        if metadata.xmp is not None:
-            metadata = replace(metadata, xmp=_ANNOUNCED.sub(rb"\g<1>0", metadata.xmp))
-    iptc = _iptc(data)
+    following = trailer.behind(data)
+    is_motion = trailer.is_motion_photo(following)
+    notices += [] if is_motion else behind_the_end(following)
     dpi = metadata.dpi
     if not image.info.get("jfif_unit"):  # without it Pillow's value is EXIF's, or invented
         dpi = metadata.dpi_of_exif
-    metadata = replace(metadata, iptc=iptc or None, dpi=dpi, text=_comments(data))
+    metadata = replace(
+        metadata,
+        icc=icc,
+        iptc=photoshop.resource(_photoshop(data), photoshop.IPTC),
+        motion=following if is_motion else None,
+        dpi=dpi,
+        text=_comments(data),
+    )
     return replace(source, pages=pages, metadata=metadata, notices=tuple(notices))
 
 
-#: How XMP announces a video behind the picture.
-_ANNOUNCED = re.compile(rb"(Camera:(?:MotionPhoto|MicroVideo)(?:=[\"']|>))1")
-
-
-def _holds_film(data: bytes) -> bool:
-    """Whether an MP4 follows the picture, as phones write it, behind the marker that ends the picture."""
-    pixels = 2 + sum(4 + len(content) for _, content in _segments(data))
-    end = data.find(b"\xff\xd9", pixels)
-    return end >= 0 and data.find(b"ftyp", end) >= 0
-
-
-def _iptc(data: bytes) -> bytes | None:
-    """The caption in Photoshop's resources, which may go on in further segments."""
-    segments = (content for marker, content in _segments(data) if marker == _APP13)
-    found = b"".join(c.removeprefix(_IPTC_PREFIX) for c in segments if c.startswith(_IPTC_PREFIX))
-    at, captions = 0, []
-    while found[at : at + 4] == b"8BIM" and at + 7 < len(found):
-        named = at + 6 + (found[at + 6] + 2 & ~1)  # a name with its length, padded to an even number
-        begin = named + 4
-        size = int.from_bytes(found[named:begin], "big")
-        if found[at + 4 : at + 6] == b"\x04\x04":
-            captions.append(found[begin : begin + size])
-        at = begin + size + size % 2
-    return b"".join(captions) or None
+def _photoshop(data: bytes) -> bytes:
+    """Photoshop's resources, which may go on in further segments."""
+    return b"".join(
+        content.removeprefix(_IPTC_PREFIX)
+        for marker, content in _segments(data)
+        if marker == _APP13 and content.startswith(_IPTC_PREFIX)
+    )
 
 
 def _pages(image: Image.Image) -> int:
@@ -195,11 +182,29 @@ def _unusual_kind(data: bytes) -> str | None:
 
 
 def _with_end(data: bytes) -> bytes:
-    """The file with an end marker, where a sequential file lacks one; its pixels may still be complete."""
+    """The file with an end marker, where it lacks one; its pixels may still be complete."""
+    if data.rstrip(b"\0")[-2:] == b"\xff\xd9" or b"\xff\xd9" in data[-4096:]:
+        return data
     kinds = {marker for marker, _ in _segments(data) if marker in _SOF}
-    if kinds <= {0xC0, 0xC1} and data.rstrip(b"\0")[-2:] != b"\xff\xd9" and b"\xff\xd9" not in data[-4096:]:
-        return data + b"\xff\xd9"
-    return data
+    complete = kinds <= {0xC0, 0xC1} or (kinds == {0xC2} and _has_every_scan(data))
+    return data + b"\xff\xd9" if complete else data
+
+
+def _has_every_scan(data: bytes) -> bool:
+    """Whether the scans of a progressive file bring every coefficient of every component to its last bit.
+
+    Scans tell which coefficients they hold and the lowest bit of those (ITU-T T.81, section G.1).
+    """
+    components = next(content[5] for marker, content in _segments(data) if marker == 0xC2)
+    exact: set[tuple[int, int]] = set()
+    for scan in trailer.scans(data):
+        count = scan[0] if scan else 0
+        if len(scan) < 4 + 2 * count:
+            return False
+        first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
+        if bits & 0x0F == 0:
+            exact |= {(scan[1 + 2 * n], k) for n in range(count) for k in range(first, min(last, 63) + 1)}
+    return len(exact) == 64 * components
 
 
 def _comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
@@ -210,6 +215,19 @@ def _comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
 def _holds_extended_xmp(data: bytes) -> bool:
     """Whether a part of the XMP stands in further segments, where depth maps and the like are put."""
     return any(m == _APP1 and content.startswith(_EXTENDED_XMP_PREFIX) for m, content in _segments(data))
+
+
+def _profile(data: bytes) -> bytes | None:
+    """The colour profile, put together by the numbers of its parts; None where not each is there once."""
+    begin = len(_ICC_PREFIX)
+    parts = [
+        content[begin:] for m, content in _segments(data) if m == _APP2 and content.startswith(_ICC_PREFIX)
+    ]
+    numbered = {part[0]: part[2:] for part in parts if len(part) > 2}
+    count = parts[0][1] if parts and len(parts[0]) > 2 else 0
+    if len(parts) != count or set(numbered) != set(range(1, count + 1)):
+        return None
+    return b"".join(numbered[number] for number in range(1, count + 1)) or None
 
 
 def _holds_profile(data: bytes) -> bool:
@@ -257,7 +275,7 @@ def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
         parts.append(_segment(_APP13, _IPTC_PREFIX + resource + b"\0" * (len(metadata.iptc) % 2)))
     parts += [_segment(_COM, content) for name, content in metadata.text if name == b"COM"]
     view = memoryview(encoded)
-    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :]])
+    return b"".join([b"\xff\xd8", *parts, view[_after_jfif(encoded) :], metadata.motion or b""])
 
 
 def _icc(profile: bytes) -> list[bytes]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
 
 _PLAIN = re.compile(
-    rb"P([1-6])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?(?:\s|#)", re.DOTALL
+    rb"P([1-6])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:(?:\s|#[^\n]*\n)+(\d+))?(?:\s|#[^\n]*\n)",
+    re.DOTALL,
 )
 _FLOATING = re.compile(rb"P([Ff])\s+(\d+)\s+(\d+)\s+(-?)[\d.]+(?:[eE][-+]?\d+)?\s")
 _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d+)[ \t]*\r?$", re.MULTILINE)

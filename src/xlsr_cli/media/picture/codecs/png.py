@@ -26,6 +26,7 @@ from xlsr_cli.media.picture.metadata import (
     ASPECT,
     DAMAGED_PROFILE,
     Metadata,
+    behind_the_end,
     dpi_from_meters,
     meters_from_dpi,
 )
@@ -85,7 +86,10 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` is the transparent gray of a picture
     without alpha, as a sample of the decoded picture."""
     chunks: list[tuple[bytes, memoryview]] = []
+    at = end = len(_SIGNATURE)
     for number, whole in enumerate(_chunks_of(data), start=1):
+        at += 12 + len(whole[1])
+        end = at if whole[0] == b"IEND" else end
         if whole[0] not in (b"IDAT", b"fdAT"):
             chunks.append(whole)
         if len(chunks) == _MOST_CHUNKS or number == _MOST_WITH_PIXELS:
@@ -118,7 +122,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         pages=frames,
         animated=frames > 1 or hidden,
         metadata=metadata,
-        notices=_notices(found, metadata),
+        notices=(*_notices(found, metadata), *behind_the_end(data[end:] if b"IEND" in found else b"")),
         detail=key,
     ).oriented()
 

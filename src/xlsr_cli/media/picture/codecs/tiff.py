@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture import xmp
+from xlsr_cli.media.picture import photoshop, xmp
 from xlsr_cli.media.picture.codecs import pillow
-from xlsr_cli.media.picture.codecs.tiff_strips import samples_by_libtiff
+from xlsr_cli.media.picture.codecs.tiff_strips import colors_of_subsampled, samples_by_libtiff
 from xlsr_cli.media.picture.damage import damaged, reason_in, reason_of, refusal_of
 from xlsr_cli.media.picture.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
 from xlsr_cli.media.picture.in_order import in_order
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 #: PhotometricInterpretation.
-_MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE, _SEPARATED, _CIELAB, _CFA = 0, 1, 3, 5, 8, 32803
+_MIN_IS_WHITE, _MIN_IS_BLACK, _PALETTE, _SEPARATED, _YCBCR, _CIELAB, _CFA = 0, 1, 3, 5, 6, 8, 32803
 _LINEAR_RAW = 34892
 
 #: SampleFormat.
@@ -54,6 +54,7 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 
 _ORIENTATION, _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS = 274, 700, 33723, 34675, 50706, 37724
+_PHOTOSHOP = 34377
 _TRANSFER, _WHITE_POINT, _PRIMARIES = 301, 318, 319
 _GEO = {33550, 33922, 34264, 34735}
 
@@ -63,6 +64,20 @@ _GEO = {33550, 33922, 34264, 34735}
 _DESCRIPTIVE = {
     0x010D, 0x010E, 0x010F, 0x0110, 0x0112, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298,
     0x4746, 0x4749, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,
+}  # fmt: skip
+
+#: How bytes are laid out, and what is only about the old pixels or their sheet of paper: kinds of pages,
+#: strips, tiles, thresholds, inks, predictors, old JPEG, Y'CbCr, page numbers, and a viewer's hints.
+_LAYOUT = {
+    *range(254, 267), 273, *range(277, 282), 284, *range(285, 294), 296, 297, *range(317, 348),
+    *range(512, 522), *range(529, 533), 559, 433, 434, 435, 32781, 32995, 32996, 32997, 34908, 34909, 34910,
+    37439, 42113,
+}  # fmt: skip
+
+#: What stands elsewhere in what is read.
+_READ = {
+    _XMP, _IPTC, _ICC, _DNG_VERSION, _LAYERS, _PHOTOSHOP, _TRANSFER, _WHITE_POINT, _PRIMARIES, EXIF_IFD,
+    GPS_IFD, *_GEO, 34736, 34737,
 }  # fmt: skip
 
 #: Of those, the ones that are written from elsewhere.
@@ -89,6 +104,7 @@ class _Facts:
     orientation: int | None
     gray_palette: bool
     tile: Size | None
+    subsampling: tuple[int, int]
 
     @property
     def mode(self) -> str:
@@ -111,7 +127,9 @@ class _Facts:
     @property
     def alpha(self) -> bool:
         """Whether the first sample behind the colours is alpha; unnamed it is, as OpenCV writes them."""
-        if self.samples <= self.colors or self.photometric in (_SEPARATED, _CIELAB):
+        if self.samples <= self.colors or self.photometric == _CIELAB:
+            return False
+        if self.photometric == _SEPARATED and not self.extra:  # most likely a further ink
             return False
         return not self.extra or self.extra[0] != _UNSPECIFIED
 
@@ -150,7 +168,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         name=name,
         format=format.name,
         stored_size=size,
-        channels=3 if facts.mode else facts.channels,
+        channels=facts.channels,
         bits=8 if facts.mode else min(16, max(8, facts.bits)),
         mode=facts.mode,
         pages=pages,
@@ -226,8 +244,17 @@ def _facts(tags: dict[int, Any]) -> _Facts:
         camera_raw=_DNG_VERSION in tags or photometric in (_CFA, _LINEAR_RAW),
         orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
         gray_palette=_gray_palette(tags.get(320)),
+        subsampling=_subsampling(tags) if photometric == _YCBCR else (1, 1),
         tile=Size(width=int(tags[322]), height=int(tags[323])) if {322, 323} <= tags.keys() else None,
     )
+
+
+def _subsampling(tags: dict[int, Any]) -> tuple[int, int]:
+    """How many pixels share one chroma sample, across and down."""
+    found = tags.get(530)
+    if isinstance(found, tuple) and len(found) == 2 and all(one in (1, 2, 4) for one in found):
+        return int(found[0]), int(found[1])
+    return 1, 1
 
 
 def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]]:
@@ -240,6 +267,9 @@ def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]
     if _ICC not in tags and (_TRANSFER in tags or not _usual_primaries(tags)):
         message = "its gamma and primaries are not kept, and it may look different"
         notices.append(Notice(code="gamma-dropped", message=message))
+    if others := sorted(set(tags) - _DESCRIPTIVE - _LAYOUT - _READ):
+        names = ", ".join(str(tag) for tag in others[:8])
+        notices.append(Notice(code="tags-dropped", message=f"its tags {names} are not kept"))
     exif = _exif(data)
     if exif is None and (EXIF_IFD in tags or GPS_IFD in tags):
         notices.append(Notice(code="exif-dropped", message="its EXIF cannot be read"))
@@ -248,7 +278,8 @@ def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]
         icc=_bytes(tags.get(_ICC)),
         exif=exif,
         xmp=packet.rstrip(b"\0") if packet else None,
-        iptc=_bytes(tags.get(_IPTC)),
+        iptc=_bytes(tags.get(_IPTC))
+        or photoshop.resource(_bytes(tags.get(_PHOTOSHOP)) or b"", photoshop.IPTC),
         dpi=_dpi(tags),
     )
     return metadata, notices
@@ -296,7 +327,11 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     if facts.samples > facts.colors + facts.alpha:
         notices.append(_EXTRA_CHANNELS)
     failure = None
-    if facts.bits <= 8 or facts.mode:
+    if facts.subsampling != (1, 1) and (colors := _subsampled_colors(source)) is not None:
+        return Decoded(pixels=bgr_of(colors), notices=notices)
+    if (facts.bits <= 8 or facts.mode) and not (
+        facts.mode and facts.alpha
+    ):  # Pillow knows no CMYK with alpha
         try:  # Pillow knows every compression and most layouts of up to 8 bits
             decoded = pillow.read_pixels(source, max_pixels)
         except InputError as error:
@@ -378,15 +413,41 @@ def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> P
 
 def _from_foreign(samples: NDArray[Any], source: Source, notices: list[Notice]) -> Pixels:
     """CMYK, or Lab, with further channels or of more bits than Pillow reads, as sRGB of 8 bits."""
+    import numpy as np
+
     facts = source.detail
     assert isinstance(facts, _Facts)
     if samples.dtype.itemsize > 1:
         notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
         samples = samples >> (8 * samples.dtype.itemsize - 8)
+    if facts.premultiplied:
+        samples = without_premultiplication(samples[:, :, : facts.colors + 1])
     image = pillow.from_samples(samples[:, :, : facts.colors].astype("uint8"), source.mode)
     converted, notice = pillow.to_srgb(image, source.metadata.icc)
     notices.append(notice)
-    return pillow.to_pixels(converted)
+    pixels = pillow.to_pixels(converted)
+    return np.dstack([pixels, samples[:, :, facts.colors].astype("uint8")]) if facts.alpha else pixels
+
+
+def _subsampled_colors(source: Source) -> NDArray[Any] | None:
+    """(H, W, 3) uint8 RGB of Y′CbCr whose chroma is subsampled, where it is compressed as bytes.
+
+    None for all else, which libtiff decodes through Pillow: JPEG's own chroma.
+    """
+    import tifffile
+
+    facts = source.detail
+    assert isinstance(facts, _Facts)
+    failure: Exception | None = None
+    with native_messages():
+        try:  # raises nearly everything on a hostile file
+            with tifffile.TiffFile(io.BytesIO(source.data)) as file:
+                return colors_of_subsampled(source.data, file.pages[0], facts.subsampling)
+        except MemoryError:
+            raise
+        except Exception as error:
+            failure = error
+    raise damaged(source.name, reason_of(failure)) from failure
 
 
 def _samples(data: bytes) -> NDArray[Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from xlsr_cli.formats import HEAD_BYTES, Format, format_named
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.composing import FramePart, Frames
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
 from xlsr_cli.media.picture.source import Encoding, Film, Source
 from xlsr_cli.notices import Notice
 
@@ -25,7 +25,29 @@ read_pixels = opencv.read_pixels
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     source = pillow.read_header(data, name, format)
-    return replace(source, lossless=b"VP8L" in data[:HEAD_BYTES], animated=source.pages > 1)
+    notices = behind_the_end(data[8 + int.from_bytes(data[4:8], "little") :])
+    if others := _unknown_chunks(data):
+        names = " ".join(other.decode("ascii", "backslashreplace").strip() for other in others[:8])
+        notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
+    lossless = b"VP8L" in data[:HEAD_BYTES]
+    return replace(source, lossless=lossless, animated=source.pages > 1, notices=tuple(notices))
+
+
+#: What is read, or is about the pixels (WebP container specification, RFC 9649).
+_KNOWN = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
+_MOST_CHUNKS = 10_000
+
+
+def _unknown_chunks(data: bytes) -> list[bytes]:
+    """The names of chunks that are not understood, such as those with content credentials."""
+    found, at, end = set(), 12, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > end:
+            break
+        found.add(data[at : at + 4])
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return sorted(found - _KNOWN)
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
