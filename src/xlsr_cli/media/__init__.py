@@ -1,1 +1,1 @@
-"""Bytes in, pixels out, and back: pictures, animations, video, pipes and atomic writing."""
+"""Read and write files: pictures, animations, films, pipes, and atomic output."""

@@ -1,7 +1,7 @@
-"""Write a file so that it is either whole or not there.
+"""Write files atomically: an output is there completely or not at all.
 
-The bytes go to a hidden file beside the output, ``.<name>.xlsr-<random>.part``; when all of them are on the
-disk, that file takes the output's name in one step. A crash leaves the old file, or none.
+The bytes go to a hidden file beside the output, ``.<name>.xlsr-<random>.part``. When all of them are on the
+disk, that file is renamed to the output in one step. A crash leaves the old file, or none.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _REASONS = {
 def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """Yield a seekable binary file whose bytes become ``path`` when the block ends without an exception.
 
-    On an exception of any kind nothing is left and an existing ``path`` is untouched. Without
-    ``overwrite`` an existing file is refused, also one that appears while the block runs, and a symbolic
-    link. With it, the file keeps its permissions and, where the system allows, its owner; a link is
-    replaced, and what it points to stays as it is: in a shared folder, anybody may have made it. A device
-    or a named pipe is written to directly, through a link as well. Raises :class:`OutputError` for everything
-    that the system refuses, from the block's own writes as well.
+    On any exception, nothing is left and an existing ``path`` is untouched. Without ``overwrite``, an
+    existing file is refused, also one that appears while the block runs, and so is a symbolic link. With it,
+    the file keeps its permissions and, where the system allows it, its owner; a link is replaced and its
+    target stays as it is, since in a shared folder anybody may have made the link. A device or a named pipe
+    is written directly, also through a link. Raises :class:`OutputError` for every error of the system, also
+    during writes in the block.
     """
     check_output(path, overwrite=overwrite)
     if _is_device(path):
@@ -88,8 +88,8 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Raise :class:`OutputError` now for what :func:`atomic_output` would refuse later.
 
-    Meant to be called before expensive work: it looks at the name, the folder and its permissions, and
-    whether the output exists; it writes nothing.
+    To be called before expensive work. It checks the name, the folder and its permissions, and whether the
+    output exists; it writes nothing.
     """
     with _mapped(path):
         existing = _lstat(path)
@@ -103,21 +103,21 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         if not stat.S_ISDIR(folder.stat().st_mode):
             raise OSError(errno.ENOTDIR, "not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
-            # os.access knows permissions and read-only mounts alike; tell them apart for the sentence.
+            # os.access does not tell missing permissions from a read-only mount; the message should.
             raise OSError(errno.EROFS if _read_only(folder) else errno.EACCES, "not writable")
 
 
 def part_name(name: str) -> str:
-    """A fresh name of a temporary file for the output ``name``: hidden, random, at most 255 bytes."""
+    """A new name of a temporary file for the output ``name``: hidden, random, at most 255 bytes."""
     return f".{_shortened(name)}.xlsr-{os.urandom(4).hex()}.part"
 
 
 def remove_parts(folder: Path, outputs: Iterable[str] | None = None) -> list[Path]:
-    """Remove the temporary files that runs killed in mid-write left in ``folder``; return what was removed.
+    """Remove temporary files that killed runs have left in ``folder``; return the removed ones.
 
     ``outputs``: only those of outputs with these names.
-    Only for a caller who knows that nothing else is writing there, such as a batch that holds the
-    folder's lock. Other files, also other programs' ``.part`` files, are never touched.
+    The caller must know that nobody else is writing there, as a batch does that holds the folder's lock.
+    Other files, also ``.part`` files of other programs, are never touched.
     """
     removed = []
     mine = None if outputs is None else {_shortened(name) for name in outputs}
@@ -133,7 +133,7 @@ def remove_parts(folder: Path, outputs: Iterable[str] | None = None) -> list[Pat
 
 
 def _shortened(name: str) -> str:
-    """``name`` cut so that a temporary file's name has room for it, no character cut in two."""
+    """``name``, shortened to fit into the name of a temporary file, by whole characters."""
     room = _LONGEST_NAME - len("..xlsr-01234567.part")
     while len(os.fsencode(name)) > room:
         name = name[:-1]
@@ -141,11 +141,11 @@ def _shortened(name: str) -> str:
 
 
 class _Watched(io.FileIO):
-    """A file whose refusals are ours: the caller's own ``OSError`` of another file is never mistaken."""
+    """A file whose errors become :class:`OutputError`; errors of other files that the caller uses do not."""
 
     def __init__(self, descriptor: int, *, shown: Path) -> None:
         super().__init__(descriptor, "r+b")
-        self.name = str(shown)  # else the descriptor, and libraries want a name
+        self.name = str(shown)  # by default this is the descriptor, but libraries want a name
         self._shown = shown
 
     def write(self, data: object, /) -> int:
@@ -159,7 +159,7 @@ class _Watched(io.FileIO):
 
 @contextmanager
 def _closing(file: io.BufferedRandom | io.BufferedWriter) -> Iterator[BinaryIO]:
-    """Close ``file``; after an exception without trying to write what it still holds."""
+    """Close ``file``; after an exception, without writing what is still buffered."""
     try:
         yield cast(BinaryIO, file)
     except BaseException:
@@ -180,7 +180,7 @@ def _device(path: Path) -> Iterator[BinaryIO]:
 
 
 class _WatchedDevice(io.FileIO):
-    """As :class:`_Watched`, for what can only be written to: devices and named pipes."""
+    """Like :class:`_Watched`, for devices and named pipes, which can only be written."""
 
     def __init__(self, descriptor: int, *, shown: Path) -> None:
         super().__init__(descriptor, "wb")
@@ -193,7 +193,7 @@ class _WatchedDevice(io.FileIO):
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into one sentence about ``path``."""
+    """Turn errors of the system into one sentence about ``path``."""
     try:
         yield
     except FileExistsError as error:
@@ -206,7 +206,7 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 def _lstat(path: Path) -> os.stat_result | None:
-    """What lies at ``path``, a link itself included; None when nothing does."""
+    """The status of ``path``, of a link itself; None if there is nothing."""
     try:
         return path.lstat()
     except FileNotFoundError:
@@ -235,7 +235,7 @@ def _adopt(descriptor: int, existing: os.stat_result) -> None:
 
 
 def _place(part: Path, target: Path) -> None:
-    """Give ``part`` the name ``target`` in one step, and never over a file that is already there."""
+    """Rename ``part`` to ``target`` in one step, but never over an existing file."""
     if _WINDOWS:
         part.rename(target)  # refuses an existing target there
         return
@@ -256,7 +256,7 @@ def _place(part: Path, target: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power failure, where a folder can be synced at all."""
+    """Make the new name survive a power failure, on systems that can sync a folder."""
     if _WINDOWS:
         return
     with contextlib.suppress(OSError):

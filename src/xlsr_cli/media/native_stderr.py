@@ -1,4 +1,7 @@
-"""Catch what libpng, libjpeg, libtiff and OpenCV print to file descriptor 2 instead of returning it."""
+"""Capture messages that libpng, libjpeg, libtiff and OpenCV print to file descriptor 2.
+
+``contextlib.redirect_stderr`` does not see them: it replaces only Python's own ``sys.stderr``.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-#: File descriptor 2 belongs to the process: one thread at a time may lead it elsewhere.
+#: File descriptor 2 belongs to the whole process: one thread at a time may redirect it.
 _LOCK = threading.RLock()
 
 _STDERR = 2
 
-#: Enough for a sentence; a damaged file can make a library print for each of its rows.
+#: Bytes of messages that are read: a damaged file can make a library print one for each row.
 _MOST_BYTES = 8192
 
 
 @contextmanager
 def native_messages() -> Iterator[list[str]]:
-    """Yield a list that holds, once the block has ended, the lines that native code printed in it.
+    """Yield a list; after the block, it holds the lines that native code printed in it.
 
-    Blocks of different threads take turns, so that a message belongs to its own file. What Python itself
-    writes to ``sys.stderr`` meanwhile, from any thread, goes where it always went. Works as well in a
-    process that was started without a standard error.
+    Blocks of different threads wait for one another, so that messages are not mixed up. What Python itself
+    writes to ``sys.stderr`` meanwhile, from any thread, is not redirected. This also works in a process
+    without a standard error.
     """
     lines: list[str] = []
     with _LOCK, _sink() as sink:
@@ -52,7 +55,7 @@ def native_messages() -> Iterator[list[str]]:
 
 @contextmanager
 def _sink() -> Iterator[io.BufferedRandom | None]:
-    """A file without a name that takes the messages; None where not even that can be made."""
+    """A temporary file without a name for the messages; None if it cannot be made."""
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; only the opening may fail
     except OSError:
@@ -70,7 +73,7 @@ def _duplicate() -> int | None:
 
 
 def _spare_python() -> None:
-    """Let ``sys.stderr`` write to a descriptor of its own from now on, if it still writes to number 2."""
+    """Give ``sys.stderr`` a descriptor of its own from now on, if it still uses number 2."""
     stream = sys.stderr
     if not isinstance(stream, io.TextIOWrapper):
         return
@@ -85,7 +88,7 @@ def _twin(stream: io.TextIOWrapper) -> TextIO:
     return open(descriptor, "w", 1, stream.encoding, stream.errors)  # noqa: PTH123 - of a descriptor
 
 
-#: How the libraries begin a line: OpenCV with level, time and place, libpng with its name.
+#: The beginning of a line: OpenCV prints level, time and place, libpng its name.
 _HEADING = re.compile(r"^(?:\[ *[A-Z]+:\S+\] (?:global )?\S+:\d+ \w+ |libpng (?:error|warning): )")
 
 #: OpenCV's exceptions, which it prints as well; only the last part is about the file.

@@ -1,6 +1,6 @@
-"""Small files that are made where something has to be tried, and a count of what came back.
+"""Make small sample files for trials, and count what is in a result.
 
-PyAV is imported where it is used: pictures can be tried where it is broken.
+PyAV is imported inside functions: pictures can be tried even if it is broken.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xlsr_cli.formats import FALLBACK, FORMATS, extension_for
 
-#: The format of the animation that is made: one for animations alone.
+#: The format of the sample animation: one that holds only animations.
 ANIMATED = next(format for format in FORMATS if format.animation is not None and format.still is None)
 #: Sides of the pictures and of the frames, in pixels.
 SIDE = 64

@@ -1,4 +1,4 @@
-"""What a file is, by its content and never by its name."""
+"""Find out what a file is, by its content and never by its name."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _QUICKTIME = {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"m
 
 
 def kind_of(head: bytes, name: str = "") -> Kind:
-    """What the file is that begins with ``head``: :data:`~xlsr_cli.formats.HEAD_BYTES` of it, or all.
+    """The kind of the file that begins with ``head``: :data:`~xlsr_cli.formats.HEAD_BYTES` of it, or all.
 
-    ``picture``: anything that :func:`xlsr_cli.media.picture.image.open_picture` has a word for, also to
-    refuse it. ``animation``: of a format that holds animations, with more than one frame. ``y4m``: raw frames
+    ``picture``: any format that :func:`xlsr_cli.media.picture.image.open_picture` knows, even if it refuses
+    it. ``animation``: of a format that holds animations, with more than one frame. ``y4m``: raw frames
     as ``ffmpeg -f yuv4mpegpipe`` writes them. ``video``: a container of moving pictures. ``unknown``: none of
     these. ``name`` of the file decides between one JPEG picture and Motion JPEG.
     """

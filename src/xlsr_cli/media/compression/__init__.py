@@ -1,1 +1,1 @@
-"""How strongly a picture or film was compressed, from what its file says."""
+"""Find out from a file how strongly a picture or film was compressed."""

@@ -1,6 +1,6 @@
-"""How strongly a film was compressed: one answer for the whole of it.
+"""How strongly a film was compressed: one answer for the whole film.
 
-Looked at are a few packets at a few places, the same whatever part of the film is asked for.
+A few packets at a few places are examined, always the same ones, whichever part of the film is enlarged.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from xlsr_cli.media.video.pyav import side_data
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
 
-#: How many places of a film are looked at, and how many packets at each.
+#: The number of places in a film that are examined, and of packets at each.
 _PLACES, _PACKETS = 4, 12
 #: Decoders of FFmpeg's MPEG family, which export the quantizer of every block.
 _EXPORTING = frozenset(
     {"mpeg1video", "mpeg2video", "mpeg4", "h263", "flv1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"}
 )  # fmt: skip
-#: They tell the scale of the steps, which is twice the code in the stream.
+#: Decoders that export the size of the steps, which is twice the code in the stream.
 _EXPORTED_SCALE = 2
 #: ``AVVideoEncParams``: how many blocks, where they begin, how long each is, the kind, the frame's own
 #: quantizer; behind four numbers of place and size, each block's difference from it.
@@ -50,8 +50,9 @@ _PARAMETERS, _DIFFERENCE_AT = struct.Struct("=Ixxxxqqii"), 16
 def compression_of(path: Path) -> Compression:
     """How strongly the video in ``path`` was compressed.
 
-    By the quantizers in its headers, else those that the decoder exports, else the bits a pixel; where all
-    that makes no sense, by the pixels of its first frame. Raises :class:`InputError` for what is no video.
+    By the quantizers in its headers, else by those that the decoder exports, else by the bits per pixel; if
+    none of these make sense, by the pixels of the first frame. Raises :class:`InputError` for a file that is
+    no video.
     """
     with open_video(path) as container:
         stream = main_stream(container, path)
@@ -73,7 +74,7 @@ def compression_of(path: Path) -> Compression:
 
 
 def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
-    """From quantizers, or for Motion JPEG qualities; None where there are none, or senseless ones."""
+    """By quantizers (for Motion JPEG: qualities); None if there are none, or if they make no sense."""
     if not numbers:
         return None
     mean = sum(numbers) / len(numbers)
@@ -99,7 +100,7 @@ def _numbers(container: av.container.InputContainer, stream: av.VideoStream, cod
 
 
 def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[AnyPacket]:
-    """The first packets of the video, and those behind a few further places where the file can be sought."""
+    """The first packets of the video, and those after a few further places to which seeking works."""
     yield from _next_packets(container, stream)
     duration = container.duration or 0
     for place in range(1, _PLACES):

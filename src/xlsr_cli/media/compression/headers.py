@@ -1,7 +1,7 @@
-"""The quantizers in the headers of coded frames, as FFmpeg's ``trace_headers`` filter reads them.
+"""Quantizers in the headers of coded frames, read by FFmpeg's ``trace_headers`` filter.
 
-The filter knows the headers of H.264, HEVC, VP8, VP9 and AV1 and prints every field; nothing else in use
-tells what no decoder exports.
+The filter prints every field in the headers of H.264, HEVC, VP8, VP9 and AV1. Decoders do not export the
+quantizers of these codecs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xlsr_cli.media.video.pyav import ffmpeg_messages
 
 @dataclass(frozen=True, kw_only=True)
 class _Fields:
-    """Names of the field that tells a frame's or slice's quantizer, and of the one that it is added to."""
+    """The name of the field with the quantizer of a frame or slice, and of the field that it is added to."""
 
     quantizer: str
     base: str = ""

@@ -1,4 +1,4 @@
-"""The libjpeg quality that a JPEG's quantization table is worth, by what it costs a photograph."""
+"""The libjpeg quality that corresponds to a quantization table, by the error that the table causes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VARIANCES = np.array(
 def quality_of(data: bytes) -> int | None:
     """The libjpeg quality (1 to 100) of the JPEG ``data``; None where its tables make no sense.
 
-    Only the header is read. For the table of a libjpeg quality it is just that one.
+    Only the header is read. For a table of libjpeg, it is exactly the quality that made it.
     """
     # On a hostile file Pillow raises nearly everything, and each of it means the same.
     try:
@@ -42,7 +42,7 @@ def quality_of(data: bytes) -> int | None:
 
 
 def quality_of_table(steps: Sequence[int]) -> int | None:
-    """The quality whose table costs a photograph as much as ``steps``; None for what is no 8-bit table.
+    """The quality whose table causes as much error as ``steps``; None if ``steps`` is no 8-bit table.
 
     ``steps`` are 64 in rows, not in zigzag.
     """
@@ -63,9 +63,10 @@ def _luma_table(data: bytes) -> Sequence[int] | None:
 
 
 def _cost(steps: NDArray[np.int64]) -> float:
-    """The logarithm of the squared error that rounding to ``steps`` makes.
+    """The logarithm of the squared error that rounding to ``steps`` causes in a photograph.
 
-    step²/12 where a coefficient is large beside the step, its own variance where it is rounded to nothing.
+    It is step²/12 for a coefficient that is large beside the step, and its own variance for one that is
+    rounded to zero.
     """
     error = steps.astype(np.float64) ** 2 / 12
     return math.log(math.fsum(_VARIANCES * error / (_VARIANCES + error)))

@@ -1,4 +1,4 @@
-"""How strongly a picture file was compressed, from its header, and compressing another one alike."""
+"""Find out from its header how strongly a picture file was compressed, and compress another one alike."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression
 from xlsr_cli.formats import JPEG, Format, format_named
 
-#: What was found, and a sentence where the file speaks nonsense.
+#: What was found, and a sentence if the file contradicts itself.
 Told = tuple[Compression | None, str]
 
 
 class Teller(Protocol):
-    """What the module of a format has. One whose strength of compression is always JPEG's has no
+    """The functions of the module of a format. If the strength is always given as a JPEG quality, there is no
     ``compressed_alike``."""
 
     def compression_of(self, data: bytes) -> Told:
@@ -27,7 +27,7 @@ class Teller(Protocol):
 
 
 def compression_of(data: bytes, format: str) -> Told:
-    """What the picture file ``data`` says of itself; else None, and a sentence where it speaks nonsense.
+    """What the picture file ``data`` says; None if it says nothing, with a sentence if it makes no sense.
 
     ``format`` is the name of its row in :data:`~xlsr_cli.formats.FORMATS`. Never raises for a damaged file.
     """
@@ -42,7 +42,7 @@ def compressed_as(pixels: Pixels, compression: Compression, format: str) -> Pixe
     """
     if pixels.dtype != np.uint8 or not compression.measure:
         return pixels
-    # A JPEG may have become a TIFF or PNG: then its quality is known, and not the format's own measure.
+    # A former JPEG in another format: its quality is known, and not a measure of that format.
     row = JPEG if compression.measure == "quality" else format_named(format)
     return _teller(row).compressed_alike(pixels, compression.value)
 

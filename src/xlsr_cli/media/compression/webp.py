@@ -1,7 +1,7 @@
-"""The quantizer of a lossy WebP; no library in use tells it.
+"""The quantizer of a lossy WebP. FFmpeg's ``trace_headers`` reads no WebP, and no other library tells it.
 
-It stands a few bits into the first partition of VP8's frame, which is coded arithmetically: RFC 6386,
-sections 7 (the decoder), 9.2 to 9.6 and 19.2 (what stands before it).
+It is near the beginning of the first partition of a VP8 frame, which is coded arithmetically: RFC 6386,
+sections 7 (the decoder), 9.2 to 9.6 and 19.2 (the fields before it).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def compressed_alike(pixels: Pixels, value: float) -> Pixels:
 
 
 def quantizer_of(data: bytes) -> int | None:
-    """VP8's quantizer index, 0 to 127, of the WebP ``data``, of an animation's first frame.
+    """VP8's quantizer index, 0 to 127, of the WebP ``data`` (of an animation's first frame).
 
-    The mean over the segments, where they have their own. None where the picture is not lossy, or damaged.
+    It is the mean over the segments if they have their own. None if the picture is lossless or damaged.
     """
     for kind, content in _chunks(data, 12):
         if kind == b"ANMF":
@@ -87,7 +87,7 @@ def _of_frame(frame: bytes) -> int | None:
 
 
 class _Bits:
-    """VP8's arithmetic decoder for bits that are as likely set as not."""
+    """VP8's arithmetic decoder, for bits with equal probabilities of 0 and 1."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

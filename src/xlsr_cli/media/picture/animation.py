@@ -1,4 +1,4 @@
-"""Animations: read composed frame by frame, as browsers show them, and written frame by frame.
+"""Read animations frame by frame, as browsers show them, and write them frame by frame.
 
 Frames are decoded one at a time and never kept, so memory does not grow with their number.
 """
@@ -31,7 +31,7 @@ AnimationFormat = str
 
 @dataclass(frozen=True, kw_only=True)
 class Animation:
-    """An animation and what is known of it before any of its frames is enlarged.
+    """An animation: everything but its frames.
 
     ``size``: of the canvas. ``channels``: of every frame: 1 gray, 3 BGR, 4 BGRA. ``delays``: seconds
     that each frame is shown, exactly as stored. ``plays``: how often it is played, 0 for ever.
@@ -52,18 +52,18 @@ class Animation:
 
     @property
     def seconds(self) -> Fraction:
-        """How long one round takes."""
+        """The length of one round."""
         return sum(self.delays, Fraction())
 
     def frames(self) -> Iterator[Pixels]:
-        """The frames as they are seen, one after the other: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
+        """The frames as a viewer sees them, one after the other: uint8 (H, W), (H, W, 3) or (H, W, 4)."""
         frames = _frames_of(self.source, self.max_pixels)
         for _, canvas in islice(composed(frames.parts, self.size), len(self.delays)):
             yield _with_channels(canvas, self.channels)
 
 
 def open_animation(source: Source, *, max_pixels: int) -> Animation:
-    """Look at an animation from beginning to end, keeping nothing of its frames.
+    """Read an animation from beginning to end once, without keeping its frames.
 
     Where a frame is damaged, the animation ends before it, as browsers do, and a notice says so. Raises
     :class:`InputError` where not even the first one is whole, or the canvas has more than ``max_pixels``.
@@ -109,7 +109,7 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
 
 @dataclass(kw_only=True)
 class _Survey:
-    """What one look at every frame found; ``failure`` is what ended it before the last one."""
+    """What reading every frame once has found; ``failure`` is the error that ended it early."""
 
     delays: list[Fraction]
     plays: int = 1
@@ -153,7 +153,7 @@ def animation_format(extension: str) -> AnimationFormat | None:
 
 
 def capabilities_of(format: AnimationFormat) -> FormatCapabilities:
-    """What an animation of ``format`` has room for."""
+    """What an animation of ``format`` can hold."""
     room = format_named(format).animation
     assert room is not None  # an AnimationFormat
     return room

@@ -1,8 +1,9 @@
-"""Animations put together: each frame is a rectangle that changes a canvas.
+"""Compose animations: each frame is a rectangle that changes a canvas.
 
 PNG specification, third edition (W3C, 2025), section 12.8, and GIF89a (CompuServe, 1990), section 23, as
-browsers read it: a canvas is transparent at first and where a frame is cleared, whatever background colour a
-GIF names. Pillow composes otherwise: it blends before it restores, and fills a GIF's canvas with a colour.
+browsers understand them: the canvas is transparent at first and where a frame is cleared, whatever the
+background colour of a GIF is. Pillow composes differently: it blends before it restores, and fills a GIF's
+canvas with a colour.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from xlsr_cli.options import Size
 if TYPE_CHECKING:
     from fractions import Fraction  # loads decimal arithmetic, which still pictures do not need
 
-#: What becomes of a frame's rectangle when its time is over: it stays, becomes transparent, or becomes what
-#: it was before the frame.
+#: What happens to the rectangle of a frame when its time is over: it stays, becomes transparent, or becomes
+#: what it was before.
 Disposal = Literal["stay", "clear", "restore"]
 
 
@@ -50,7 +51,7 @@ class Frames:
 
 
 def composed(parts: Iterable[FramePart], size: Size) -> Iterator[tuple[FramePart, Pixels]]:
-    """Each part with the canvas as it is seen with it: uint8 BGRA of ``size``, not to be written to.
+    """Each part with the composed canvas: uint8 BGRA of ``size``, which must not be changed.
 
     What lies outside of the canvas is cut off.
     """

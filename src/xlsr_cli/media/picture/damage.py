@@ -1,4 +1,4 @@
-"""Words for files that are broken: errors, notices, and which of a library's messages tell the fault."""
+"""Errors and notices about damaged files, and the message of a library that names the fault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xlsr_cli.notices import Notice
 
 TRUNCATED = "it ends before its last pixel"
 
-#: What libjpeg and libtiff print about a file whose pixels are nevertheless all there.
+#: Messages of libjpeg and libtiff about files whose pixels are nevertheless complete.
 _HARMLESS = ("extraneous bytes before marker", "Warning: unknown JFIF revision")
 
 
@@ -37,12 +37,12 @@ def missing_library(format: Format, name: str) -> InputError:
 
 
 def not_supported(name: str, kind: str) -> InputError:
-    """The error for a file that is sound and of a ``kind`` that cannot be read."""
+    """The error for an intact file of a ``kind`` that cannot be read."""
     return InputError(f"{name} is {kind}, which is not supported; convert it to {FALLBACK.shown} first")
 
 
 def notices_of(messages: list[str]) -> list[Notice]:
-    """The notice that parts of a picture may be wrong, where a decoder printed that."""
+    """A notice that parts of a picture may be wrong, if a decoder printed that."""
     told = _faults(messages)
     if not told:
         return []
@@ -51,13 +51,13 @@ def notices_of(messages: list[str]) -> list[Notice]:
 
 
 def reason_in(messages: list[str], otherwise: str) -> str:
-    """The last thing that a library printed, which is nearest to the fault."""
+    """The last message of a library, which is nearest to the fault."""
     told = _faults(messages)
     return told[-1].rstrip(".") if told else otherwise
 
 
 def reason_of(failure: Exception | None) -> str:
-    """What an exception of Pillow or tifffile says, in a part of a sentence."""
+    """The message of an exception of Pillow or tifffile, as a part of a sentence."""
     text = str(failure or "").splitlines()[:1]
     if isinstance(failure, OSError) and text and "truncated" in text[0]:
         return TRUNCATED

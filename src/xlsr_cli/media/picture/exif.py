@@ -1,8 +1,9 @@
 """Correct an EXIF block in place.
 
-Nothing is written anew: camera makers' notes hold offsets that only fit the bytes as they stand, and what
-a library does not understand it would lose. Only the values that enlarging makes wrong are changed.
-Offsets and types: EXIF 2.32, sections 4.6.2 to 4.6.5 (TIFF 6.0, section 2).
+The block is not written anew: camera makers' notes contain offsets that are only right as long as nothing
+moves, and a library such as Pillow's ``Image.Exif`` loses what it does not understand. Only values that
+enlarging makes wrong are changed. Offsets and types: EXIF 2.32, sections 4.6.2 to 4.6.5 (TIFF 6.0, section
+2).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Field:
 class ExifBlock:
     """A TIFF stream as EXIF uses it, without the ``Exif\\0\\0`` prefix.
 
-    Damage is tolerated: what lies outside of the block or makes no sense is left as it is.
+    Damage is tolerated: values that lie outside of the block or make no sense are left as they are.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -65,7 +66,7 @@ class ExifBlock:
 
     @property
     def orientation(self) -> int | None:
-        """1 to 8, 1 as well when it makes no sense; None when it is missing."""
+        """1 to 8, also 1 if it makes no sense; None if it is missing."""
         for entry in self._entries(self._first()):
             if entry.tag == _ORIENTATION:
                 value = self._number(entry)
@@ -113,7 +114,7 @@ class ExifBlock:
     def with_dpi(self, dpi: tuple[float, float]) -> bytes | None:
         """The block with another resolution in pixels per inch; None where it makes no sense.
 
-        A block without fields for it gets a new first directory at its end: nothing that is there moves.
+        A block without fields for it gets a new first directory at its end, so that nothing else moves.
         """
         self._data = bytearray(self._data)
         found = {entry.tag: entry for entry in self._entries(self._first())}
@@ -129,7 +130,7 @@ class ExifBlock:
         return bytes(self._data)
 
     def _extended_by(self, dpi: tuple[float, float]) -> bytes:
-        """The block with a first directory at its end that has the resolution beside all of the old one."""
+        """The block with a new first directory at its end: the old one plus the resolution."""
         resolution = (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT)
         entries = {
             entry.tag: bytes(self._data[entry.at : entry.at + 12])
@@ -204,7 +205,7 @@ class ExifBlock:
             struct.pack_into(self._order + "HII", self._data, entry.at + 2, _LONG, 1, value)
 
     def _drop_thumbnail(self) -> None:
-        """Unhook the second directory, and cut off its picture, which nearly always stands at the end."""
+        """Remove the link to the second directory, and its picture if that is at the end."""
         first = self._first()
         count = self._unpack("H", first) if first >= 8 else None
         if count is None or count > _MOST_ENTRIES:

@@ -1,4 +1,4 @@
-"""Pictures: a file's bytes in, pixels out, and back; each step is taken once."""
+"""Read and write pictures: the steps that are the same for every format."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from xlsr_cli.options import Size
 
 
 def open_picture(data: bytes, name: str) -> Source:
-    """Read header and metadata of the picture in ``data`` and decode nothing.
+    """Read header and metadata of the picture in ``data``, without decoding it.
 
-    ``name`` is how the file is called in the sentence of an :class:`InputError`, which is raised for what
+    ``name`` is the file's name in the message of an :class:`InputError`, which is raised for what
     is damaged or not supported.
     """
     if not data:
@@ -83,8 +83,9 @@ def check_pixels(size: Size, name: str, max_pixels: int) -> None:
 def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
     """Decode the picture: upright, at its own depth, with what the file holds beside pixels.
 
-    The notices tell what of the file is not in the :class:`Picture`. Raises :class:`InputError` for what
-    is damaged, not supported, or claims more than ``max_pixels`` (checked before anything is decoded).
+    The notices name everything of the file that is not in the :class:`Picture`. Raises :class:`InputError`
+    for what is damaged, not supported, or claims more than ``max_pixels`` (checked before anything is
+    decoded).
     """
     check_pixels(source.stored_size, source.name, max_pixels)
     format = format_named(source.format)
@@ -99,7 +100,7 @@ def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
         pixels = turned(pixels, source.orientation)
     metadata = source.metadata
     if source.mode in FOREIGN_COLORS:
-        metadata = replace(metadata, icc=None)  # it described the colours as they were
+        metadata = replace(metadata, icc=None)  # it described the colours before their conversion
     frames = [further_frames(source.pages)] if source.animated else []
     picture = Picture(
         pixels=with_channels(pixels, source.channels),
@@ -138,14 +139,14 @@ def encode_into(
     strip: bool = False,
     threads: int = 1,
 ) -> list[Notice]:
-    """Encode ``picture``; the notices tell what ``format`` has no room for (``docs/fidelity.md``).
+    """Encode ``picture``; the notices name everything that ``format`` cannot hold (``docs/fidelity.md``).
 
-    ``file`` is empty, seekable and readable; formats whose row is ``trusted`` go there piece by piece and
-    are never whole in memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for
+    ``file`` is empty, seekable and readable; formats whose row is ``trusted`` are written piece by piece and
+    are never complete in memory. ``quality`` is 1 to 100, None for the format's default; ``lossless`` is for
     formats where it is optional, and is the default where the source was of the same format and lossless.
-    ``strip`` leaves out all metadata but what decides how the colours look. ``threads`` may work on it, which
-    changes no byte. Raises :class:`OutputError` when it cannot be encoded, and :class:`ResourceError` where
-    OpenCV is too old for it.
+    ``strip`` leaves out all metadata except those that decide how the colours look. The bytes do not depend
+    on the number of ``threads``. Raises :class:`OutputError` when it cannot be encoded, and
+    :class:`ResourceError` where OpenCV is too old for it.
     """
     check_limits(format, picture.size)
     room, bits = still_of(format), picture.bits or picture.depth
@@ -164,9 +165,9 @@ def encode_into(
 
 
 def check_written(file: BinaryIO, format: PictureFormat, size: Size, name: str) -> None:
-    """Raise :class:`OutputError` when what was encoded does not say of itself that it is of ``size``.
+    """Raise :class:`OutputError` if the header of the encoded file has another size than ``size``.
 
-    The file is not read where the format's row says that its header is to be trusted.
+    The file is not read if the format's row says that its header can be trusted.
     """
     if still_of(format).trusted:
         return

@@ -1,4 +1,4 @@
-"""Work on the parts of a picture with several threads, results in order and few of them in memory."""
+"""Process parts of a picture on several threads; results come in order, and few are in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 def in_order(work: Callable[[Part], Result], parts: Iterable[Part], threads: int) -> Iterator[Result]:
     """``work(part)`` of each part in the order of ``parts``, by as many ``threads``.
 
-    Only a few more results than threads wait for whoever consumes them. ``work`` must let go of Python's lock
-    for this to be of use, as zlib and numpy do.
+    At most a few more results than threads wait for the consumer. This is useful only if ``work`` releases
+    Python's lock, as zlib and numpy do.
     """
     if threads == 1:
         yield from map(work, parts)

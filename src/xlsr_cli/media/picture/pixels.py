@@ -1,4 +1,4 @@
-"""Arithmetic on pixels that reading and writing need: depth, alpha, turning, frames that differ."""
+"""Arithmetic on pixels for reading and writing: depth, alpha, orientation, differences of frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from xlsr_cli.engine.pixels import Pixels
 
-#: Rows are worked on in blocks of about this many samples, so that wide intermediates stay small.
+#: Rows are processed in blocks of about this many samples, so that wide intermediates stay small.
 _BLOCK = 1 << 20
 
 
@@ -32,7 +32,7 @@ def full_range(pixels: NDArray[Any], maximum: int) -> Pixels:
 #: What :func:`from_floats` did.
 FLOAT_CONVERTED = Notice(code="float-converted", message="floating point is read as 16 bits")
 
-#: How far resampling may have thrown a value over the edge: 1/255 of the range.
+#: How far resampling may have moved a value out of its range: 1/255 of the range.
 _ROUNDING = 1 / 255
 
 
@@ -56,7 +56,7 @@ def from_floats(samples: NDArray[Any], name: str) -> Pixels:
 
 
 def bgr_of(pixels: Pixels) -> Pixels:
-    """RGB and RGBA in OpenCV's order, gray and gray + alpha as they are, in memory of their own."""
+    """A copy in OpenCV's order: RGB and RGBA become BGR and BGRA, gray and gray + alpha stay."""
     import numpy as np
 
     if pixels.ndim == 3 and pixels.shape[2] >= 3:
@@ -113,10 +113,10 @@ def as_color(pixels: Pixels) -> Pixels:
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
-    """What a decoder gave, brought to the ``channels`` that the header promised.
+    """The output of a decoder with the ``channels`` that the header says.
 
-    Decoders expand gray to colour and know a fourth channel where there is none: no sample is invented
-    here but an opaque alpha.
+    Decoders may expand gray to colour or add a fourth channel. Nothing is invented here except an opaque
+    alpha.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What a picture takes, learned from as little of its file as possible: for planning thousands of them."""
+"""Read size and depth of a picture from as little of its file as possible, for planning thousands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Glance:
-    """What a header says: ``size`` as displayed, ``deep``: 16 bits a sample, ``alpha``: transparency.
+    """What a header says: the ``size`` as displayed, and whether it has 16 bits (``deep``) and ``alpha``.
 
     ``frames``: of an animation, where its header says it.
     """
@@ -52,7 +52,7 @@ def glance(path: Path, format: Format, head: bytes) -> Glance | None:
 
 
 def _frames(opened: Any) -> int:
-    """How many frames Pillow finds; 1 where the file breaks off before the last."""
+    """How many frames Pillow finds; 1 if the file breaks off."""
     try:
         return int(getattr(opened, "n_frames", 1))
     except Exception:  # as above

@@ -1,4 +1,4 @@
-"""What goes from room to room: an opened file, decoded pixels, a picture, what is asked of an encoder."""
+"""Values that are passed between modules: an opened file, decoded pixels, a picture, encoder settings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False)
 class Source:
-    """A picture file whose header and metadata have been read, once, and nothing decoded.
+    """A picture file whose header and metadata have been read, and whose pixels have not been decoded.
 
     ``format``: the name of its row in :data:`~xlsr_cli.formats.FORMATS`. ``stored_size``: in pixels, not yet
     turned. ``channels``: of the decoded picture: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha.
-    ``bits``: significant ones of a sample. ``maximum``: the largest value of a sample as decoders give it.
-    ``mode``: Pillow's name of the layout, empty where Pillow was not asked. ``pages``: how many pictures the
-    file holds; ``animated``: they are frames of an animation. ``orientation``: EXIF's 1 to 8, still to be
-    applied. ``lossless``: coded so in a format that can also be lossy. ``detail``: what the format's module
-    read in the header and needs to decode.
+    ``bits``: significant bits of a sample. ``maximum``: the largest value of a sample as decoders give it.
+    ``mode``: Pillow's name for the layout, empty if Pillow did not read the file. ``pages``: how many
+    pictures the file holds; ``animated``: they are frames of an animation. ``orientation``: EXIF's 1 to 8,
+    still to be applied. ``lossless``: coded without loss, in a format that can also be lossy. ``detail``:
+    what the format's module read in the header and needs to decode.
     """
 
     data: bytes
@@ -63,7 +63,7 @@ class Source:
         return replace(self, orientation=self.metadata.orientation)
 
     def close(self) -> None:
-        """Let go of the file's bytes, which are of no use once it is decoded; it cannot be decoded again."""
+        """Release the bytes of the file, after decoding; it cannot be decoded again."""
         self.data = b""
 
 
@@ -108,10 +108,10 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What is asked of an encoder.
+    """Settings for an encoder.
 
     ``quality``: 1 to 100, None for the format's default. ``lossless``: for formats that can be lossy.
-    ``bits``: those of a sample that the source had. ``threads``: may work on it, which changes no byte.
+    ``bits``: of a sample of the source. ``threads``: may be used; they do not change the bytes.
     """
 
     quality: int | None = None
@@ -122,7 +122,7 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """Everything of an animation but its pixels; see :class:`~xlsr_cli.media.picture.animation.Animation`."""
+    """An animation without its pixels; see :class:`~xlsr_cli.media.picture.animation.Animation`."""
 
     size: Size
     delays: Sequence[Fraction]
@@ -130,7 +130,7 @@ class Film:
     metadata: Metadata
 
     def ticks(self, per_second: int) -> list[int]:
-        """The delays in whole ticks; the beginnings of frames are rounded, so that errors do not add up."""
+        """The delays in whole ticks. The start of each frame is rounded, so that errors do not add up."""
         # Halves are rounded up: to the even number, a delay of whole ticks could become one tick longer.
         ends = [(2 * end * per_second + 1) // 2 for end in accumulate(self.delays)]
         return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

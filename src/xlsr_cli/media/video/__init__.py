@@ -1,1 +1,1 @@
-"""Films: what is in a container, its frames, and putting a new one together."""
+"""Films: inspect a container, read its frames, and write a new one."""

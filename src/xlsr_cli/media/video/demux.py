@@ -1,4 +1,4 @@
-"""Open a film and read its packets: only the file itself, whatever its name or its content refer to."""
+"""Open a film and read its packets. Only the file itself is read, whatever its name or content refer to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _READ_BLOCK = 1 << 18
 
 
 class _File(io.FileIO):
-    """A film as FFmpeg sees it: bytes, and a name that says nothing but the suffix.
+    """A film for FFmpeg: bytes, and a name that is only the suffix.
 
     FFmpeg reads other files where a name is a pattern (``v%d.png``) or a protocol (``concat:…``).
     """
@@ -105,7 +105,7 @@ def is_cover(stream: Any) -> bool:
 
 
 def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
-    """All packets in file order; a damaged end is an end, as every player takes it."""
+    """All packets in file order. A damaged end is treated as the end, as players do."""
     packets = container.demux()
     while True:
         try:
@@ -119,7 +119,7 @@ def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
 def decoded(
     packets: Iterator[AnyPacket], stream: av.VideoStream, damaged: Callable[[], None], *, threads: int = 1
 ) -> Iterator[av.VideoFrame]:
-    """Frames as the decoder gives them; a packet that it refuses is passed over and ``damaged`` called."""
+    """Decoded frames. A packet that the decoder refuses is skipped, and ``damaged`` is called."""
     decoder = _decoder_of(stream)
     decoder.thread_type, decoder.thread_count = av.codec.context.ThreadType.AUTO, threads
     for packet in packets:
@@ -160,7 +160,7 @@ def content_hash(path: Path) -> str:
 
 
 def said(error: Exception) -> str:
-    """The library's words, short and without a path."""
+    """The message of the library, short and without a path."""
     if isinstance(error, av.error.FFmpegError):
         return str(error.strerror or "unknown error").rstrip(".").lower()
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,8 +1,8 @@
-"""Frames through the upscaler: out of the decoder's memory, into the encoder's.
+"""Enlarge decoded frames for the encoder.
 
-By default nothing is converted: Y′ goes through the luma model as it is stored, limited range and all,
-chroma planes through the resampler, with the right siting. Colours cannot shift, because no matrix is
-ever applied.
+By default, colours are not converted: Y′ goes through the luma model as it is stored, also in limited range,
+and chroma planes go through the resampler with the right siting. Colours cannot shift, because no matrix is
+applied.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from xlsr_cli.media.video.layout import Layout, Siting, expand, layout_of, plane
 from xlsr_cli.media.video.tags import RANGE_FULL, RANGE_LIMITED, SILENT, ColorTags, Rotation, carries_captions
 from xlsr_cli.options import Size
 
-#: Where a conversion is asked for, none that loses more than it must.
+#: Flags of swscale for conversions that lose as little as possible.
 _CAREFUL = (
     Interpolation.BICUBIC
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.ACCURATE_RND
 )
-#: While one frame waits for its last tile, or for what only one core can do, another keeps the workers busy.
+#: While one frame waits for its last tile, or for work on a single core, another one keeps the workers busy.
 _AT_ONCE = 2
 #: Matrix coefficients of H.273 as swscale numbers them; BT.601 for those that it does not know.
 _SWSCALE_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
@@ -102,15 +102,15 @@ class FrameUpscaler:
 
     @property
     def at_once(self) -> int:
-        """How many frames are worth being enlarged at the same time."""
+        """How many frames should be enlarged at the same time."""
         return _AT_ONCE if self._upscaler.threads > 1 and self._upscaler.works_in_tiles else 1
 
     def interrupt(self) -> None:
-        """As :meth:`Upscaler.interrupt`; from any thread."""
+        """Like :meth:`Upscaler.interrupt`; may be called from any thread."""
         self._upscaler.interrupt()
 
     def begin(self, frame: av.VideoFrame) -> Callable[[], av.VideoFrame]:
-        """What is to be done with ``frame``, the next one: a call that returns it enlarged.
+        """The work for ``frame``, the next one: a function that returns it enlarged.
 
         The calls may overlap, but must start in the order of the frames. Each returns a new frame of ``size``
         in ``pix_fmt``, with the colour tags and without a time.
@@ -274,7 +274,7 @@ class FrameUpscaler:
 
 
 class _Reformat:
-    """swscale, which keeps what it has worked out for the next frame: one frame at a time."""
+    """swscale with its cached tables, for one frame at a time."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()

@@ -1,4 +1,4 @@
-"""What is in a video file: its streams, times, colours and metadata. Nothing is written here."""
+"""Inspect a video file: its streams, times, colours and metadata."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def time_of(packet: AnyPacket) -> Fraction | None:
 
 
 def inspect(path: Path) -> VideoFile:
-    """Look at the whole file once, without decoding more than its first frame.
+    """Read the whole file once, and decode only its first frame.
 
     Raises :class:`InputError` for a file without a video stream, without frames, encrypted, or damaged so
     that no frame can be decoded.
@@ -167,7 +167,7 @@ def inspect(path: Path) -> VideoFile:
     with open_video(path) as container:
         stream = main_stream(container, path)
         scan = _scan(container, stream, path)
-        # Nothing of a stream may be touched once its container is closed.
+        # Streams must not be used once their container is closed.
         streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
         index, format_name = stream.index, container.format.name
         missing, stated = _missing_end(container, scan), stated_end(container, stream)

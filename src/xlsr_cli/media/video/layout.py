@@ -1,4 +1,4 @@
-"""Pixel formats of videos: which samples they hold, which format can hold them, and planes as arrays."""
+"""Pixel formats of videos: their samples, the choice of one for the output, and planes as arrays."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Layout:
 
 @functools.lru_cache(maxsize=32)
 def layout_of(pix_fmt: str) -> Layout:
-    """The planar layout that holds the samples of ``pix_fmt``, unchanged.
+    """The planar layout for the unchanged samples of ``pix_fmt``.
 
     Raises :class:`InputError` for formats that are no plain samples (Bayer, XYZ, float).
     """
@@ -116,7 +116,7 @@ def _is_format(name: str) -> bool:
 def choose_format(
     source: Layout, formats: Sequence[str], wanted: str | None, *, codec: str
 ) -> tuple[str, list[Notice]]:
-    """The pixel format to encode ``source`` in, of those that an encoder takes, and what gets lost.
+    """The pixel format for encoding ``source``, of those that an encoder takes, with notices about losses.
 
     ``wanted`` is taken where it is one of them. Otherwise the same format, or the smallest that holds
     all samples, or at last one with coarser chroma or without alpha, which are notices. Never one with

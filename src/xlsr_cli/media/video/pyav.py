@@ -1,7 +1,7 @@
-"""Where PyAV 18 and PyAV 19 differ: opening a container, exact numbers, and the side data of a frame.
+"""The differences of PyAV 18 and 19: opening a container, exact numbers, and the side data of a frame.
 
-PyAV 18 is the last one for Python 3.11. PyAV 19 decodes metadata as this program needs them without being
-told, and gives its own rational type, which rounds where a :class:`~fractions.Fraction` is exact.
+PyAV 18 is the last one for Python 3.11. PyAV 19 decodes metadata as needed here by default, and has its own
+rational type, which rounds where a :class:`~fractions.Fraction` is exact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import av.logging
 #: A decoded frame, for rooms that do not know PyAV.
 VideoFrame = av.VideoFrame
 
-#: FFmpeg's log belongs to the process: one thread at a time listens.
+#: FFmpeg's log belongs to the whole process: one thread at a time captures it.
 _LISTENING = threading.Lock()
 
 _BEFORE_19 = int(av.__version__.split(".")[0]) < 19
@@ -76,7 +76,7 @@ def usual_scheduling() -> Iterator[None]:
 
 @contextmanager
 def ffmpeg_messages(level: int = av.logging.INFO) -> Iterator[list[Any]]:
-    """A list that holds what FFmpeg says to this thread within the block: (level, who, what)."""
+    """Yield a list of FFmpeg's messages to this thread within the block: (level, name, text)."""
     with _LISTENING:
         before = av.logging.get_level()
         av.logging.set_level(level)

@@ -1,4 +1,4 @@
-"""What a film takes, learned from its header alone: for planning many of them."""
+"""Read size, depth and length of a film from its header, for planning many of them."""
 
 from __future__ import annotations
 

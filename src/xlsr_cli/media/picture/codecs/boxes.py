@@ -1,11 +1,11 @@
-"""Boxes, as AVIF and JPEG 2000 files are made of them (ISO/IEC 14496-12, section 4.2; 15444-1, annex I)."""
+"""Boxes, of which AVIF and JPEG 2000 files consist (ISO/IEC 14496-12, section 4.2; 15444-1, annex I)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 
-#: More boxes than stand side by side in any picture.
+#: No picture has so many boxes side by side.
 _MOST_BOXES = 10_000
 
 
@@ -59,7 +59,7 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def box_head(kind: bytes, length: int) -> bytes:
-    """What stands before the ``length`` bytes of a box's content."""
+    """The header of a box with ``length`` bytes of content."""
     if length + 8 > 0xFFFFFFFF:
         return struct.pack(">I4sQ", 1, kind, length + 16)
     return struct.pack(">I4s", length + 8, kind)

@@ -1,4 +1,4 @@
-"""JPEG 2000: Pillow reads the header, OpenCV the pixels; metadata stands in boxes that neither writes.
+"""JPEG 2000: Pillow reads the header, OpenCV the pixels; metadata are in boxes that neither writes.
 
 Layouts: ISO/IEC 15444-1, annexes A (codestream) and I (boxes).
 """
@@ -33,7 +33,7 @@ _EXIF_UUID = b"JpgTiffExif->JP2"
 
 _SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
-#: OpenCV halves a picture five times and cannot do without.
+#: OpenCV's encoder halves a picture five times and fails on smaller ones.
 _SMALLEST = 32
 
 read_pixels = opencv.read_pixels

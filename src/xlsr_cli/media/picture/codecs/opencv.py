@@ -18,14 +18,14 @@ from xlsr_cli.notices import Notice
 if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
 
-#: Quality of the lossy formats, visually lossless: enlarging magnifies what a codec did.
+#: Default quality of lossy formats, visually lossless: enlarging magnifies the artefacts of a codec.
 DEFAULT_QUALITY = 95
 
 _ERRORS = 2  # LOG_LEVEL_ERROR, the same number in OpenCV 4 and 5
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
-    """Decode by OpenCV, or by Pillow where OpenCV cannot or takes the colours for others."""
+    """Decode with OpenCV, or with Pillow if OpenCV cannot, or would get the colours wrong."""
     if pillow.knows_colors_better(source):
         return pillow.read_pixels(source, max_pixels)
     pixels, messages = imdecode(source.data)
@@ -33,7 +33,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 
 def decoded(source: Source, pixels: Pixels | None, messages: list[str], max_pixels: int) -> Decoded:
-    """What :func:`imdecode` gave, at the full range of 8 or 16 bits; Pillow's pixels where it gave none."""
+    """The result of :func:`imdecode`, scaled to the full range of 8 or 16 bits; else Pillow's pixels."""
     if pixels is not None:
         return Decoded(pixels=full_range(pixels, source.maximum), notices=notices_of(messages))
     try:
@@ -47,7 +47,7 @@ def decoded(source: Source, pixels: Pixels | None, messages: list[str], max_pixe
 
 
 def imdecode(data: bytes) -> tuple[Pixels | None, list[str]]:
-    """What OpenCV makes of ``data``, None where it cannot, and what it and its libraries printed."""
+    """The pixels that OpenCV decodes from ``data`` (None if it cannot), and the messages of its libraries."""
     import cv2
     import numpy as np
 
@@ -76,9 +76,9 @@ def _errors_only() -> Iterator[None]:
 
 @contextmanager
 def of_this_age() -> Iterator[None]:
-    """Within, what an older OpenCV lacks is a :class:`ResourceError`.
+    """Within, a function that an older OpenCV lacks is a :class:`ResourceError`.
 
-    One may be in place although the newer one is installed: OpenCV's distributions overwrite each other.
+    An older one may be in use although a newer one is installed: OpenCV's distributions overwrite each other.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def of_this_age() -> Iterator[None]:
 def imencode(
     extension: str, pixels: Pixels, parameters: list[int], metadata: Metadata | None = None
 ) -> memoryview:
-    """What OpenCV makes of ``pixels``, without a copy: an encoded picture can be a hundred megabytes.
+    """Encode ``pixels`` with OpenCV, without a copy: an encoded picture can be a hundred megabytes.
 
     EXIF, XMP and profile of ``metadata`` are handed to the encoder. Raises :class:`OutputError`.
     """

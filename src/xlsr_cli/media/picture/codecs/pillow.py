@@ -35,11 +35,10 @@ if TYPE_CHECKING:
 
     from xlsr_cli.engine.pixels import Pixels
 
-#: Layouts of Pillow's whose colours have to be converted before anything can be done with them: the code of
-#: the notice, and their name.
+#: Layouts of Pillow whose colours have to be converted first: the code of the notice, and their name.
 FOREIGN_COLORS = {"CMYK": ("cmyk-converted", "CMYK"), "LAB": ("lab-converted", "Lab")}
 
-#: Pillow's limit on pixels and Python's filter of warnings belong to the process.
+#: Pillow's limit of pixels and Python's filter of warnings belong to the whole process.
 _LOCK = threading.RLock()
 
 _SILENT = logging.NullHandler()
@@ -108,7 +107,7 @@ def read_header(
     unsupported: Callable[[], str | None] | None = None,
     max_pixels: int | None = None,
 ) -> Source:
-    """Header and metadata as Pillow tells them.
+    """Read header and metadata with Pillow.
 
     ``describe`` adds what the format alone has. Where Pillow fails, ``otherwise`` may still make a source,
     and ``unsupported`` may know what the file is that is sound as far as one can see. ``max_pixels``: more
@@ -163,7 +162,7 @@ _EXIF_PREFIX = b"Exif\0\0"
 
 
 def _metadata(image: Image.Image) -> Metadata:
-    """What Pillow found, whatever the format."""
+    """The metadata that Pillow finds in any format."""
     info = image.info
     exif, xmp_packet, dpi = info.get("exif"), info.get("xmp"), info.get("dpi")
     exif = exif.removeprefix(_EXIF_PREFIX) if isinstance(exif, bytes) else None
@@ -177,7 +176,7 @@ def _metadata(image: Image.Image) -> Metadata:
 
 
 def knows_colors_better(source: Source) -> bool:
-    """Whether colours have to be converted, or looked up in a palette, which OpenCV takes for others."""
+    """Whether OpenCV would get the colours wrong: they have to be converted, or looked up in a palette."""
     return source.mode in FOREIGN_COLORS or source.mode == "P"
 
 
@@ -281,7 +280,7 @@ def _converted_by(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, s
                 "its colour profile",
             )
         except (ImageCms.PyCMSError, OSError):
-            pass  # a damaged profile is as good as none
+            pass  # a damaged profile is treated like none
     return image.convert("RGB"), "a plain formula, for want of a colour profile"
 
 

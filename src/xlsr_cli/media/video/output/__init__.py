@@ -1,1 +1,1 @@
-"""Films, written: encoders, containers, which streams go in, and reading back what was written."""
+"""Write films: encoders, containers, the choice of streams, and verifying what was written."""

@@ -1,4 +1,4 @@
-"""The containers that can be written, and what belongs into each."""
+"""The containers that can be written, and what each of them can hold."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Container:
         return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
 
 
-#: Times below zero (the lead-in of AAC, B-frames) stay as they are instead of moving all streams.
+#: Negative times (the lead-in of AAC, B-frames) stay as they are; otherwise all streams would be moved.
 _KEEP_TIMES = ("avoid_negative_ts", "disabled")
 _MP4 = Container(
     format="mp4",

@@ -1,4 +1,4 @@
-"""Code sound and text again where the output's container does not hold them as they are."""
+"""Convert sound and text that the output's container cannot hold as they are."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from xlsr_cli.notices import Notice
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
 
-#: Sound that is decoded to what went into its encoder.
+#: Lossless codecs of sound.
 _LOSSLESS = ("pcm_", "flac", "alac", "truehd", "mlp", "tta", "wavpack", "ape", "tak", "shorten")
-#: Of those, what no encoder here takes without rounding.
+#: Those of them that no encoder here takes without rounding.
 _FINER = ("pcm_f", "pcm_s32", "pcm_u32", "pcm_s64")
 _LOSSLESS_ENCODERS = ("flac", "pcm_s16le", "pcm_s24le")
-#: Text that carries places, fonts and colours, which other kinds of text have no words for.
+#: Text with positions, fonts and colours, which other kinds of text cannot express.
 _STYLED = ("ass", "ssa")
 _TEXT = (*_STYLED, "subrip", "srt", "text", "mov_text", "webvtt")
 #: Bits per second and channel at which the encoders are hard to tell from the source.
@@ -54,7 +54,7 @@ class Conversion:
 
 
 def conversion_of(stream: Any, container: Container) -> Conversion | None:
-    """What ``container`` holds instead of ``stream``; None where nothing comes near it."""
+    """What ``container`` can hold instead of ``stream``; None if there is nothing similar."""
     codec, context = codec_of(stream), stream.codec_context
     if context is None:
         return None
@@ -130,7 +130,7 @@ class SoundConverter:
         self._next: int | None = None
 
     def convert(self, packet: AnyPacket) -> Iterator[AnyPacket]:
-        """What becomes of ``packet``; nothing while the encoder waits for more, or where it is damaged."""
+        """The converted packets for ``packet``; none while the encoder waits, or if it is damaged."""
         try:
             frames = self._source.decode(packet)
         except (av.error.FFmpegError, ValueError):
@@ -139,7 +139,7 @@ class SoundConverter:
             yield from self._encoded(frame)
 
     def finish(self) -> Iterator[AnyPacket]:
-        """What decoder and encoder still hold."""
+        """The remaining packets of decoder and encoder."""
         frames = []
         with contextlib.suppress(av.error.FFmpegError, ValueError):
             frames = self._source.decode(None)

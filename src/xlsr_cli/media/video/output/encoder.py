@@ -1,6 +1,6 @@
-"""The encoders: which codecs there are, how each is set, and one for every segment.
+"""The encoders: codecs, their settings, and one encoder for each segment.
 
-The defaults stand here and in ``docs/video.md``; a test holds the two together.
+The defaults are listed here and in ``docs/video.md``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MATROSKA_SITINGS: tuple[Siting, ...] = ("left", "center", "topleft", "top")
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A codec that can be written, and how its encoder is spoken to.
+    """A codec that can be written, with the parameters of its encoder.
 
     ``crf`` is the default and ``worst`` the largest quality number, None where the codec is lossless.
     ``presets`` go from slow to fast. ``hdr``: HDR10 metadata fit into its bitstream; ``captions``: closed
@@ -77,7 +77,7 @@ CODECS: dict[VideoCodec, Codec] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the encoder is set, everything chosen: what a segment's bytes depend on besides the frames."""
+    """All settings of the encoder: with the frames, they decide the bytes of a segment."""
 
     codec: Codec
     encoder: str
@@ -176,9 +176,9 @@ def encoder_options(
         options = {"crf": str(crf), "b": "0", "cpu-used": str(preset), "deadline": "good", "row-mt": "1"}
         options |= {"g": str(key_interval), "tile-columns": "2"}
     else:
-        # Version 3 with checksums of slices: what the archives of the world keep.
+        # Version 3 with checksums of slices, the form that archives use.
         options = {"level": "3", "slicecrc": "1", "coder": "1", "context": "1", "g": "1"}
-    if siting != "left":  # which is what silence means
+    if siting != "left":  # which is assumed if nothing is said
         options["chroma_sample_location"] = siting
     return tuple(options.items())
 
@@ -247,7 +247,7 @@ class Encoder:
 
     def encode(self, picture: av.VideoFrame) -> list[Packet]:
         """Take the next frame; return packets that became ready, in order of decoding."""
-        # The encoder sees numbers, not times: what the source's clock does is no concern of it.
+        # The encoder gets numbers instead of times, so the source's clock does not influence it.
         picture.pts, picture.time_base = self._frames, self._context.time_base
         picture.pict_type = 0
         self._frames += 1

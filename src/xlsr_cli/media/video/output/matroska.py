@@ -1,6 +1,6 @@
-"""The shape of pixels in Matroska and WebM: a field of the track that PyAV has no way to set.
+"""The shape of pixels in Matroska and WebM: a field of the track that PyAV cannot set.
 
-The muxer is given a track name with room in it. When the file is whole, that name gives its bytes to the
+The muxer gets a track name with extra bytes. When the file is complete, these bytes are replaced by the
 field, so that nothing else in the file moves.
 """
 
@@ -35,7 +35,7 @@ def with_room(title: str | None) -> str:
 def write_aspect(file: BinaryIO, size: Size, aspect: Fraction, *, webm: bool) -> None:
     """Say in the track whose name has room that its pixels, ``size`` of them, have the shape ``aspect``.
 
-    WebM knows pixels alone, so there the shape is rounded to whole ones. Raises :class:`OutputError` where
+    WebM has only whole pixels, to which the shape is rounded. Raises :class:`OutputError` where
     ``file`` holds no such track.
     """
     for start, end in _tracks(file):

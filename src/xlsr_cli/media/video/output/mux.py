@@ -1,4 +1,4 @@
-"""Put a video file together: the new video, and every other stream of the source copied beside it."""
+"""Mux a video file: the new video, and the other streams of the source."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from xlsr_cli.media.video.tags import Matrix
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
 
-#: Sound whose frames say themselves how long they are.
+#: Codecs of sound whose frames contain their own length.
 _SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")
 #: Bytes that go to the file at a time.
 _BLOCK = 1 << 20
 
-#: What muxers write themselves, or what spoke of the old video: not copied.
+#: Tags that are not copied: muxers write them, or they describe the old video.
 STALE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _STALE_VIDEO = ("encoder", "alpha_mode", "rotate", "vendor_id", "bps", "duration", "number_of_")
 _STATISTICS = ("_statistics", "bps", "duration", "number_of_")
@@ -216,8 +216,8 @@ class _Open:
 
 
 class _Sink:
-    """A file as the muxer sees it. What the system refuses is kept until :meth:`check`: PyAV prints every
-    exception of a write but the first one as a traceback."""
+    """A file for the muxer. Errors of the system are kept until :meth:`check`: PyAV prints every exception of
+    a write after the first one as a traceback."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -228,11 +228,11 @@ class _Sink:
         return self._tried(lambda: self._file.write(data), len(data))
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """As of any file."""
+        """As of a file."""
         return self._tried(lambda: self._file.seek(offset, whence), 0)
 
     def tell(self) -> int:
-        """As of any file."""
+        """As of a file."""
         return self._tried(self._file.tell, 0)
 
     def check(self) -> None:
@@ -424,7 +424,7 @@ def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:
 def _interleaved(
     video: Iterator[AnyPacket], others: Iterator[tuple[int, AnyPacket]], main: int
 ) -> Iterator[tuple[int, AnyPacket]]:
-    """Both in the order of their decoding times, so that the muxer has little to hold back."""
+    """Both in the order of their decoding times, so that the muxer has little to buffer."""
     waiting = next(video, None)
     for index, packet in others:
         stamp = packet.dts if packet.dts is not None else packet.pts
