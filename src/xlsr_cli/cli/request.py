@@ -161,7 +161,10 @@ class Request:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._film_output(path)
         refuse_same_file(path, target)
-        self._refuse_options_of_pictures("a video")
+        self._refuse_page("a video")
+        if self.dry_run:
+            self._show_forecast(path, target)
+            return
         with self._progress(path.name, resumes=True) as progress:
             result = upscale_video(
                 path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
@@ -306,6 +309,27 @@ class Request:
         threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
         console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
 
+    def _show_forecast(self, path: Path, target: Path) -> None:
+        from xlsr_cli.jobs.video.forecast import forecast_video
+
+        found = forecast_video(path, target, self.options, self.video, upscaler=self.upscaler)
+        console.notices(str(path), found.notices)
+        if self.json:
+            console.json(_plain(found))
+            return
+        preset = "" if found.preset is None else f", preset {found.preset}"
+        console.data(f"{path}: {found.source_size} -> {target}: {found.size} {found.codec}{preset}")
+        if found.compression is not None:
+            console.data(f"  {found.compression}")
+        for model in found.models:
+            console.data(f"  {model}")
+        parts = ("decoder", "network", "encoder")
+        times = ", ".join(f"{part} {getattr(found, f'{part}_seconds') * 1e3:.0f} ms" for part in parts)
+        console.data(f"  CPU time of each frame: {times}: the {found.brake} will be the brake")
+        threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
+        rate = f"{found.frames_per_second:.1f} frames per second"
+        console.data(f"  about {found.seconds:.1f} s for {found.frames} frames on {threads}, {rate}")
+
     # Outputs, and what is refused
 
     def _named_output(self, path: Path) -> Path:
@@ -357,7 +381,7 @@ class Request:
 
     def _refuse_options_of_pictures(self, what: str) -> None:
         if self.dry_run:
-            raise UsageError(f"--dry-run is for pictures; for {what}, try --frames 10")
+            raise UsageError(f"--dry-run is for picture and video files; for {what}, try --frames 10")
         self._refuse_page(what)
 
     def _refuse_page(self, what: str) -> None:
