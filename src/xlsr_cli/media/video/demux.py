@@ -17,6 +17,7 @@ import av.error
 import av.stream
 
 from xlsr_cli.errors import InputError
+from xlsr_cli.formats import FORMATS
 from xlsr_cli.media.video import pyav
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ _HASH_BLOCK = 1 << 20
 #: The decoders that give frames with alpha, where FFmpeg's own leave it out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: Readers of FFmpeg that make videos of text and single pictures.
-_NO_FILMS = ("tty", "bin", "xbin", "adf", "idf", "image2", "gif", "apng", "ico")
+_NO_FILMS = {
+    *("tty", "bin", "xbin", "adf", "idf", "image2"),
+    *(format.name for format in FORMATS),
+    *(name for format in FORMATS if format.animation is not None for name in format.animation.extensions),
+}
 #: Bytes that FFmpeg asks the file for at a time.
 _READ_BLOCK = 1 << 18
 
