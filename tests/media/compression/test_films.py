@@ -11,10 +11,12 @@ import pytest
 
 from tests.photographs import photograph
 from xlsr_cli.media.compression.film import compression_of
+from xlsr_cli.media.video.pyav import usual_scheduling
 
 SIDE = 96
 
 
+@usual_scheduling()
 def film(
     path: Path, encoder: str, options: dict[str, str], pix_fmt: str = "yuv420p", frames: int = 30
 ) -> Path:

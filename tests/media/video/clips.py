@@ -69,6 +69,7 @@ def pictures(clip: Clip) -> Iterable[av.VideoFrame]:
         yield frame
 
 
+@pyav.usual_scheduling()
 def make(path: Path, clip: Clip | None = None, **settings: Any) -> Path:
     """Write ``clip``, or a clip of ``settings``, to ``path``, whose suffix names the container."""
     clip = clip or Clip(**settings)
