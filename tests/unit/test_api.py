@@ -105,3 +105,10 @@ def test_a_file_is_never_replaced_unasked_and_the_input_never_at_all(picture: Pa
     assert out.read_bytes() == b"mine"
     upscale(picture, out, overwrite=True)
     assert Image.open(out).size == (60, 40)
+
+
+def test_an_upscaler_closes_itself_at_the_end_of_a_block() -> None:
+    with Upscaler(scale=2) as upscaler:
+        assert upscaler(np.zeros((8, 8, 3), np.uint8)).shape == (16, 16, 3)
+        assert upscaler.choice.loaded
+    assert not upscaler.choice.loaded

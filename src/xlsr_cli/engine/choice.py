@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from xlsr_cli.engine.models import (
 )
 from xlsr_cli.engine.session import Session
 from xlsr_cli.errors import ModelError, UsageError
+from xlsr_cli.forking import renew_after_fork
 from xlsr_cli.options import EngineOptions, Size
 
 #: Chains of model scales for each total factor, the cheapest first: the smaller model goes first, since
@@ -34,6 +36,44 @@ class Plane(NamedTuple):
 
     colour: Colour
     alpha: bool = False
+
+
+class _Loaded:
+    """The networks of a choice and its copies, by name. Safe to use from several threads at once."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def get(self, name: str, load: Callable[[], Session]) -> Session:
+        """The network ``name``; the first caller loads it, and the others wait for that."""
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = load()
+            return self._sessions[name]
+
+    def put(self, name: str, session: Session) -> None:
+        with self._lock:
+            self._sessions[name] = session
+
+    def all(self) -> list[Session]:
+        with self._lock:
+            return list(self._sessions.values())
+
+    def forget(self) -> None:
+        with self._lock:
+            self._sessions.clear()
+
+    def renew(self) -> None:
+        """Begin without networks in a forked process. Freeing the parent's would wait for its threads."""
+        _of_parents.append(self._sessions)
+        self._sessions = {}
+        self._lock = threading.Lock()
+
+
+#: The networks that this process was forked with: never used, never freed.
+_of_parents: list[dict[str, Session]] = []
 
 
 class Choice:
@@ -49,8 +89,7 @@ class Choice:
         self._threads = threads
         self._model = None if options.model is None else find_model(options.model)
         self._restore: Restore | None = None if options.restore == "auto" else options.restore
-        self._loaded: dict[str, Session] = {}
-        self._lock = threading.Lock()
+        self._loaded = _Loaded()
         _check(self._model, options)
 
     @property
@@ -130,19 +169,16 @@ class Choice:
     @property
     def loaded(self) -> list[Session]:
         """The networks that have been loaded so far."""
-        with self._lock:
-            return list(self._loaded.values())
+        return self._loaded.all()
 
     def use(self, session: Session) -> None:
         """Use this network from now on, as if it had been named."""
-        with self._lock:
-            self._model = session.spec
-            self._loaded[session.spec.name] = session
+        self._model = session.spec
+        self._loaded.put(session.spec.name, session)
 
     def forget(self) -> None:
         """Drop the loaded networks. They are loaded again when they are needed."""
-        with self._lock:
-            self._loaded.clear()
+        self._loaded.forget()
 
     def _session(self, scale: int, colour: Colour, dtype: np.dtype[Any], restore: Restore) -> Session:
         if isinstance(self._model, Path):
@@ -155,21 +191,16 @@ class Choice:
             spec = named
         else:
             spec = _bundled(scale, colour, self._precision(dtype), restore)
-        with self._lock:
-            if spec.name not in self._loaded:
-                self._loaded[spec.name] = open_session(spec, self._options, callers=self._threads)
-            return self._loaded[spec.name]
+        return self._loaded.get(spec.name, lambda: open_session(spec, self._options, callers=self._threads))
 
     def _foreign(self, path: Path) -> Session:
-        with self._lock:
-            if str(path) not in self._loaded:
-                options = self._options
-                session = Session.foreign(
-                    path, halo=options.halo, threads=self._threads, provider=options.provider
-                )
-                _check_foreign(session.spec, options)
-                self._loaded[str(path)] = session
-            return self._loaded[str(path)]
+        return self._loaded.get(str(path), lambda: self._open_foreign(path))
+
+    def _open_foreign(self, path: Path) -> Session:
+        options = self._options
+        session = Session.foreign(path, halo=options.halo, threads=self._threads, provider=options.provider)
+        _check_foreign(session.spec, options)
+        return session
 
     def _precision(self, dtype: np.dtype[Any]) -> ModelPrecision:
         wanted = self._model.precision if isinstance(self._model, ModelSpec) else self._options.precision

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,7 +35,8 @@ class Upscaler:
     """Enlarges arrays: ``Upscaler(scale=2)(pixels)``.
 
     Models are loaded when first needed and kept. Safe to call from several threads at once; each call
-    spreads its tiles over ``threads`` workers, which all calls share.
+    spreads its tiles over ``threads`` workers, which all calls share. In a process that is forked, it loads
+    its models again and works as in its parent. ``with Upscaler(…) as upscaler`` closes it at the end.
     """
 
     @takes_options_of(EngineOptions)
@@ -166,6 +167,12 @@ class Upscaler:
         """Stop the worker threads and forget the models. The object may be used again."""
         self._workers.stop()
         self.choice.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _choice_for(self, pixels: Pixels) -> Choice:
         return self.choice.restoring(look(pixels).level) if self.depends_on_source else self.choice

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,18 @@ PLUG_INS: tuple[PlugIn, ...] = (
 
 _registering = threading.Lock()
 _registered: set[str] = set()
+#: The plug-ins that a parent process had loaded: their threads do not exist in this one.
+_loaded_by_parent: set[str] = set()
+
+
+def _renew() -> None:
+    global _registering
+    _registering = threading.Lock()
+    _loaded_by_parent.update(_registered)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_renew)
 
 
 def find_plug_in(provider: str) -> PlugIn | None:
@@ -101,6 +114,11 @@ def _device(plug_in: PlugIn) -> Any:
     """The CPU, as ``plug_in`` offers it."""
     if not plug_in.is_installed:
         raise ResourceError(f"the runtime {plug_in.name} is not installed; to have it: {plug_in.remedy}")
+    if plug_in.name in _loaded_by_parent:
+        raise ResourceError(
+            f"the runtime {plug_in.name} does not work in a process that was forked after it had started; "
+            "start processes by 'spawn', or use provider cpu"
+        )
     try:
         _register(plug_in)
         offered = onnxruntime.get_ep_devices()

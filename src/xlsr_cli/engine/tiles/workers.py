@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from xlsr_cli.forking import renew_after_fork
+
 Part = TypeVar("Part")
 
 
@@ -16,6 +18,11 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin without threads. Those of a parent process do not exist in a fork."""
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
