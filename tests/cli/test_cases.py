@@ -151,6 +151,38 @@ def test_what_never_ends_is_not_read_to_its_end(tmp_path: Path, arguments: list[
     assert "knows" in said or "more than" in said
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is nothing full to write to")
+def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
+    """As docs/exit-codes.md says: 4, and the output is complete."""
+    output = tmp_path / "out.png"
+    command = [
+        sys.executable,
+        "-m",
+        "xlsr_cli",
+        "upscale",
+        str(CASES / "trns_1bit_highbits.png"),
+        str(output),
+    ]
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run([*command, "--json"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, "cannot write to stdout" in run.stderr) == (4, True)
+    with Image.open(output) as image:
+        image.load()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="descriptors have no names")
+@pytest.mark.parametrize("opened", ["3> out.png", "3>&1 > out.png", "3> >(cat > out.png); sleep 0.5"])
+def test_what_a_shell_has_opened_is_an_output(tmp_path: Path, opened: str) -> None:
+    name = "/dev/fd/1" if "&" in opened else "/dev/fd/3"
+    command = (
+        f"'{sys.executable}' -m xlsr_cli upscale '{CASES / 'trns_1bit_highbits.png'}' {name} --format png"
+    )
+    run = subprocess.run(["bash", "-c", f"{command} {opened}"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    with Image.open(tmp_path / "out.png") as image:
+        image.load()
+
+
 def test_a_large_file_that_is_no_picture_is_not_read(tmp_path: Path, capsys: Capture) -> None:
     large = tmp_path / "large.bin"
     with large.open("wb") as file:

@@ -172,7 +172,9 @@ def _closing(file: io.BufferedRandom | io.BufferedWriter) -> Iterator[BinaryIO]:
 @contextmanager
 def _device(path: Path) -> Iterator[BinaryIO]:
     with _mapped(path):
-        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        opened = _descriptor(path)
+        flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags) if opened is None else os.dup(opened)
     raw = _WatchedDevice(descriptor, shown=path)
     with _closing(io.BufferedWriter(raw)) as file:
         yield file
@@ -214,12 +216,25 @@ def _lstat(path: Path) -> os.stat_result | None:
 
 
 def _is_device(path: Path) -> bool:
-    """Whether ``path`` is written to directly: a device or a named pipe, or a link to one."""
+    """Whether ``path`` is written to directly: a device or a pipe, a link to one, or what is open already."""
+    if _descriptor(path) is not None:
+        return True
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+#: Names of descriptors that a shell has opened for us: ``3> FILE``, ``>(command)``.
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of the open descriptor that ``path`` is a name of; None for all other names."""
+    if _WINDOWS or (found := _DESCRIPTOR.fullmatch(str(path))) is None:
+        return None
+    return int(found[1])
 
 
 def _adopt(descriptor: int, existing: os.stat_result) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.fuzzing import mutated
 from tests.media.picture import pictures
 from tests.media.picture.pictures import decode
 from xlsr_cli.errors import InputError, XlsrError
@@ -174,27 +175,6 @@ def test_pixels_behind_much_else_are_found() -> None:
     assert np.array_equal(read(FILES["png"][:33] + chunks + FILES["png"][33:])[0].pixels, RGB)
 
 
-def mutated(data: bytes, random: random.Random) -> bytes:
-    """``data`` with some of its bytes changed, cut out or doubled; headers are hit more often."""
-    changed = bytearray(data)
-    for _ in range(random.choice((1, 1, 2, 4, 16))):
-        at = random.randrange(min(len(changed), random.choice((64, 600, len(changed)))))
-        match random.randrange(5):
-            case 0:
-                changed[at] ^= 1 << random.randrange(8)
-            case 1:
-                changed[at : at + 4] = random.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"))
-            case 2:
-                del changed[at : at + random.randrange(1, 20)]
-            case 3:
-                changed[at:at] = changed[at : at + random.randrange(1, 40)]
-            case _:
-                changed[at] = random.randrange(256)
-        if not changed:
-            return b"x"
-    return bytes(changed)
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_changed_bytes_never_crash(name: str) -> None:
     """Each of them either opens or is refused, by one sentence."""
@@ -207,15 +187,6 @@ def test_changed_bytes_never_crash(name: str) -> None:
             except XlsrError as error:
                 assert "\n" not in str(error)
                 assert len(str(error)) < 400
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-def test_changed_bytes_never_crash_long(name: str) -> None:
-    source = random.Random(name + "long")
-    for _ in range(2000):
-        with contextlib.suppress(XlsrError):
-            decode(mutated(FILES[name], source), "it", max_pixels=200_000)
 
 
 CHILD = """
