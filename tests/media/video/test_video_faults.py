@@ -17,7 +17,7 @@ import pytest
 from tests.media.video import clips
 from tests.media.video.killed import STAGES
 from xlsr_cli.cli.app import main
-from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.segments import work_folder
 from xlsr_cli.media.video import pyav
 

@@ -15,7 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from xlsr_cli.errors import InputError, OutputError
-from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
+from xlsr_cli.jobs.video.plan import VideoPlan
 from xlsr_cli.jobs.video.run import Prepared, decoding_threads, encode_frames
 from xlsr_cli.jobs.video.segments import PART_SUFFIX, Segments, in_memory, work_folder
 from xlsr_cli.media.atomic import atomic_output

@@ -10,6 +10,7 @@ from pathlib import Path
 from xlsr_cli.engine.models import find_model, read_model_file
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.media.video.demux import content_hash
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
 from xlsr_cli.media.video.inspect import VideoFile
@@ -24,8 +25,6 @@ from xlsr_cli.media.video.tags import Hdr, Rotation
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
-#: Frames of a segment: the most that a crash can cost, and the largest distance between key frames.
-SEGMENT_FRAMES = 240
 _HIGHEST_RATE = 1000
 
 

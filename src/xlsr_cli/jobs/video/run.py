@@ -13,8 +13,9 @@ from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.restore import for_film
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.pipeline import run_stages
-from xlsr_cli.jobs.video.plan import SEGMENT_FRAMES, VideoPlan, plan_video
+from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
 from xlsr_cli.jobs.video.segments import Segments, SegmentWriter, open_segments
 from xlsr_cli.media.atomic import atomic_output, check_output, remove_parts
 from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from xlsr_cli.errors import ResourceError, XlsrError
 from xlsr_cli.jobs.batch.effort import Rates
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
+from xlsr_cli.jobs.batch.executors.sharing import Sharing, shares_of
 from xlsr_cli.jobs.batch.executors.start import end_worker, start_worker
 from xlsr_cli.jobs.batch.executors.worker import Advanced, Begun, Measure, Ready
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
@@ -74,7 +75,7 @@ class LocalExecutor(Executor):
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else max_memory - LEAD_MEMORY
         self._recipe: Recipe | None = None
-        self._hear: Hear = ignore
+        self._sharing = Sharing(ignore, shares=False)
         self._rates: Rates | None = None
         self._failed_starts = 0
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
@@ -111,7 +112,7 @@ class LocalExecutor(Executor):
 
     def _useful(self, jobs: Sequence[Job]) -> int:
         """How many workers have something to do and fit into memory together with the largest job."""
-        count = min(self._count, len(jobs))
+        count = min(self._count, sum(map(shares_of, jobs)))
         largest = max((job.memory for job in jobs if job.memory <= self._max_memory), default=0)
         while count > 1 and largest + (count - 1) * WORKER_MEMORY > self._max_memory:
             count -= 1
@@ -119,16 +120,23 @@ class LocalExecutor(Executor):
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
-        self._hear = hear
+        # A single worker does a film as a whole, on all of its threads.
+        self._sharing = sharing = Sharing(hear, shares=len(self._workers) > 1)
         waiting: deque[Item] = deque()
         for item in items:
             if item.job.memory <= self._max_memory:
-                waiting.append(item)
+                waiting.append(sharing.first(item))
             else:
                 yield _too_large(item)
         while waiting or any(worker.items for worker in self._workers):
             self._hand_out(waiting)
-            yield from self._collect(waiting)
+            for item, result in self._collect(waiting):
+                more, final = sharing.then(item, result)
+                waiting.extendleft(reversed(more))
+                if final is not None:
+                    if final.outcome == "failed":  # the other parts of a film are of no use then
+                        waiting = deque(each for each in waiting if each.job.name != item.job.name)
+                    yield final
 
     def _start(self) -> _Worker:
         process, ours = start_worker()
@@ -159,7 +167,7 @@ class LocalExecutor(Executor):
                 return item
         return None
 
-    def _collect(self, waiting: deque[Item]) -> Iterator[ItemResult]:
+    def _collect(self, waiting: deque[Item]) -> Iterator[tuple[Item, ItemResult]]:
         begun = [worker.begun[0] for worker in self._workers if worker.begun]
         patience = min(begun, default=math.inf) + self._timeout - time.monotonic()
         ready = multiprocessing.connection.wait(
@@ -173,7 +181,7 @@ class LocalExecutor(Executor):
                 reason = f"took longer than --timeout {self._timeout:g} s"
                 yield from self._lost(worker, waiting, 0, reason, lasting=False)
 
-    def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[ItemResult]:
+    def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[tuple[Item, ItemResult]]:
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
@@ -189,26 +197,27 @@ class LocalExecutor(Executor):
         elif isinstance(message, Rates):
             self._rates = message
         elif isinstance(message, Advanced):
-            job = worker.items[len(worker.begun) - 1].job
-            if job.kind == "film":  # its time limit is for each step of it
+            item = worker.items[len(worker.begun) - 1]
+            if item.job.kind == "film":  # the time limit is for each step
                 worker.begun[-1] = time.monotonic()
-            self._hear(job.name, message.share)
+            self._sharing.heard(item, message.share)
         elif isinstance(message, Begun):
             self._failed_starts = 0
             if message.key:
                 worker.keys[-1] = message.key
             else:
-                worker.begun.append(time.monotonic())
+                kind = worker.items[len(worker.begun)].step.kind
+                has_limit = kind not in ("plan", "join")  # which take as long as reading the film does
+                worker.begun.append(time.monotonic() if has_limit else math.inf)
                 worker.keys.append("")
         else:
-            worker.items.popleft()
             worker.begun.popleft()
             worker.keys.popleft()
-            yield message
+            yield worker.items.popleft(), message
 
     def _lost(
         self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str, *, lasting: bool
-    ) -> Iterator[ItemResult]:
+    ) -> Iterator[tuple[Item, ItemResult]]:
         """Replace a worker that died or hangs; yield the failure of the item that caused it, if one did.
 
         ``guilty``: the index of that item among the worker's items, -1 if none was begun; the other items are
@@ -230,7 +239,7 @@ class LocalExecutor(Executor):
             lost = items[guilty]
             sentence = f"{lost.job.source} {reason}"
             error = None if lasting else ResourceError(sentence)
-            yield failed(lost, sentence, key=worker.keys[guilty], error=error)
+            yield lost, failed(lost, sentence, key=worker.keys[guilty], error=error)
 
     def stop(self) -> None:
         """End all processes; what they were doing is left undone."""

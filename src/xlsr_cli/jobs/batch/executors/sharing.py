@@ -3,47 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from xlsr_cli.jobs.batch.executors.executor import Hear
 from xlsr_cli.jobs.batch.item import Cut, Item, ItemResult
-from xlsr_cli.jobs.batch.job import Step
+from xlsr_cli.jobs.batch.job import Job, Step
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.notices import Notice
 
 
 @dataclass(kw_only=True)
 class _Shared:
-    """A film in work. ``left``: parts that are not made yet; ``seconds``: what the others took."""
+    """A film in work. ``left``: parts that are not made yet; ``done``: frames of the others, which took
+    ``seconds``; ``partly``: finished frames of parts in work, by the first frame of each."""
 
     cut: Cut
     left: int
     done: int = 0
     seconds: float = 0.0
     failed: bool = False
+    partly: dict[int, float] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
         """How many it has."""
         return self.cut.parts[-1][1]
 
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return (self.done + sum(self.partly.values())) / self.frames
+
+
+def shares_of(job: Job) -> int:
+    """About how many workers find something to do for ``job`` at a time."""
+    return max(1, job.frames // SEGMENT_FRAMES) if job.kind == "film" else 1
+
 
 class Sharing:
     """Makes steps of the films among the items, and one result of what became of them.
 
-    ``hear`` is told how much of a film is done.
+    ``hear`` is told how much of a file is done. Without ``shares``, films are done as wholes.
     """
 
-    def __init__(self, hear: Hear) -> None:
+    def __init__(self, hear: Hear, *, shares: bool = True) -> None:
         self._hear = hear
+        self._shares = shares
         self._shared: dict[str, _Shared] = {}
         self._whole: dict[str, str] = {}
 
     def first(self, item: Item) -> Item:
         """What is to be done with ``item`` first."""
-        return replace(item, step=Step(kind="plan")) if item.job.kind == "film" else item
+        if not self._shares or item.job.kind != "film":
+            return item
+        return replace(item, step=Step(kind="plan"))
+
+    def heard(self, item: Item, share: float) -> None:
+        """``share`` of what is to be done with ``item`` is done."""
+        shared = self._shared.get(item.job.name)
+        if item.step.kind == "whole":
+            self._hear(item.job.name, share)
+        elif item.step.kind == "part" and shared is not None:
+            shared.partly[item.step.begin] = share * (item.step.end - item.step.begin)
+            self._hear(item.job.name, shared.share)
 
     def then(self, item: Item, result: ItemResult) -> tuple[list[Item], ItemResult | None]:
         """What is to be done after ``item``, and the result of its file where nothing is left to do."""
+        if not self._shares:  # whoever gave a step gets what became of it
+            return [], result
         if result.outcome == "planned":
             assert result.cut is not None
             return list(self._planned(item, result, result.cut)), None
@@ -69,7 +96,7 @@ class Sharing:
             return
         todo = sum(end - begin for begin, end in cut.todo)
         self._shared[name] = shared = _Shared(cut=cut, left=len(cut.todo), done=cut.parts[-1][1] - todo)
-        self._hear(name, shared.done / shared.frames)
+        self._hear(name, shared.share)
         step = Step(kind="part", key=cut.key, entry_key=result.entry.key)
         for begin, end in cut.todo:
             yield replace(item, step=replace(step, begin=begin, end=end))
@@ -83,7 +110,8 @@ class Sharing:
         shared.left -= 1
         shared.seconds += result.entry.seconds
         shared.done += item.step.end - item.step.begin
-        self._hear(item.job.name, shared.done / shared.frames)
+        shared.partly.pop(item.step.begin, None)
+        self._hear(item.job.name, shared.share)
         if shared.left or shared.failed or item.job.name in self._whole:
             return [], None
         return [replace(item, step=self._joining(item.step, shared.cut))], None
