@@ -12,7 +12,7 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -122,16 +122,18 @@ def _scored(kind: str, path: Path, reference: Pixels, scale: int, upscaler: Upsc
     decoded = np.asarray(decode(source, max_pixels=1 << 30)[0].pixels, np.uint8)
     _, found = for_picture(upscaler, source, lambda: decoded)
     assert found is not None
-    gains = _gains(decoded, reference, scale, upscaler)
+    gains = _gains(decoded, reference, scale, upscaler, {*levels(), found.level})
     return Scored(kind=kind, found=found.what, number=found.value, chosen=found.level, gains=gains)
 
 
-def _gains(low: Pixels, reference: Pixels, scale: int, upscaler: Upscaler) -> dict[Restore, float]:
+def _gains(
+    low: Pixels, reference: Pixels, scale: int, upscaler: Upscaler, wanted: Iterable[Restore]
+) -> dict[Restore, float]:
     height, width = reference.shape[:2]
     bicubic = luma_psnr(reference, to_uint8(imresize(low.astype(np.float64), height, width)), scale)
     return {
         level: luma_psnr(reference, np.asarray(upscaler.restoring(level)(low), np.uint8), scale) - bicubic
-        for level in levels()
+        for level in wanted
     }
 
 
@@ -162,7 +164,8 @@ def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) 
 
 def _luma_gains(low: Pixels, high: Pixels, scale: int, upscaler: Upscaler) -> dict[Restore, float]:
     """On luma alone, as films are enlarged."""
-    return _gains(low, np.asarray(cv2.cvtColor(high, cv2.COLOR_BGR2GRAY), np.uint8), scale, upscaler)
+    luma = np.asarray(cv2.cvtColor(high, cv2.COLOR_BGR2GRAY), np.uint8)
+    return _gains(low, luma, scale, upscaler, levels())
 
 
 def _panned(picture: Pixels, frames: int = 24) -> list[Pixels]:
