@@ -17,7 +17,7 @@ from xlsr_cli.formats import JPEG
 Seen = Literal["file", "pixels"]
 
 #: JPEG's quality below which the network for light, and for strong compression scores best.
-_LIGHT_BELOW, _STRONG_BELOW = 97, 81
+_LIGHT_BELOW, _STRONG_BELOW = 97, 80
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Quantizers:
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 17, 25, 51),
-    "hevc": Quantizers("HEVC", 17, 26, 51),
-    "vp8": Quantizers("VP8", 4, 30, 127),
-    "vp9": Quantizers("VP9", 30, 100, 255),
-    "av1": Quantizers("AV1", 30, 100, 255),
-    "mpeg1video": Quantizers("MPEG-1", 2, 4, 31),
-    "mpeg2video": Quantizers("MPEG-2", 2, 4, 56),
+    "h264": Quantizers("H.264", 17, 30, 51),
+    "hevc": Quantizers("HEVC", 24, 37, 51),
+    "vp8": Quantizers("VP8", 7, 60, 127),
+    "vp9": Quantizers("VP9", 58, 155, 255),
+    "av1": Quantizers("AV1", 55, 175, 255),
+    "mpeg1video": Quantizers("MPEG-1", 2, 5, 31),
+    "mpeg2video": Quantizers("MPEG-2", 2, 5, 56),
     **{
-        codec: Quantizers(name, 2, 4, 31)
+        codec: Quantizers(name, 2, 5, 31)
         for codec, name in (
             ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
             ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),

@@ -12,13 +12,13 @@ from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_input
 
-_LIMITS = Quantizers("AVIF", light_from=20, strong_from=90, largest=255)
+_LIMITS = Quantizers("AVIF", light_from=25, strong_from=122, largest=255)
 
 
 def compression_of(data: bytes) -> tuple[Compression | None, str]:
-    """By AV1's quantizer index."""
+    """By AV1's quantizer index; a lossless picture may be anything."""
     quantizer = quantizer_of(data)
-    return None if quantizer is None else by_quantizer(_LIMITS, quantizer), ""
+    return None if not quantizer else by_quantizer(_LIMITS, quantizer), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:

@@ -14,7 +14,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again
 
-_LIMITS = Quantizers("WebP", light_from=2, strong_from=20, largest=127)
+_LIMITS = Quantizers("WebP", light_from=6, strong_from=36, largest=127)
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
 _ANIMATION_HEAD, _MOST_CHUNKS = 16, 100
 
