@@ -199,7 +199,7 @@ def _pixels() -> Iterator[Finding]:
         subject="pixels",
         name="colour and resizing",
         status="ok" if right else "problem",
-        message="golden hash" if right else "integer arithmetic gives other bytes than it must",
+        message="golden hash" if right else "integer arithmetic gives wrong bytes",
         remedy="" if right else "reinstall numpy and opencv-python-headless; please report this",
     )
 
@@ -237,7 +237,7 @@ def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
         message = "golden hash" if spec.precision == "int8" else f"golden values within {FLOAT_TOLERANCE:g}"
         try:
             if not answers_golden(Session.bundled(spec)):
-                status, message = "problem", f"the answer is not the one it must be ({message})"
+                status, message = "problem", f"the answer is wrong ({message})"
                 remedy = "install the newest onnxruntime; please report this with 'xlsr doctor --json'"
         except XlsrError as error:
             status, message, remedy = "problem", str(error), _REINSTALL
@@ -263,7 +263,7 @@ def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
         if hindrance is None:
             yield _models_on_provider(models, plug_in.name)
         else:
-            remedy = f"nothing has to be done, or: pip uninstall {plug_in.distribution}"
+            remedy = f"nothing needs to be done, or: pip uninstall {plug_in.distribution}"
             yield Finding(
                 subject="provider", name=plug_in.name, status="warning", message=hindrance, remedy=remedy
             )
@@ -288,7 +288,7 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
         subject="provider",
         name=provider,
         status="problem" if failure else "ok",
-        message=failure or f"{len(models)} models give what they must{_speed(models, provider)}",
+        message=failure or f"{len(models)} models give the right answers{_speed(models, provider)}",
         remedy="leave out --provider: the CPU works; or repair the provider's driver" if failure else "",
     )
 

@@ -319,6 +319,6 @@ class VideoOptions:
             if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
                 raise UsageError(f"{name} must be a number of seconds from 0, not {seconds:g}")
         if self.end is not None and self.end <= (self.start or 0.0):
-            raise UsageError("--end must lie behind --start")
+            raise UsageError("--end must be later than --start")
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames must be at least 1, not {self.frames}")

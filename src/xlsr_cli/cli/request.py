@@ -263,7 +263,7 @@ class Request:
                 yield counted
             except KeyboardInterrupt:
                 if resumes:
-                    console.info(f"note: {counted} were done; the same command goes on where this one ended")
+                    console.info(f"note: {counted} were done; the same command continues")
                 raise
 
     def _to_stdout(self, source: Source) -> None:

@@ -248,7 +248,7 @@ def _check(model: ModelSpec | Path | None, options: EngineOptions) -> None:
             "--halo is for an ONNX file of your own, given with --model; other models know theirs"
         )
     if options.tile is not None and options.halo is None and isinstance(model, Path):
-        raise UsageError(f"--tile needs --halo beside it: how far {model} sees is not known")
+        raise UsageError(f"--tile needs --halo as well: the receptive field of {model} is not known")
     if model is None:
         return
     if isinstance(model, ModelSpec):
@@ -269,7 +269,7 @@ def _check_foreign(model: ModelSpec, options: EngineOptions) -> None:
             f"--tile contradicts --model {model.path}, which takes {model.form.size} pixels only"
         )
     if model.halo is None:
-        raise UsageError(f"--tile needs --halo beside it: how far {model.path} sees is not known")
+        raise UsageError(f"--tile needs --halo as well: the receptive field of {model.path} is not known")
 
 
 def _check_colours(model: ModelSpec, name: str, options: EngineOptions) -> None:

@@ -35,7 +35,7 @@ class ListOptions:
 
     def __post_init__(self) -> None:
         if self.null and self.files_from is None:
-            raise UsageError("--null belongs to --files-from; give a list beside it")
+            raise UsageError("--null belongs to --files-from; give both")
 
 
 def all_inputs(arguments: Iterable[str], lists: ListOptions) -> list[str]:

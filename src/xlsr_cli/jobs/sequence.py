@@ -73,7 +73,7 @@ def upscale_sequence(
     """
     if not _NUMBER.search(output.name):
         raise UsageError(
-            f"{output.name}: numbered pictures become numbered pictures, such as "
+            f"{output.name}: the output of numbered pictures is numbered as well, such as "
             f"{source.name.replace('%', 'x2_%', 1)}; ffmpeg makes a video of them"
         )
     pairs = [(path, _named(output, number)) for number, path in numbered(source)][: video.frames]

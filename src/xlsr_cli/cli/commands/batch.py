@@ -124,7 +124,7 @@ def batch(
                 if tell.count:
                     console.info(
                         f"note: {tell.count} of {_counted(len(plan.jobs), 'file')} were done; "
-                        "the same command goes on where this one ended"
+                        "the same command continues"
                     )
                 raise
     _write_report(outcome, report, folder, overwrite=options.overwrite)
@@ -161,7 +161,7 @@ def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> P
         return out
     place = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links, to beside their target
     if not place.name:
-        raise UsageError(f"there is no place beside {folder}; give an output folder with --out")
+        raise UsageError(f"a folder beside {folder} cannot be made; give an output folder with --out")
     return place.with_name(f"{place.name}_{options.target.label}")
 
 
@@ -205,7 +205,7 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
             continue
         pairs.append(file_pair(job.source, job.output, job.name))
     if not pairs:
-        console.info(f"note: {page} is not written, for there is nothing to show")
+        console.info(f"note: {page} is not written, since there is nothing to show")
         return
     # An existing file was checked before the work.
     write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)

@@ -83,7 +83,7 @@ def verify(json: Json = False) -> None:
     wrong = [name for name, verdict in found.items() if verdict != "ok"]
     if wrong:
         raise ModelError(
-            f"{len(wrong)} of {len(found)} models are not what they should be: {', '.join(wrong)}"
+            f"{len(wrong)} of {len(found)} models are damaged or give wrong pixels: {', '.join(wrong)}"
         )
 
 
@@ -96,7 +96,7 @@ def _verdict(spec: ModelSpec) -> str:
         good = answers_golden(Session.bundled(spec))
     except XlsrError as error:
         return str(error)
-    return "ok" if good else "gives other pixels than it should on this machine; run 'xlsr doctor'"
+    return "ok" if good else "gives wrong pixels on this machine; run 'xlsr doctor'"
 
 
 def _row(spec: ModelSpec, sets: list[str]) -> list[str]:

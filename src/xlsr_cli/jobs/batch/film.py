@@ -128,7 +128,7 @@ def _part(order: Order, progress: Progress) -> ItemResult:
     try:
         parts.make_part(film, part, job.output, progress)
     except NotAsPlannedError as error:
-        why = f"its parts are not what they should be ({error})"
+        why = f"its parts are damaged ({error})"
         return ItemResult(outcome="planned", entry=entry, cut=Cut(why=why))
     return ItemResult(outcome="part", entry=entry)
 

@@ -152,7 +152,7 @@ def _work(
             meter.end(result)
             if result.no_room:
                 raise OutputError(
-                    f"{result.entry.reason}; {report.done} files are done, and the same command goes on"
+                    f"{result.entry.reason}; {report.done} files are done, and the same command continues"
                 )
     meter.finish()
 

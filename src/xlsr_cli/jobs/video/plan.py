@@ -71,7 +71,7 @@ class VideoPlan:
         if reader.captions:
             notices += _captions_notice(self.mux.settings)
         if reader.repaired:
-            message = f"{reader.repaired} frames had no time or one not above the frame before; it was set"
+            message = f"{reader.repaired} frames had no timestamp, or one that does not rise; it was repaired"
             notices.append(Notice(code="times-repaired", message=message, loss=False))
         if not self.trial and reader.incomplete:
             message = f"{reader.incomplete} frames of the source are damaged and could not be decoded"
@@ -265,7 +265,7 @@ def _interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fr
     end = None if video.end is None else file.first + Fraction(video.end).limit_denominator(10**6)
     if begin is not None and begin >= file.end:
         length = float(file.end - file.first)
-        raise UsageError(f"{file.path}: --start lies behind the end of the video, {length:.2f} seconds")
+        raise UsageError(f"{file.path}: --start is after the end of the video, {length:.2f} seconds")
     return begin, end
 
 
@@ -282,7 +282,7 @@ def _format_notices(
 ) -> list[Notice]:
     notices = []
     if file.interlaced and not video.deinterlace:
-        message = "the video is interlaced and its combs are enlarged; --deinterlace makes whole frames"
+        message = "the video is interlaced, and its combing is enlarged; --deinterlace makes whole frames"
         notices.append(Notice(code="interlaced", message=message, loss=False))
     if file.hdr and not settings.codec.hdr:
         message = f"{settings.codec.name} does not hold HDR10 metadata; --codec hevc keeps them"

@@ -116,7 +116,7 @@ def _notices(header: Y4MHeader) -> tuple[Notice, ...]:
     """Notices about a stream with ``header``."""
     if not header.interlaced:
         return ()
-    message = "the stream is interlaced and its combs are enlarged; deinterlace it first"
+    message = "the stream is interlaced, and its combing is enlarged; deinterlace it first"
     return (Notice(code="interlaced", message=message, loss=False),)
 
 
@@ -150,4 +150,4 @@ def _refuse_encoding(options: PictureOptions, video: VideoOptions) -> None:
     }
     refused = next((name for name, value in given.items() if value not in (None, False)), None)
     if refused is not None:
-        raise UsageError(f"{refused} is not for raw frames; let ffmpeg do that before or behind xlsr")
+        raise UsageError(f"{refused} is not for raw frames; use ffmpeg for that, before or after xlsr")

@@ -50,7 +50,7 @@ class WorkOptions:
             raise UsageError("--timeout ends a worker process, and --jobs 0 has none; give --jobs 1")
         least = LEAD_MEMORY + WORKER_MEMORY
         if self.max_memory is not None and self.max_memory < least:
-            raise UsageError(f"--max-memory must be at least {least >> 20}M, which a batch takes at all")
+            raise UsageError(f"--max-memory must be at least {least >> 20}M, the least that a batch needs")
 
 
 def open_executor(work: WorkOptions) -> Executor:

@@ -259,7 +259,7 @@ def _lost(
         before = original.streams[index]
         what = f"stream {index} ({before.type})"
         if after is None:
-            yield Notice(code="stream-dropped", message=f"{what} does not come through")
+            yield Notice(code="stream-dropped", message=f"{what} is lost")
             continue
         if index == source.index:
             yield from _aspect_lost(plan.settings.aspect, after)
