@@ -18,8 +18,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.golden.answers import noise
 from tests.quality.chromium import Tab, browser, find_chromium
+from xlsr_cli.engine.golden import golden_hash
 from xlsr_cli.engine.models import bundled_models
+from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.upscaler import Upscaler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +114,27 @@ def test_every_int8_model_gives_its_golden_hash(tab: Tab) -> None:
 
 
 @pytest.mark.slow
+def test_noise_of_awkward_sizes_gives_the_bytes_of_the_cpu(tab: Tab) -> None:
+    given, expected = [], []
+    for spec in INT8:
+        session = Session.bundled(spec)
+        for tile in noise(spec):
+            content = base64.b64encode(tile.tobytes()).decode()
+            given.append([spec.name, content, tile.shape[1], tile.shape[2]])
+            expected.append(golden_hash(session.run(tile), spec))
+    found = tab.run(
+        "import('./engine.js').then(async ({Pool, answerHash, loadModels}) => {"
+        " const pool = new Pool(2); const hashes = []; const models = await loadModels();"
+        f" for (const [name, content, height, width] of {json.dumps(given)}) {{"
+        "  const tile = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));"
+        "  const model = models.find((each) => each.name === name);"
+        "  hashes.push(await answerHash(pool, model, tile, height, width)); }"
+        " return hashes; })"
+    )
+    assert found == expected
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "height", "width"), [(2, 131, 150), (3, 90, 61), (4, 1, 40)])
 def test_a_picture_has_the_bytes_of_the_command_line(
     tab: Tab, tmp_path: Path, scale: int, height: int, width: int
@@ -122,7 +146,7 @@ def test_a_picture_has_the_bytes_of_the_command_line(
     if found.shape[2] == 4:
         assert found[..., 3].min() == 255
         found = found[..., :3]
-    np.testing.assert_array_equal(found, Upscaler(scale, color="rgb")(pixels))
+    np.testing.assert_array_equal(found, Upscaler(scale, color="rgb", restore="off")(pixels))
 
 
 @pytest.mark.slow

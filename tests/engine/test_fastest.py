@@ -21,7 +21,7 @@ from xlsr_cli.errors import ResourceError
 from xlsr_cli.options import EngineOptions
 
 SPEC = bundled_model(2, "rgb", "int8")
-TILE = np.random.default_rng(2).integers(0, 256, (1, 40, 50, 4), dtype=np.uint8)
+TILE = np.random.default_rng(2).integers(0, 256, (1, 40, 50, SPEC.input_channels), dtype=np.uint8)
 Answer = NDArray[Any]
 #: What a runtime does with the right answer, after its n-th run.
 Habit = Callable[[Answer, int], Answer]

@@ -24,6 +24,8 @@ from xlsr_cli.engine.session import Session
 from xlsr_cli.engine.upscaler import Upscaler
 
 PICTURES = Path(__file__).with_name("pictures.json")
+#: Networks from outside, in every form that is understood.
+FOREIGN = Path(__file__).resolve().parents[1] / "fixtures" / "foreign"
 
 #: Name → (color, scale, channels of the golden BGRA picture): every branch of the 8-bit path.
 CASES: dict[str, tuple[str, float, slice | int]] = {
@@ -80,6 +82,19 @@ def plug_ins() -> list[str]:
     return [row.name for row in PLUG_INS if row.is_installed and why_unusable(row) is None]
 
 
+def foreign_differences(provider: str) -> dict[str, int]:
+    """By how many levels a runtime differs from the CPU kernels in each form of a network from outside."""
+    picture = np.ascontiguousarray(golden_picture()[..., :3])
+    differences = {}
+    for path in sorted(FOREIGN.glob("*.onnx")):
+        here, there = (
+            Upscaler(2, model=str(path), halo=3, provider=name)(picture).astype(int)  # type: ignore[arg-type]
+            for name in ("cpu", provider)
+        )
+        differences[path.stem] = int(abs(here - there).max())
+    return differences
+
+
 def float_samples() -> dict[str, list[float]]:
     """Some values of every float32 model's answer."""
     return {
@@ -112,6 +127,7 @@ def answers(*, with_plug_ins: bool = True) -> dict[str, Any]:
         "models": model_hashes(),
         "noise": noise_hashes(),
         "plug-ins": {name: [model_hashes(name), noise_hashes(name)] for name in names},
+        "foreign": {name: foreign_differences(name) for name in names},
         "floats": float_samples(),
         "colour": colour_hash(),
         "pictures": picture_hashes(),
