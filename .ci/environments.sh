@@ -32,10 +32,9 @@ newcomer() {
     )
 }
 
-# The oldest of every library that pyproject.toml allows, in a copy of the checkout in folder $1: what a new user
-# does, and the fast tests.
+# The oldest of every library that pyproject.toml allows, in the unpacked source distribution in folder $1: what a
+# new user does, and the fast tests.
 oldest_libraries() {
-    copy_checkout "$1"
     (
         cd "$1"
         python3 -m venv uv && uv/bin/pip install uv

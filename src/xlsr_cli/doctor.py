@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xlsr_cli import __version__
-from xlsr_cli.errors import ExitCode, ModelError, XlsrError
+from xlsr_cli.errors import REPORT_AT, ExitCode, ModelError, XlsrError
 from xlsr_cli.installation import library_complaint, opencv_clash, opencv_remedy
 from xlsr_cli.options import VideoCodec
 
@@ -50,6 +50,7 @@ _DONE = {
     "batch": "upscaled by workers of their own",
 }
 
+_REPORT = f"please report this at {REPORT_AT}"
 _REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reinstall"
 
 
@@ -200,7 +201,7 @@ def _pixels() -> Iterator[Finding]:
         name="colour and resizing",
         status="ok" if right else "problem",
         message="golden hash" if right else "integer arithmetic gives wrong bytes",
-        remedy="" if right else "reinstall numpy and opencv-python-headless; please report this",
+        remedy="" if right else f"reinstall numpy and opencv-python-headless; {_REPORT}",
     )
 
 
@@ -238,7 +239,7 @@ def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
         try:
             if not answers_golden(Session.bundled(spec)):
                 status, message = "problem", f"the answer is wrong ({message})"
-                remedy = "install the newest onnxruntime; please report this with 'xlsr doctor --json'"
+                remedy = f"install the newest onnxruntime; {_REPORT}, with 'xlsr doctor --json'"
         except XlsrError as error:
             status, message, remedy = "problem", str(error), _REINSTALL
         yield Finding(subject="model", name=spec.name, status=status, message=message, remedy=remedy)

@@ -19,6 +19,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+#: Where bugs are reported.
+REPORT_AT = "https://github.com/xlsr/xlsr-cli/issues"
+
 
 class ExitCode(IntEnum):
     """What the process returns."""

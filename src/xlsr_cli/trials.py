@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import XlsrError
+from xlsr_cli.errors import REPORT_AT, XlsrError
 from xlsr_cli.formats import FALLBACK, PICTURE_FORMATS, PictureFormat
 from xlsr_cli.media import samples
 from xlsr_cli.media.native_stderr import native_messages
@@ -44,7 +44,7 @@ def trials(upscaler: Upscaler, codecs: Sequence[VideoCodec]) -> Iterator[Trial]:
     for codec in codecs:
         run = partial(_film, upscaler, codec)
         yield Trial(subject="video", name=codec, remedy=_FILMS, run=run)
-    remedy = "give 'xlsr batch' --jobs 0: it works in one process; please report this"
+    remedy = f"give 'xlsr batch' --jobs 0: it works in one process; please report this at {REPORT_AT}"
     yield Trial(subject="batch", name="batch of two", remedy=remedy, run=_batch)
 
 

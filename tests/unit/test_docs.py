@@ -7,6 +7,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,22 @@ def children(command: Any) -> dict[str, Any]:
     return {name: child for name, child in found.items() if child is not None}
 
 
-def test_the_reference_page_is_what_the_code_says() -> None:
-    spec = importlib.util.spec_from_file_location("make_reference", DOCS / "make_reference.py")
+@pytest.mark.parametrize("maker", ["make_reference", "make_man"])
+def test_pages_made_from_the_code_say_what_it_says(maker: str) -> None:
+    spec = importlib.util.spec_from_file_location(maker, DOCS / f"{maker}.py")
     assert spec is not None
     assert spec.loader is not None
-    make_reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_reference)
-    committed = make_reference.PAGE.read_text("utf-8")
-    assert make_reference.render() == committed, "run: python docs/make_reference.py"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.render() == module.PAGE.read_text("utf-8"), f"run: python docs/{maker}.py"
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_the_manual_page_is_what_groff_understands() -> None:
+    command = ["groff", "-man", "-Kutf8", "-Tutf8", "-ww", str(DOCS / "xlsr.1")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "xlsr upscale [OPTIONS] INPUT... [OUTPUT]" in re.sub(".\b", "", done.stdout)  # overstruck is bold
 
 
 def test_every_option_says_what_it_does() -> None:

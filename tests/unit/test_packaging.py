@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import xlsr_cli
+from xlsr_cli.errors import REPORT_AT
 
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,7 +59,89 @@ def test_the_wheel_holds_what_is_not_python(wheel: zipfile.ZipFile) -> None:
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"xlsr_cli"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"xlsr_cli"}
+    data = {name.split("/", 1)[1] for name in wheel.namelist() if ".data/" in name}
+    assert data == {"data/share/man/man1/xlsr.1"}
+
+
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return message_from_bytes(wheel.read(name))
+
+
+def test_pypi_shows_whole_links_and_pictures(wheel: zipfile.ZipFile) -> None:
+    """They lead to the files of the version that is shown."""
+    readme = metadata(wheel).get_payload()
+    assert isinstance(readme, str)
+    targets = re.findall(r"\]\(([^)]+)\)", readme)
+    assert len(targets) > 15
+    assert not [target for target in targets if not target.startswith("https://")]
+    ours = [target for target in targets if "/xlsr/xlsr-cli/" in target]
+    version = f"/v{xlsr_cli.__version__}/"
+    assert all(version in target for target in ours)
+    assert not [target for target in ours if not (ROOT / target.split(version)[1].split("#")[0]).exists()]
+    assert (
+        f"![Two pictures, shrunk and enlarged again by bicubic and by xlsr, beside the originals](https://raw.githubusercontent.com/xlsr/xlsr-cli{version}docs/before_after.png)"
+        in readme
+    )
+
+
+def test_pypi_says_where_the_project_lives_and_what_it_runs_on(wheel: zipfile.ZipFile) -> None:
+    found = metadata(wheel)
+    urls = dict(line.split(", ", 1) for line in found.get_all("Project-URL", []))
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= set(urls)
+    assert urls["Issues"] == REPORT_AT
+    assert found["Author"]
+    classifiers = found.get_all("Classifier", [])
+    for python in PYTHONS:
+        assert f"Programming Language :: Python :: {python}" in classifiers
+    assert found["Requires-Python"] == f">={PYTHONS[0]}"
+
+
+def test_the_public_ci_runs_what_the_classifiers_promise() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    assert f"python: {json.dumps(PYTHONS)}" in workflow
+    assert "os: [ubuntu-latest, macos-latest, windows-latest]" in workflow
+
+
+def test_the_source_distribution_has_the_tests_and_no_checkpoints(tmp_path: Path) -> None:
+    build = pytest.importorskip("hatchling.builders.sdist", reason="hatchling builds it")
+    built = Path(
+        next(iter(build.SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])))
+    )
+    with tarfile.open(built) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    assert not {name for name in names if name.endswith((".pt", "_x2.png"))}
+    assert {
+        "README.md",
+        "CONTRIBUTING.md",
+        "tests/unit/test_packaging.py",
+        "tools/smoke.py",
+        "docs/xlsr.1",
+    } <= names
+    assert built.stat().st_size < 10_000_000
+
+
+def test_forms_for_bugs_ask_for_the_doctor() -> None:
+    for form in ("bug.yml", "idea.yml"):
+        assert "xlsr doctor --json" in (ROOT / ".github" / "ISSUE_TEMPLATE" / form).read_text("utf-8")
+
+
+def test_the_image_enlarges_the_folder_that_is_mounted(tmp_path: Path) -> None:
+    """What it runs by itself, in a folder of pictures; run again, it does not enlarge its own results."""
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    program, arguments = (
+        json.loads(next(line.split(" ", 1)[1] for line in lines if line.startswith(word)))
+        for word in ("ENTRYPOINT", "CMD")
+    )
+    assert program == ["xlsr"]
+    (tmp_path / "deeper").mkdir()
+    for name in ("a.png", "deeper/b.png"):
+        shutil.copy(ROOT / "docs" / "sample" / "gae-aulenti.png", tmp_path / name)
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "xlsr_cli", *arguments], cwd=tmp_path, check=True, timeout=120)
+    made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    assert made == {"a.png", "deeper/b.png", "x2/a.png", "x2/deeper/b.png"}
 
 
 def test_the_models_are_small(wheel: zipfile.ZipFile) -> None:

@@ -19,7 +19,7 @@ from xlsr_cli import __version__
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.help import Group
 from xlsr_cli.cli.loading import loading
-from xlsr_cli.errors import ExitCode, XlsrError
+from xlsr_cli.errors import REPORT_AT, ExitCode, XlsrError
 
 #: The commands, each a module of ``cli/commands`` with an ``app``, and their lines in ``xlsr --help``.
 COMMANDS: dict[str, str] = {
@@ -200,6 +200,7 @@ def _ended_by(error: Exception) -> int:
         console.error(f"a library cannot be loaded ({error}); 'xlsr doctor' says what to do")
         return ExitCode.RESOURCE
     console.error(
-        f"internal error ({type(error).__name__}: {error}); please report it, with what --debug shows"
+        f"internal error ({type(error).__name__}: {error}); please report it, with what --debug shows, "
+        f"at {REPORT_AT}"
     )
     return ExitCode.INTERNAL

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlsr_cli.errors import OutputError, XlsrError
+from xlsr_cli.errors import REPORT_AT, OutputError, XlsrError
 from xlsr_cli.jobs.batch.item import (
     Item,
     ItemResult,
@@ -181,7 +181,7 @@ def place(computed: Computed) -> ItemResult:
 
 
 def _bug(error: Exception) -> str:
-    return f"internal error ({type(error).__name__}: {error}); please report it"
+    return f"internal error ({type(error).__name__}: {error}); please report it at {REPORT_AT}"
 
 
 def _make_folder(out: Path, folder: Path) -> None:
