@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Codecs of sound whose frames contain their own length.
 _SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")
+#: AVFMT_TS_NONSTRICT of FFmpeg: two packets may have the same decoding time.
+_FORMAT_NOT_STRICT = 0x20000
 #: Bytes that go to the file at a time.
 _BLOCK = 1 << 20
 
@@ -134,9 +136,11 @@ def mux(
     output, lanes = _open_output(sink, source, original, plan)
     fresh = _video_packets(video, lanes[source.index].stream, source, plan)
     carried = _carried_packets(original, others, lanes, plan)
+    output.start_encoding()
+    rising = Rising(plan.container)
     for index, packet in _interleaved(fresh, carried, source.index):
         lanes[index].track.add(packet)
-        output.mux_one(packet)
+        output.mux_one(rising.moved(packet, lanes[index].stream))
         sink.check()
     output.close()
     sink.check()
@@ -151,6 +155,33 @@ class _Lane:
     stream: Any
     track: Track
     converter: SoundConverter | TextConverter | None = None
+
+
+class Rising:
+    """Decoding times as a muxer wants them: rising in its own clock.
+
+    A clock of milliseconds holds two packets of TrueHD in one of its ticks, and a transport stream's sound is
+    not at even times; where that becomes the same tick twice, the second packet gets the next one.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self._strict = not av.ContainerFormat(container.format, "w").flags & _FORMAT_NOT_STRICT
+        self._last: dict[int, int] = {}
+
+    def moved(self, packet: AnyPacket, stream: Any) -> AnyPacket:
+        """``packet``, whose times may be changed, for the open output's ``stream``."""
+        base, own = pyav.exact(stream.time_base), pyav.exact(packet.time_base)
+        if not self._strict or packet.dts is None or base is None or own is None:
+            return packet
+        ticks, last = round(packet.dts * own / base), self._last.get(stream.index)
+        if last is not None and ticks <= last:
+            late = 0 if packet.pts is None else packet.pts - packet.dts
+            shown, ticks = round(late * own / base), last + 1
+            packet.time_base, packet.dts = base, ticks
+            packet.pts = None if packet.pts is None else ticks + shown
+            packet.duration = round((packet.duration or 0) * own / base)
+        self._last[stream.index] = ticks
+        return packet
 
 
 def _open_output(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from xlsr_cli.media.video.output.mux import (
     Cut,
     Encoded,
     MuxPlan,
+    Rising,
     chapters_of,
     copy_of,
     meant_metadata,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
 
 _MOV_FAMILY = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod")
+#: How far a time may be off in an AVI's clock: by rounding, and by what was moved before it.
+_TOLERATED_TICKS = 2
 #: Blank frames that are written on trial.
 _TRIAL_FRAMES = 8
 #: Containers store the ratio of the sides in whole pixels; FFmpeg itself tolerates as much.
@@ -125,15 +128,34 @@ def _refusal(
         heads = [_copy(packet) for packet in source.heads.get(index, ())]
         copy = copy_of(output, stream, next(iter(heads), None))
         copy.metadata.update(stream.metadata)
-        if not heads:
-            output.start_encoding()
+        output.start_encoding()
+        rising, times = Rising(container), [_decoding_time(packet) for packet in heads]
         for packet in heads:
             packet.stream = copy
-            output.mux_one(packet)
+            output.mux_one(rising.moved(packet, copy))
         output.close()
     except (av.error.FFmpegError, ValueError, UnicodeError):
         return refused
-    return None if _comes_back(file, stream, container, exact=through_tee) else refused
+    if not _comes_back(file, stream, container, exact=through_tee):
+        return refused
+    if container.constant and not _keeps_times(file, container, times, pyav.exact(stream.time_base)):
+        return "the output's container does not hold its times"
+    return None
+
+
+def _keeps_times(
+    file: io.BytesIO, container: Container, times: Sequence[Fraction], base: Fraction | None
+) -> bool:
+    """Whether the packets of the only stream in ``file`` have the distances of ``times``, as far as they are
+    the same packets: an AVI counts some sound by its bytes."""
+    file.seek(0)
+    with pyav.open_input(file, format=container.reader) as result:
+        (track,) = read_tracks(result)
+    if len(track.times) != len(times):
+        return True
+    tick = max(track.base, base or Fraction(0)) * _TOLERATED_TICKS
+    found = [(ticks - track.times[0]) * track.base for ticks in track.times]
+    return all(abs(a - b + times[0]) <= tick for a, b in zip(found, times, strict=True))
 
 
 def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: bool) -> bool:
