@@ -66,20 +66,28 @@ def mutated(data: bytes, source: random.Random) -> bytes:
     return bytes(changed)
 
 
-def fuzz(probe: str, make: Callable[[random.Random], bytes], folder: Path, *, default: float) -> int:
+def fuzz(
+    probe: str,
+    make: Callable[[random.Random], bytes],
+    folder: Path,
+    *,
+    default: float,
+    at_once: int = AT_ONCE,
+) -> int:
     """Try what ``make`` gives until the time is over; how many there were.
 
-    ``probe``: Python that defines ``use(path)``. What a process died of, or took too much memory for,
-    stays in ``folder`` and is named in the error. Raises :class:`AssertionError`.
+    ``probe``: Python that defines ``use(path)``, for ``at_once`` inputs in one process. What a process died
+    of, or took too much memory for, stays in ``folder`` and is named in the error.
+    Raises :class:`AssertionError`.
     """
     print(f"seed {SEED}")
     source, number, until = random.Random(SEED), 0, time.monotonic() + seconds(default)
     inputs = folder / "inputs"
     while time.monotonic() < until:
         inputs.mkdir()
-        for index in range(AT_ONCE):
+        for index in range(at_once):
             (inputs / f"{number + index:07}").write_bytes(make(source))
-        number += AT_ONCE
+        number += at_once
         run = subprocess.run(
             [sys.executable, "-c", CHILD.format(probe=probe), str(inputs)],
             capture_output=True,

@@ -20,9 +20,8 @@ def _codes() -> Iterator[str]:
         for path in (ROOT / "src" / "xlsr_cli" / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Notice":
-                    code = next(keyword.value for keyword in node.keywords if keyword.arg == "code")
-                    if isinstance(code, ast.Constant):
-                        yield str(code.value)
+                    words = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+                    yield from (str(code.value) for code in words if isinstance(code, ast.Constant))
     yield from (code for code, _ in _LOST.values())
 
 

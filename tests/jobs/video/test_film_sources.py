@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from xlsr_cli.cli.app import main
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.formats import HEAD_BYTES
 from xlsr_cli.media.sniff import kind_of
-from xlsr_cli.media.video.demux import is_film
+from xlsr_cli.media.video.demux import is_film, packets_of
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 
@@ -134,3 +137,23 @@ def test_fragments_at_29_97(tmp_path: Path, upscaler: Upscaler) -> None:
 def test_a_stream_may_have_the_number_of_the_muxer_s_table(tmp_path: Path, upscaler: Upscaler) -> None:
     source = film(tmp_path / "a.ts", "-mpegts_start_pid", "4096", "-mpegts_pmt_start_pid", "256", sound=True)
     assert run(source, tmp_path / "o.ts", upscaler, strict=True).frames == 6
+
+
+def test_streams_that_begin_on_the_way_are_counted() -> None:
+    """A transport stream may have new streams behind what FFmpeg looks at; PyAV has no object for them."""
+
+    class Container:
+        """Gives packets 0 to 5, of which 2 and 3 are of a stream that nobody knows."""
+
+        packets = iter(range(6))
+
+        def demux(self) -> Iterator[Any]:
+            for number in self.packets:
+                if number in (2, 3):
+                    raise IndexError("list index out of range")
+                yield SimpleNamespace(size=1, number=number)
+
+    unknown: list[int] = []
+    container: Any = Container()
+    numbers = [packet.number for packet in packets_of(container, lambda: unknown.append(1))]
+    assert (numbers, len(unknown)) == ([0, 1, 4, 5], 2)

@@ -109,12 +109,22 @@ def is_cover(stream: Any) -> bool:
     return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def packets_of(container: av.container.InputContainer) -> Iterator[AnyPacket]:
-    """All packets in file order. A damaged end is treated as the end, as players do."""
+def packets_of(
+    container: av.container.InputContainer, unknown: Callable[[], None] = lambda: None
+) -> Iterator[AnyPacket]:
+    """All packets in file order. A damaged end is treated as the end, as players do.
+
+    ``unknown`` is called for a packet of a stream that was not there when the file was opened, as a transport
+    stream may have it: PyAV cannot give such a packet.
+    """
     packets = container.demux()
     while True:
         try:
             packet = next(packets)
+        except IndexError:
+            unknown()
+            packets = container.demux()
+            continue
         except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.OSError):
             return
         if packet.size or packet.pts is not None or packet.dts is not None:

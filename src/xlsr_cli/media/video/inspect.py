@@ -183,6 +183,9 @@ def inspect(path: Path) -> VideoFile:
     crop, cropped = _cropping(first, stored, path)
     rotation, notices = rotation_of(frame)
     notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing)]
+    if scan.unknown:
+        message = f"streams that begin on the way, {scan.unknown} packets of them, cannot be copied"
+        notices.append(Notice(code="stream-dropped", message=message))
     if transparent and not any(c.is_alpha for c in frame.format.components):
         notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
     last = times[-1] * base if times else Fraction(0)
@@ -264,12 +267,16 @@ class _Scan:
     head_bytes: dict[int, int] = field(default_factory=dict)
     reached: Fraction = Fraction(0)
     latest: int | None = None
+    unknown: int = 0
 
     def keep_head(self, packet: AnyPacket) -> None:
         head, index = self.heads.setdefault(packet.stream_index, []), packet.stream_index
         if not head or (len(head) < _HEAD_PACKETS and self.head_bytes[index] < _HEAD_BYTES):
             head.append(packet)
             self.head_bytes[index] = self.head_bytes.get(index, 0) + packet.size
+
+    def count_unknown(self) -> None:
+        self.unknown += 1
 
     def add_frame(self, stamp: int | None, packet: AnyPacket) -> None:
         self.packets += 1
@@ -290,7 +297,7 @@ def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: 
     scan = _Scan(codec=stream.codec_context.name)
     decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses
     with _mapped(path):
-        for packet in packets_of(container):
+        for packet in packets_of(container, scan.count_unknown):
             if packet.has_sidedata("encryption_info"):
                 raise InputError(f"{path}: the video is encrypted; decrypt it first")
             scan.keep_head(packet)

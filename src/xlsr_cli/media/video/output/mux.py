@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")
 #: AVFMT_TS_NONSTRICT of FFmpeg: two packets may have the same decoding time.
 _FORMAT_NOT_STRICT = 0x20000
+#: What AVI calls AAC whose packets have headers of their own, as in transport streams: 0x1610.
+_ADTS = "\x10\x16\0\0"
 #: Bytes that go to the file at a time.
 _BLOCK = 1 << 20
 
@@ -344,6 +346,8 @@ def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket |
         # program sets it to none too.
         copy.codec_context.options = {"block_align": "0"}
         copy.codec_context.open(strict=False)
+    elif codec == "aac" and output.format.name == "avi" and not stream.codec_context.extradata:
+        copy.codec_context.codec_tag = _ADTS
     elif codec.startswith("adpcm") and head is not None and head.duration:
         # AVI's muxer counts times in blocks by this rate, and headers round it to bytes a second.
         seconds = head.duration * (pyav.exact(head.time_base) or Fraction(1))

@@ -159,7 +159,8 @@ def _keeps_times(
 
 
 def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: bool) -> bool:
-    """Whether the only stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data.
+    """Whether the stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data. Behind
+    TrueHD, a reader of Blu-rays shows AC-3 that it may come with.
 
     ``exact``: the codec has to be the same too, because no list of the muxer's was asked; for data always.
     """
@@ -170,7 +171,7 @@ def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: b
             found = [(other.type, codec_of(other) if exact else "") for other in result.streams]
     except av.error.FFmpegError:
         return not exact  # the beginning of one stream may be too little to tell
-    return found in ([], [(stream.type, codec_of(stream) if exact else "")])
+    return found[:1] in ([], [(stream.type, codec_of(stream) if exact else "")])
 
 
 # All of them
