@@ -25,7 +25,7 @@ from xlsr_cli.cli.app import main
 from xlsr_cli.engine import golden, models, resample
 from xlsr_cli.engine.runtimes import plugins
 from xlsr_cli.errors import ExitCode, ResourceError
-from xlsr_cli.jobs.batch import executors
+from xlsr_cli.jobs.batch.executors import choice
 from xlsr_cli.media import samples
 from xlsr_cli.media.video.output.encoder import CODECS
 
@@ -250,7 +250,7 @@ def test_a_batch_that_does_not_work_is_found(monkeypatch: pytest.MonkeyPatch) ->
     def broken(work: object) -> None:
         raise ResourceError("no process can be started")
 
-    monkeypatch.setattr(executors, "open_executor", broken)
+    monkeypatch.setattr(choice, "open_executor", broken)
     problem = only_problem(doctor.examine())
     assert (problem.subject, problem.message) == ("batch", "no process can be started")
 
