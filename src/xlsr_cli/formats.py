@@ -431,6 +431,8 @@ PICTURE_FORMATS: tuple[PictureFormat, ...] = tuple(f.name for f in FORMATS if f.
 
 #: The output format for a picture whose own format cannot be written.
 FALLBACK = FORMATS[0]
+#: What pages show small pictures in.
+PREVIEW = FORMATS[1]
 
 _BY_NAME = {format.name: format for format in FORMATS}
 

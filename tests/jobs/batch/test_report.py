@@ -19,6 +19,12 @@ def test_reports(folder: Path) -> None:
     text = page.read_text("utf-8")
     assert "&lt;b&gt;&amp;.png" in text
     assert "<i>bad" not in text
+    assert text.count("<figure>") == 4
+    assert 'href="out/%3Cb%3E%26.png"' in text
+    assert 'href="in/a.png"' in text
+    assert "8x6 → 16x12, 1 kB" in text
+    assert "https:" not in text
+    assert len(text) < 10_000
     batch(folder, "--report", data, code=7)
     found = json.loads(data.read_text("utf-8"))
     assert {item["name"]: item["status"] for item in found["items"]} == {

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -215,10 +216,17 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
 
 
 def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwrite: bool) -> None:
+    if report is None:
+        return
     from xlsr_cli.jobs.batch.report import write_report
 
-    if report is not None:
-        write_report(outcome, report, f"xlsr batch {folder}", overwrite=overwrite)
+    if report.suffix.lower() == ".json":
+        text = dumps(outcome.as_json(), ensure_ascii=False, indent=2) + "\n"
+    else:
+        from xlsr_cli.quality.batch_page import batch_page
+
+        text = batch_page(outcome, folder, report, f"xlsr batch {folder}")
+    write_report(text, report, overwrite=overwrite)
 
 
 def _watch(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +66,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """Everything, as it goes into a JSON report."""
         return {
-            "generator": _GENERATOR,
+            "generator": GENERATOR,
             **self.counts(),
             "items": [_described(entry, self.out) for _, entry in sorted(self.entries.items())],
         }
@@ -85,7 +83,7 @@ class Report:
 
 
 #: In the first lines of every report, by which an older report is recognised.
-_GENERATOR = "xlsr batch"
+GENERATOR = "xlsr batch"
 
 
 def check_report(path: Path, *, overwrite: bool) -> None:
@@ -102,17 +100,13 @@ def check_report(path: Path, *, overwrite: bool) -> None:
 def _is_report(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return _GENERATOR.encode() in file.read(200)
+            return GENERATOR.encode() in file.read(200)
     except OSError:
         return False
 
 
-def write_report(report: Report, path: Path, title: str, *, overwrite: bool) -> None:
-    """Write ``path`` as HTML or JSON, as its name says; an older report is replaced."""
-    if path.suffix.lower() == ".json":
-        text = json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n"
-    else:
-        text = _as_html(report, title)
+def write_report(text: str, path: Path, *, overwrite: bool) -> None:
+    """Write a report's ``text`` to ``path``; an older report is replaced."""
     with atomic_output(path, overwrite=overwrite or _is_report(path)) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
@@ -127,35 +121,3 @@ def _described(entry: Entry, out: Path) -> dict[str, object]:
     else:
         described["reason"] = entry.reason
     return described
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{generator}">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }}
-table {{ border-collapse: collapse; width: 100% }}
-td, th {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8884; overflow-wrap: anywhere }}
-.failed td:nth-child(2) {{ color: #d33; font-weight: 600 }}
-</style></head><body><h1>{title}</h1><p>{summary}</p>
-<table><thead><tr><th>file</th><th>status</th><th>output</th>
-<th>compression, or why it failed</th></tr></thead><tbody>
-{rows}
-</tbody></table></body></html>
-"""
-
-
-def _as_html(report: Report, title: str) -> str:
-    entries = sorted(report.entries.values(), key=lambda entry: (entry.status != "failed", entry.name))
-    rows = "\n".join(_row(entry, report.out) for entry in entries)
-    return _PAGE.format(
-        generator=_GENERATOR, title=html.escape(title), summary=html.escape(report.summary()), rows=rows
-    )
-
-
-def _row(entry: Entry, out: Path) -> str:
-    done = entry.status == "done"
-    texts = (entry.name, entry.status, str(out / entry.output) if done else "", entry.reason)
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
-    return f'<tr class="{html.escape(entry.status)}">{cells}</tr>'

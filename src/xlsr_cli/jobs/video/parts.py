@@ -47,7 +47,8 @@ class Part:
 
 
 def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
-    """The parts that the film can be cut into, and, where it is a single one, why; a part of a sentence."""
+    """The parts that the film can be cut into, and why it is a single one: a part of a sentence, empty for a
+    short film."""
     file = plan.file
     times, cuts = file.times, file.cuts
     whole = [Part(begin=0, end=len(times))]
@@ -68,7 +69,8 @@ def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
             begins.append(begin)
     ends = [*begins[1:], len(times)]
     parts = [Part(begin=begin, end=end) for begin, end in zip(begins, ends, strict=True)]
-    return parts, "" if len(parts) > 1 else "it is short, or its key frames are far apart"
+    apart = len(parts) == 1 and len(times) > SEGMENT_FRAMES
+    return parts, "its key frames are far apart" if apart else ""
 
 
 def part_file(output: Path, key: str, part: Part) -> Path:

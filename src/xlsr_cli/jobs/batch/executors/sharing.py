@@ -78,7 +78,7 @@ class Sharing:
         if item.step.kind == "part" and shared is not None:
             return self._made(item, result, shared)
         why = self._whole.get(item.job.name)
-        if why is not None and result.outcome == "done":
+        if why and result.outcome == "done":
             message = f"the film was not shared among workers: {why}"
             notice = Notice(code="film-not-shared", message=message, loss=False)
             result = replace(result, notices=(*result.notices, notice))

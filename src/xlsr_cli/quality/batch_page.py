@@ -1,0 +1,138 @@
+"""The report of a batch as a page: a table that fits a phone, with a small before and after of each."""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.report import GENERATOR, Report
+from xlsr_cli.jobs.inputs import kind_of_file
+from xlsr_cli.quality.preview import Preview, preview_of
+
+#: Pixels of the longer side of a small picture, and how many pairs a page holds.
+_LONGEST = 480
+_MOST_PAIRS = 100
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{generator}">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>
+:root {{ color-scheme: light dark }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }}
+h1 {{ font-size: 1.4rem; overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; width: 100%; table-layout: fixed }}
+th {{ white-space: nowrap }}
+.c1, .c4 {{ width: 20% }}
+.c2 {{ width: 5rem }}
+.c3 {{ width: 15rem }}
+td, th {{ text-align: left; padding: .4rem .6rem; vertical-align: top; overflow-wrap: anywhere }}
+tbody {{ border-bottom: 1px solid #8884 }}
+.status, .size {{ white-space: nowrap; overflow-wrap: normal }}
+.status {{ font-weight: 600 }}
+.done .status {{ color: light-dark(#176b2c, #6fce86) }}
+.failed .status {{ color: light-dark(#b3261e, #ff8a80) }}
+.pair td {{ padding-top: 0 }}
+.pair div {{ display: flex; gap: .5rem }}
+figure {{ margin: 0; flex: 1 1 0; max-width: 24rem; min-width: 0 }}
+img {{ display: block; width: 100%; height: auto; border-radius: 4px }}
+figcaption {{ font-size: .8rem; opacity: .75 }}
+@media (max-width: 640px) {{
+  body {{ margin: 1rem auto; padding: 0 .75rem }}
+  thead {{ display: none }}
+  table, tbody, tr, td {{ display: block }}
+  tbody {{ padding: .6rem 0 }}
+  td {{ padding: .1rem 0 }}
+  td[data-name]::before {{ content: attr(data-name) " "; opacity: .65 }}
+  td:empty {{ display: none }}
+  .pair td {{ padding-top: .4rem }}
+}}
+</style></head><body><h1>{title}</h1><p>{summary}</p>
+<table><thead><tr><th class="c1">file</th><th class="c2">status</th><th class="c3">size</th>
+<th class="c4">output</th><th>remark</th></tr></thead>
+{rows}
+</table></body></html>
+"""
+
+
+def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
+    """The page about ``report``, of files in ``folder``, as text; links are relative to ``page``.
+
+    The first pictures that are done are shown small. Nothing is loaded from anywhere.
+    """
+    entries = sorted(report.entries.values(), key=lambda entry: (entry.status != "failed", entry.name))
+    pairs = _pairs(entries, report.out, folder)
+    rows = "\n".join(_rows(entry, pairs.get(entry.name), folder, report.out, page) for entry in entries)
+    return _PAGE.format(
+        generator=GENERATOR,
+        title=html.escape(title),
+        summary=html.escape(_summary(report, shown=len(pairs))),
+        rows=rows,
+    )
+
+
+def _summary(report: Report, *, shown: int) -> str:
+    first = f"; the first {shown} pictures are shown" if shown == _MOST_PAIRS else ""
+    return f"{report.summary()}{first}"
+
+
+def _pairs(entries: list[Entry], out: Path, folder: Path) -> dict[str, tuple[Preview, Preview]]:
+    """Small before and after of the first pictures that are done; films are not opened."""
+    pairs: dict[str, tuple[Preview, Preview]] = {}
+    for entry in entries:
+        if len(pairs) == _MOST_PAIRS:
+            break
+        if entry.status == "done" and kind_of_file(str(folder / entry.name)) in ("picture", "animation"):
+            before = preview_of(folder / entry.name, _LONGEST)
+            after = None if before is None else preview_of(out / entry.output, _LONGEST)
+            if before is not None and after is not None:
+                pairs[entry.name] = (before, after)
+    return pairs
+
+
+def _rows(entry: Entry, pair: tuple[Preview, Preview] | None, folder: Path, out: Path, page: Path) -> str:
+    done = entry.status == "done"
+    target = _link(out / entry.output, entry.output, page) if done else ""
+    cells = [
+        f"<td>{_link(folder / entry.name, entry.name, page)}</td>",
+        f'<td class="status">{html.escape(entry.status)}</td>',
+        f'<td class="size">{html.escape(_size(entry, pair))}</td>',
+        f'<td data-name="output">{target}</td>' if done else "<td></td>",
+        f"<td>{html.escape(entry.reason)}</td>",
+    ]
+    shown = ""
+    if pair is not None:
+        shown = f'<tr class="pair"><td colspan="5"><div>{"".join(_figures(pair))}</div></td></tr>'
+    return f'<tbody class="{html.escape(entry.status)}"><tr>{"".join(cells)}</tr>{shown}</tbody>'
+
+
+def _size(entry: Entry, pair: tuple[Preview, Preview] | None) -> str:
+    """``52x40 → 104x80, 9 kB``; in megapixels where the picture was not opened."""
+    if entry.status != "done":
+        return ""
+    count = entry.output_bytes
+    held = f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+    pixels = f"{entry.megapixels:.2g} MP" if pair is None else f"{pair[0].size} → {pair[1].size}"
+    return f"{pixels}, {held}"
+
+
+def _link(path: Path, shown: str, page: Path) -> str:
+    """A link from ``page`` to ``path``; its name alone where they have no folder in common."""
+    try:
+        relative = os.path.relpath(path.absolute(), page.absolute().parent)
+    except ValueError:  # on another drive of Windows
+        return html.escape(shown)
+    address = quote(os.fsencode(relative.replace(os.sep, "/")))
+    return f'<a href="{html.escape(address)}">{html.escape(shown)}</a>'
+
+
+def _figures(pair: tuple[Preview, Preview]) -> Iterator[str]:
+    for name, preview in zip(("before", "after"), pair, strict=True):
+        address = f"data:{preview.kind};base64,{base64.b64encode(preview.data).decode()}"
+        yield f'<figure><img alt="{name}" src="{address}"><figcaption>{name}</figcaption></figure>'
