@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from xlsr_cli.errors import OutputError, UsageError
-from xlsr_cli.quality.page import PagePair, PagePicture, check_page, picture_file, write_page
+from xlsr_cli.quality.page import (
+    FilePair,
+    PagePair,
+    PagePicture,
+    check_page,
+    file_pairs,
+    picture_file,
+    write_page,
+)
 
 pytest.importorskip("websocket")
 
@@ -261,3 +269,26 @@ def test_a_large_pair_is_redrawn_while_it_is_dragged(tab: Tab, tmp_path: Path) -
     for view in ("0", "1"):
         tab.key(view)
         assert statistics.median(redraws(tab)) < 50
+
+
+def test_pages_with_large_pictures_hold_previews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sides keep their proportion, and the files themselves lie beside the page on request."""
+    monkeypatch.setattr("xlsr_cli.quality.page._LARGE_PAGE", 100)
+    monkeypatch.setattr("xlsr_cli.quality.page._PREVIEW_SIDE", 60)
+    for name, side in (("small.png", 50), ("large.png", 200)):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", plain(side, side // 2, (9, 90, 200)))[1].tobytes())
+    files = [FilePair(before=tmp_path / "small.png", after=tmp_path / "large.png", name="a")]
+    page = tmp_path / "page.html"
+    (pair,) = file_pairs(files, page, full=False)
+    sizes = [
+        cv2.imdecode(np.frombuffer(side.data, np.uint8), 1).shape[:2] for side in (pair.before, pair.after)
+    ]
+    assert sizes == [(8, 15), (30, 60)]
+    assert pair.after.label == "after: large.png (200x100, preview)"
+    assert not pair.links and not list(tmp_path.glob("*_files"))
+    (pair,) = file_pairs(files, page, full=True)
+    assert [address for _, address in pair.links] == ["page_files/1-before.png", "page_files/1-after.png"]
+    for (_, address), name in zip(pair.links, ("small.png", "large.png"), strict=True):
+        assert (tmp_path / address).read_bytes() == (tmp_path / name).read_bytes()
+    write_page(page, [pair], title="t")
+    assert "page_files/1-after.png" in page.read_text("utf-8")

@@ -35,6 +35,11 @@ def same_flag(kind: type, name: str, **changed: Any) -> Any:
     return _typer_option(each, **changed)
 
 
+#: The flag of commands that write a before/after page.
+HtmlFull = Annotated[
+    bool,
+    flag("--html-full", help="Copy full pictures beside a page of previews, linked.", panel="files"),
+]
 #: The flag of commands that give their results once.
 Json = Annotated[bool, flag("--json", help="Results as JSON on stdout.", panel="messages")]
 

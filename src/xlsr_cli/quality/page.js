@@ -62,6 +62,13 @@ async function show(number) {
     text.textContent = value;
     row.append(term, text);
     return row;
+  }), ...pair.links.map(([text, address]) => {
+    const row = document.createElement("div");
+    const link = document.createElement("a");
+    link.textContent = text;
+    link.href = address;
+    row.append(link);
+    return row;
   }));
   const old = sides;
   sides = null;

@@ -6,12 +6,14 @@ import base64
 import hashlib
 import html
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FALLBACK, format_named
@@ -20,6 +22,7 @@ from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.image import decode, encode
 from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.options import DEFAULT_MAX_PIXELS
+from xlsr_cli.quality.preview import preview_of
 
 #: Bytes that are encoded at a time; a multiple of three gives base64 without padding in the middle.
 _CHUNK = 3 << 18
@@ -38,13 +41,72 @@ class PagePicture:
 class PagePair:
     """Two pictures to compare; the smaller one is shown enlarged to the size of the other, in square pixels.
 
-    ``facts`` are shown beneath: name and value, such as ``("PSNR", "31.2 dB")``.
+    ``facts`` are shown beneath: name and value, such as ``("PSNR", "31.2 dB")``, and ``links``: text and
+    address, relative to the page.
     """
 
     before: PagePicture
     after: PagePicture
     name: str
     facts: Sequence[tuple[str, str]] = field(default=())
+    links: Sequence[tuple[str, str]] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilePair:
+    """Two picture files to compare, and what they are called."""
+
+    before: Path
+    after: Path
+    name: str
+
+
+#: Pages of more bytes of pictures hold previews, whose longer side has so many pixels.
+_LARGE_PAGE = 20_000_000
+_PREVIEW_SIDE = 1600
+
+
+def file_pairs(files: Sequence[FilePair], page: Path, *, full: bool) -> list[PagePair]:
+    """The pairs for ``page``: the files themselves, or previews of all where they are too many bytes.
+
+    ``full``: beside previews, the files are copied into a folder beside the page and linked. Raises
+    :class:`InputError` for what cannot be read, and :class:`OutputError`.
+    """
+    size = sum(path.stat().st_size for pair in files for path in (pair.before, pair.after))
+    if size <= _LARGE_PAGE:
+        return [file_pair(pair.before, pair.after, pair.name) for pair in files]
+    return [_preview_pair(pair, page, full=full, number=number) for number, pair in enumerate(files, 1)]
+
+
+def _preview_pair(pair: FilePair, page: Path, *, full: bool, number: int) -> PagePair:
+    """Both sides shrunk by the same factor, so that the larger one has the size of a preview."""
+    shown = []
+    after = preview_of(pair.after, _PREVIEW_SIDE)
+    before = None
+    if after is not None:
+        longest = max(after.size.width, after.size.height)
+        small = open_file(pair.before).size
+        side = max(small.width, small.height) * min(1.0, _PREVIEW_SIDE / longest)
+        before = preview_of(pair.before, max(1, round(side)))
+    if after is None or before is None:
+        return file_pair(pair.before, pair.after, pair.name)
+    for label, path, preview in (("before", pair.before, before), ("after", pair.after, after)):
+        text = f"{label}: {path.name} ({preview.size}, preview)"
+        shown.append(PagePicture(data=preview.data, kind=preview.kind, label=text))
+    links = []
+    if full:
+        for label, path in (("before", pair.before), ("after", pair.after)):
+            links.append((f"{label}, full size", _put_beside(path, page, f"{number}-{label}{path.suffix}")))
+    return PagePair(before=shown[0], after=shown[1], name=pair.name, links=links)
+
+
+def _put_beside(path: Path, page: Path, name: str) -> str:
+    """Copy ``path`` into the folder that belongs to ``page``; its address from there."""
+    folder = page.with_name(f"{page.stem}_files")
+    folder.mkdir(exist_ok=True)
+    with path.open("rb") as source, atomic_output(folder / name, overwrite=True) as target:
+        shutil.copyfileobj(source, target)
+    return quote(f"{folder.name}/{name}")
 
 
 def picture_file(path: Path, label: str) -> PagePicture:
@@ -120,7 +182,8 @@ def _described(pair: PagePair, names: dict[bytes, str]) -> dict[str, Any]:
         side: {"id": names[picture.data], "type": picture.kind, "label": picture.label}
         for side, picture in _sides(pair)
     }
-    return {"name": pair.name, "facts": [list(fact) for fact in pair.facts], **sides}
+    facts, links = (list(map(list, each)) for each in (pair.facts, pair.links))
+    return {"name": pair.name, "facts": facts, "links": links, **sides}
 
 
 def _sides(pair: PagePair) -> Iterator[tuple[str, PagePicture]]:

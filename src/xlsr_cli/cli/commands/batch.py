@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import common_flags, flag, picture_flags, taking
+from xlsr_cli.cli.flags import HtmlFull, common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.errors import ItemsFailedError, UsageError
@@ -79,6 +79,7 @@ def batch(
         Path | None,
         flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
     ] = None,
+    html_full: HtmlFull = False,
     dry_run: Annotated[
         bool, flag("--dry-run", help="Show what would be done; write nothing.", panel="messages")
     ] = False,
@@ -130,7 +131,7 @@ def batch(
                 raise
     _write_report(outcome, report, folder, overwrite=options.overwrite)
     if html is not None:
-        _write_page(plan, outcome, html)
+        _write_page(plan, outcome, html, full=html_full)
     if json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome, plan.refused)
@@ -178,8 +179,8 @@ def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> 
         check_page(html, overwrite=overwrite or _is_page(html))
 
 
-#: A browser has to hold all of the page; beyond this many bytes, pictures are left out.
-_LARGEST_PAGE = 200_000_000
+#: So many pairs of previews a browser holds with ease.
+_MOST_PAIRS = 200
 
 
 def _is_page(path: Path) -> bool:
@@ -191,28 +192,26 @@ def _is_page(path: Path) -> bool:
         return False
 
 
-def _write_page(plan: BatchPlan, outcome: Report, page: Path) -> None:
-    """Write the page with as many of the results as a browser can hold."""
-    from xlsr_cli.quality.page import file_pair, write_page
+def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, full: bool) -> None:
+    """Write the page with the pictures that were done."""
+    from xlsr_cli.quality.page import FilePair, file_pairs, write_page
 
-    pairs, room, left_out = [], _LARGEST_PAGE, 0
-    for job in plan.jobs:
-        entry = outcome.entries.get(job.name)
-        if entry is None or entry.status != "done" or job.kind == "film":
-            continue
-        room -= job.bytes_in + entry.output_bytes
-        if room < 0:
-            left_out += 1
-            continue
-        pairs.append(file_pair(job.source, job.output, job.name))
-    if not pairs:
+    files = [
+        FilePair(before=job.source, after=job.output, name=job.name)
+        for job in plan.jobs
+        if job.kind != "film"
+        and (entry := outcome.entries.get(job.name)) is not None
+        and entry.status == "done"
+    ]
+    if not files:
         console.info(f"note: {page} is not written, since there is nothing to show")
         return
+    pairs = file_pairs(files[:_MOST_PAIRS], page, full=full)
     # An existing file was checked before the work.
     write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)
     console.info(f"wrote {page}")
-    if left_out:
-        console.info(f"note: {left_out} pictures are not on the page; a browser could not hold them")
+    if len(files) > _MOST_PAIRS:
+        console.info(f"note: the page shows the first {_MOST_PAIRS} of {len(files)} pictures")
 
 
 def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import Json, common_flags, flag, picture_flags, taking, video_flags
+from xlsr_cli.cli.flags import HtmlFull, Json, common_flags, flag, picture_flags, taking, video_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.loading import loading
@@ -69,6 +69,7 @@ def upscale(
         Path | None,
         flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
     ] = None,
+    html_full: HtmlFull = False,
     json: Json = False,
 ) -> None:
     """Enlarge pictures, animations and videos.
@@ -113,7 +114,7 @@ def upscale(
         for request in requests:
             request.remove_empty_folder()
         if html is not None:
-            _write_page(html, requests, overwrite=options.overwrite)
+            _write_page(html, requests, full=html_full, overwrite=options.overwrite)
 
 
 def _refuse_for_several(items: list[Item], options: PictureOptions, video: VideoOptions) -> None:
@@ -152,13 +153,16 @@ def _run_all(requests: list[Request]) -> None:
         raise ItemsFailedError(f"{failed} of {len(requests)} inputs failed; the others are done")
 
 
-def _write_page(html: Path, requests: list[Request], *, overwrite: bool) -> None:
-    from xlsr_cli.quality.page import file_pair, write_page
+def _write_page(html: Path, requests: list[Request], *, full: bool, overwrite: bool) -> None:
+    from xlsr_cli.quality.page import FilePair, file_pairs, write_page
 
-    pairs = [
-        file_pair(source, target, source.name) for request in requests for source, target in request.pairs
+    files = [
+        FilePair(before=source, after=target, name=source.name)
+        for request in requests
+        for source, target in request.pairs
     ]
-    if pairs:
-        names = ", ".join(pair.name for pair in pairs)
+    if files:
+        names = ", ".join(pair.name for pair in files)
+        pairs = file_pairs(files, html, full=full)
         write_page(html, pairs, title=f"xlsr upscale: {names}", overwrite=overwrite)
         console.info(f"wrote {html}")
