@@ -316,6 +316,14 @@ def test_dry_run_writes_nothing(picture: Path, capsys: Capture) -> None:
     assert sorted(picture.parent.iterdir()) == before
 
 
+@about("html_full")
+def test_full_pictures_lie_beside_the_page(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xlsr_cli.quality.page._LARGE_PAGE", 0)
+    page = picture.with_name("small.html")
+    run(picture, "--html", str(page), "--html-full", output="full.png")
+    assert picture.with_name("small_files").is_dir()
+
+
 @about("html")
 def test_html(picture: Path) -> None:
     page = picture.with_name("page.html")
