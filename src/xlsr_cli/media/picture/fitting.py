@@ -1,4 +1,4 @@
-"""Bring a picture to what a format has room for, with a notice for everything else."""
+"""Convert a picture to what a format can hold, with a notice for everything that is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def fit_pixels(pixels: Pixels, room: FormatCapabilities, bits: int) -> tuple[Pixels, list[Notice]]:
-    """The pixels with the channels and the depth that the format has room for; ``bits`` the source had."""
+    """The pixels with the channels and the depth that the format can hold; ``bits``: of the source."""
     notices = []
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     if has_alpha and not room.alpha:
@@ -48,9 +48,9 @@ def depth_reduced(shown: str, held: int, bits: int) -> Notice:
 def fit_metadata(
     metadata: Metadata, room: FormatCapabilities, *, in_color: bool
 ) -> tuple[Metadata, list[Notice]]:
-    """What of ``metadata`` the format has room for; a notice for everything else.
+    """The part of ``metadata`` that the format can hold, with a notice for everything else.
 
-    ``in_color``: the picture is written with colours, which a profile for gray does not fit.
+    ``in_color``: the picture is written in colour, for which a profile for gray is wrong.
     """
     notices: list[Notice] = []
 
@@ -99,15 +99,15 @@ def fit_metadata(
 #: ITU-T H.273 counts in a byte.
 _MOST_CODE = 0xFF
 
-#: How long the content of PNG's own chunks is (PNG, sections 11.3.2 and 11.3.3).
+#: The length of the content of PNG's own chunks (PNG, sections 11.3.2 and 11.3.3).
 _COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
 
 
 def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadata, list[Notice]]:
-    """``metadata`` without every value that is too large, too long or senseless for the format.
+    """``metadata`` without values that are too large, too long or senseless for the format.
 
-    Files carry numbers from one container into another whose field is smaller: no writer checks its fields
-    itself, all of that is done here.
+    A number from one format may not fit into the field of another. Writers do not check their fields; all of
+    that is done here.
     """
     notices: list[Notice] = []
 
@@ -115,7 +115,7 @@ def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadat
         notices.append(Notice(code=f"{code}-dropped", message=message))
 
     if metadata.cicp is not None and not all(0 <= code <= _MOST_CODE for code in metadata.cicp):
-        drop("cicp", "its kind of colours (CICP) has numbers without a meaning and is left out")
+        drop("cicp", "its kind of colours (CICP) has undefined numbers and is left out")
         metadata = replace(metadata, cicp=None)
     sound = tuple(chunk for chunk in metadata.color_chunks if _COLOR_CHUNKS.get(chunk[0]) == len(chunk[1]))
     if sound != metadata.color_chunks:
@@ -146,11 +146,11 @@ def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadat
 def _with_dpi(
     metadata: Metadata, dpi: tuple[float, float], room: FormatCapabilities
 ) -> tuple[Metadata, list[Notice]]:
-    """``metadata`` with its resolution where the format wants it, or without one that cannot be written."""
+    """``metadata`` with its resolution where the format has it, or without one that cannot be written."""
     least, most = room.dpi_range
     shown = f"its resolution of {dpi[0]:g} by {dpi[1]:g} dpi"
     if not all(least <= value <= most for value in dpi):  # nor is anything within a range that is no number
-        message = f"{shown} is none that {room.shown} holds, and is left out"
+        message = f"{room.shown} cannot hold {shown}, which is left out"
         return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
     if not room.dpi_in_exif:
         return metadata, []
@@ -164,7 +164,7 @@ def _with_dpi(
 def fit_times(
     delays: Sequence[Fraction], plays: int, room: FormatCapabilities
 ) -> tuple[Sequence[Fraction], int, list[Notice]]:
-    """Delays (seconds) and plays as far as the format counts, with a notice for what is less than it was."""
+    """Delays (seconds) and plays within the format's limits, with a notice for each reduction."""
     from fractions import Fraction
 
     notices = []
@@ -181,10 +181,10 @@ def fit_times(
         notices.append(Notice(code="plays-reduced", message=message))
         plays = room.most_plays
     if not delays_fit(delays, room):
-        message = "its delays are rounded to what the format counts in"
+        message = "its delays are rounded to the format's steps"
         if room.ticks:
             message = "its delays are rounded to the format's steps; the whole takes as long as before"
-        # Parts of a second as fine as these lose nothing that anybody sees by being rounded.
+        # Rounding to steps as fine as these is invisible.
         notices.append(Notice(code="delays-rounded", message=message, loss=room.ticks < _FINE_TICKS))
     return delays, plays, notices
 

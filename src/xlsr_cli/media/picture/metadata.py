@@ -1,4 +1,4 @@
-"""What a picture file holds beside its pixels, free of any format's wrapping."""
+"""The metadata of a picture file, independent of its format."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from xlsr_cli.media.picture.exif import ExifBlock
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
-#: A ratio without a unit: what shows the file squeezed or stretched is not written.
+#: A resolution without a unit is only an aspect ratio, which is not written.
 ASPECT = Notice(code="aspect-dropped", message="its pixels are said not to be square, which is not kept")
 
-#: A file that has a colour profile of which not all is there.
+#: For a file whose colour profile is incomplete.
 DAMAGED_PROFILE = Notice(
     code="icc-dropped",
     message="its colour profile is damaged and not kept, and its colours may look different",
@@ -40,7 +40,7 @@ _METERS_PER_INCH = 0.0254
 
 
 def dpi_from_meters(per_meter: float) -> float:
-    """Pixels per inch; the whole number that a format without inches had to round, where there is one."""
+    """Pixels per inch: the whole number, if there is one, that was rounded to pixels per metre."""
     dpi = per_meter * _METERS_PER_INCH
     return float(round(dpi)) if round(round(dpi) / _METERS_PER_INCH) == round(per_meter) else dpi
 
@@ -52,7 +52,7 @@ def meters_from_dpi(dpi: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a picture file holds beside its pixels, free of any format's wrapping.
+    """The metadata of a picture file, independent of its format.
 
     ``icc``: the colour profile, byte for byte. ``cicp``: colour primaries, transfer, matrix and range as
     ITU-T H.273 numbers them. ``exif``: a TIFF stream without the ``Exif\\0\\0`` prefix. ``xmp``: a packet
@@ -74,7 +74,7 @@ class Metadata:
 
     @property
     def orientation(self) -> int:
-        """How the pixels have to be turned: EXIF's word, or XMP's where EXIF has none; 1 to 8."""
+        """How the pixels have to be turned, 1 to 8: as EXIF says, or XMP if EXIF does not."""
         turn = ExifBlock(self.exif).orientation if self.exif else None
         if turn is None and self.xmp is not None:
             turn = xmp_packet.orientation(self.xmp)
@@ -94,7 +94,7 @@ class Metadata:
         )
 
     def for_size(self, size: Size) -> Metadata:
-        """The same for a picture of ``size``: the tags that tell its size in pixels are corrected."""
+        """The same for a picture of ``size``: tags with its size in pixels are corrected."""
         return replace(
             self,
             exif=None if self.exif is None else ExifBlock(self.exif).for_size(size),
@@ -107,5 +107,5 @@ class Metadata:
         return replace(self, **without)
 
     def stripped(self) -> Metadata:
-        """Only what decides how the colours look: the profile and its like. Nothing about the user."""
+        """Only what decides how the colours look, such as the profile."""
         return Metadata(icc=self.icc, cicp=self.cicp, color_chunks=self.color_chunks)

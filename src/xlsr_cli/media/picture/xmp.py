@@ -1,7 +1,7 @@
-"""Correct an XMP packet in place: the few values that enlarging makes wrong, nothing else.
+"""Correct an XMP packet in place: only the few values that enlarging makes wrong.
 
-A packet is RDF/XML in UTF-8 (ISO 16684-1). A property stands as an attribute (``tiff:Orientation="6"``)
-or as an element; both are found by pattern, so that everything else stays byte for byte.
+A packet is RDF/XML in UTF-8 (ISO 16684-1). A property is an attribute (``tiff:Orientation="6"``) or an
+element. Both are found by a pattern: an XML library would change other bytes when it writes the packet again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PREVIEWS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>\s*", re.DOTALL)
 
 
 def orientation(packet: bytes) -> int:
-    """``tiff:Orientation``, 1 to 8; 1 as well when it is missing or makes no sense."""
+    """``tiff:Orientation``, 1 to 8; also 1 if it is missing or makes no sense."""
     match = _property(b"tiff:Orientation").search(packet)
     value = match.group("value").strip() if match else b"1"
     return int(value) if value in (b"2", b"3", b"4", b"5", b"6", b"7", b"8") else 1
@@ -41,7 +41,7 @@ def upright(packet: bytes) -> bytes:
 
 
 def for_size(packet: bytes, size: Size) -> bytes:
-    """The packet with every property that tells the picture's size in pixels set to ``size``."""
+    """The packet with every property for the picture's size in pixels set to ``size``."""
     for names, value in ((_WIDTHS, size.width), (_HEIGHTS, size.height)):
         for name in names:
             packet = _set(packet, name, b"%d" % value)

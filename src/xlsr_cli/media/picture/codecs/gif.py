@@ -1,7 +1,7 @@
-"""GIF: its blocks are read and written here, pixels are decompressed and compressed by Pillow.
+"""GIF: blocks are read and written here; Pillow decompresses and compresses pixels.
 
-GIF89a (CompuServe, 1990). Pillow's reader makes room for whatever size a picture claims, and composes them
-otherwise than browsers; its writer collects every picture before it writes the first.
+GIF89a (CompuServe, 1990). Pillow's reader allocates whatever size a picture claims, and composes frames
+differently from browsers; its writer collects all frames before it writes the first.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
 
 _XMP = b"\x21\xff\x0bXMP DataXMP"
-#: XMP specification, part 3, section 1.1.2: the packet stands there as it is, not in blocks; whatever byte
-#: of it a reader takes for a block's length, these behind it lead to the end.
+#: XMP specification, part 3, section 1.1.2: the packet is not divided into blocks. A reader that takes any
+#: byte of it for a block's length is led to the end by these bytes behind it.
 _XMP_TRAILER = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
 
-#: What is less opaque becomes transparent.
+#: Pixels that are less opaque become transparent.
 _OPAQUE = 128
-#: One entry of the palette stands for transparency.
+#: One entry of the palette means transparency.
 _COLOURS = 255
 
 _EXTENSION, _PICTURE, _END = 0x21, 0x2C, 0x3B
 #: Kinds of extensions: how a picture is shown, a comment, text that viewers draw, something of a program.
 _CONTROL, _COMMENT, _PLAIN_TEXT, _APPLICATION = 0xF9, 0xFE, 0x01, 0xFF
-#: How often it is played is told by these two alike.
+#: Both of these blocks tell how often it is played.
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-#: More blocks than any GIF has, and more bytes between two of them that are none.
+#: No GIF has so many blocks, or so many stray bytes between two of them.
 _MOST_BLOCKS, _MOST_JUNK = 500_000, 100_000
 
-#: What becomes of a picture afterwards. Browsers take 4 for 3, which an early description of GIF mixed up.
+#: What happens to a picture afterwards. Browsers treat 4 as 3: an early description of GIF mixed them up.
 _DISPOSALS: dict[int, Disposal] = {2: "clear", 3: "restore", 4: "restore"}
 
-#: A palette in which no two colours are alike: a decoder that looks them up gives the numbers back.
+#: A palette of different grays: decoding with it gives the palette numbers back.
 _NUMBERS = bytes(value for number in range(256) for value in (number, 255 - number, number // 2))
 
 
@@ -75,7 +75,7 @@ class _Block:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Picture:
-    """A picture with what the extensions before it say of it. ``delay``: hundredths of a second."""
+    """A picture with the fields of the extensions before it. ``delay``: hundredths of a second."""
 
     left: int
     top: int
@@ -89,7 +89,7 @@ class _Picture:
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; no pixel is decoded, and no room made for any."""
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; no pixels are decoded or allocated."""
     count, first = 0, None
     for picture in _pictures(data):
         first = first or picture
@@ -120,9 +120,9 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
 
 
 def size_in(head: bytes) -> Size | None:
-    """The canvas, as far as ``head`` tells: the screen, grown where the first picture is larger.
+    """The canvas, as far as ``head`` tells: the screen, enlarged if the first picture is larger.
 
-    Browsers do so because there are GIFs whose screen has no size.
+    Browsers do the same, because there are GIFs whose screen has no size.
     """
     if len(head) < 13:
         return None
@@ -174,7 +174,7 @@ def _parts(source: Source, max_pixels: int) -> Iterator[FramePart]:
 
 
 def _numbers(picture: _Picture) -> NDArray[np.uint8]:
-    """The palette's entry of each pixel: Pillow decodes a GIF that is made of this picture alone."""
+    """The palette number of each pixel, decoded by Pillow from a GIF that is made of this picture alone."""
     from PIL import Image
 
     size = struct.pack("<HH", picture.size.width, picture.size.height)
@@ -199,7 +199,7 @@ def _colored(numbers: NDArray[np.uint8], picture: _Picture) -> Pixels:
 
 
 def _pictures(data: bytes) -> Iterator[_Picture]:
-    """Every picture in order, with its palette and how it is shown; one that is cut off is the last."""
+    """Every picture in order, with its palette and how it is shown; ends with one that is cut off."""
     common = bytes(data[13 : 13 + _color_table(data[10])]) if len(data) > 10 else b""
     grays = bytes(value for number in range(256) for value in (number,) * 3)
     control = b"\0" * 4
@@ -224,7 +224,7 @@ def _pictures(data: bytes) -> Iterator[_Picture]:
 
 
 def _blocks(data: bytes) -> Iterator[_Block]:
-    """Every block up to the end; bytes between blocks that are none are passed over, as decoders do."""
+    """Every block up to the end; stray bytes between blocks are skipped, as decoders do."""
     view = memoryview(data)
     at = 13 + _color_table(data[10]) if len(data) > 10 else len(data)
     junk = 0
@@ -253,7 +253,7 @@ def _blocks(data: bytes) -> Iterator[_Block]:
 
 
 def _end_of(data: bytes, at: int) -> tuple[int, bool]:
-    """Where the sub-blocks that begin at ``at`` end, and whether they do so with the empty one."""
+    """Where the sub-blocks that begin at ``at`` end, and whether an empty one ends them as it should."""
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return (at, True) if at < len(data) else (len(data), False)
@@ -273,7 +273,7 @@ def is_animated(head: bytes) -> bool:
     pictures = [block.whole for block in _blocks(head) if block.kind == _PICTURE]
     if len(pictures) > 1:
         return True
-    # The first one, or what stands before it, may fill all that was read.
+    # The first picture, or extensions before it, may fill everything that was read.
     return len(head) >= HEAD_BYTES and (not pictures or not pictures[0])
 
 
@@ -320,7 +320,7 @@ def _xmp_extension(packet: bytes) -> bytes:
 
 
 def _netscape_extension(repeats: int) -> bytes:
-    """How often a GIF is played again, 0 for ever; without it, it is played once."""
+    """The block that tells how often a GIF is played again, 0 for ever; without it, it is played once."""
     return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + repeats.to_bytes(2, "little") + b"\0"
 
 
@@ -333,8 +333,8 @@ def _comment_extension(comment: bytes) -> bytes:
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`.
 
-    A palette for every frame, the rectangle that changed, and hard edges. Pillow's writer collects every
-    frame before it writes the first: it compresses the pixels here, and the blocks around them are ours.
+    Every frame has its own palette, only the rectangle that changed, and hard edges. Pillow's writer would
+    collect all frames before it writes the first; here it only compresses pixels.
     """
     from PIL import GifImagePlugin
 
@@ -347,7 +347,7 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
     if film.metadata.xmp is not None:
         file.write(_xmp_extension(film.metadata.xmp))
     first = next(frames)
-    # Said of every frame, or decoders clear to the background's colour instead of to nothing.
+    # Set for every frame, else decoders clear to the background colour instead of to transparency.
     transparency = {"transparency": _COLOURS} if first.ndim == 3 and first.shape[2] == 4 else {}
     canvas = np.zeros((film.size.height, film.size.width, 4), np.uint8)
     delays = film.ticks(100)
@@ -371,7 +371,7 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
 
 
 def _hard_edged(frame: Pixels) -> Pixels:
-    """BGRA whose alpha is 0 or 255; what is transparent has no colour."""
+    """BGRA whose alpha is 0 or 255; transparent pixels have no colour."""
     if frame.ndim == 2:
         frame = np.dstack([frame] * 3)
     if frame.shape[2] == 3:
@@ -393,7 +393,7 @@ def _with_next(frames: Iterator[Pixels]) -> Iterator[tuple[Pixels, Pixels | None
 
 
 def _indexed(part: Pixels) -> Image.Image:
-    """A palette picture of BGRA, its last entry standing for what is transparent.
+    """A palette picture of BGRA, whose last entry means transparency.
 
     Up to 255 colours are kept exactly. More are reduced by median cut without dithering, whose noise
     would flicker from frame to frame.

@@ -1,4 +1,4 @@
-"""JPEG: Pillow reads the header, OpenCV the pixels; segments tell and hold what neither knows.
+"""JPEG: Pillow reads the header, OpenCV the pixels; metadata that neither knows are in segments.
 
 Layouts: JFIF 1.02; EXIF 2.32, section 4.7; ICC.1:2022, annex B.4; XMP specification part 3, section 1.1.3.
 """
@@ -43,12 +43,12 @@ _MOST = 0xFFFF - 2
 #: A marker that has a segment, the 0xFF before it and what stands between segments: decoders skip it.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])", re.DOTALL)
 
-#: More segments than any file has, and more bytes between two of them: damage must not make anybody walk
-#: through all of a large file.
+#: No file has so many segments, or so many bytes between two of them: a damaged file must not be searched
+#: completely.
 _MOST_SEGMENTS, _MOST_BETWEEN = 10_000, 1 << 20
 
 
-#: From this quality on colours keep their full resolution, as with ImageMagick.
+#: From this quality on, colours keep their full resolution, as with ImageMagick.
 _FULL_COLOR_QUALITY = 90
 
 
@@ -111,7 +111,7 @@ def _photoshop(data: bytes) -> bytes:
 
 
 def _pages(image: Image.Image) -> int:
-    """How many pictures an MPO holds; cameras put previews of the picture behind it, which are none."""
+    """How many pictures an MPO holds, without the previews that cameras append."""
     pages = int(getattr(image, "n_frames", 1))
     entries: Any = getattr(image, "mpinfo", {}).get(0xB002, []) if pages > 1 else []
     kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries[1:]]
@@ -160,12 +160,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _reaches_pixels(data: bytes) -> bool:
-    """Whether the segments lead to a scan at all; libraries look for one in all of the file, byte by byte."""
+    """Whether the segments lead to a scan; libraries would search the whole file for one, byte by byte."""
     return any(marker == _SOS for marker, _ in _segments(data))
 
 
 def _unusual_kind(data: bytes) -> str | None:
-    """What makes a JPEG one that libjpeg, as it is built everywhere, does not read; None for all others."""
+    """Why the usual builds of libjpeg do not read this JPEG; None if they do."""
     for marker, content in _segments(data):
         if marker == _SOF_LS:
             return "a JPEG-LS picture"
@@ -213,7 +213,7 @@ def _comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _holds_extended_xmp(data: bytes) -> bool:
-    """Whether a part of the XMP stands in further segments, where depth maps and the like are put."""
+    """Whether a part of the XMP is in further segments, such as depth maps."""
     return any(m == _APP1 and content.startswith(_EXTENDED_XMP_PREFIX) for m, content in _segments(data))
 
 
@@ -231,12 +231,12 @@ def _profile(data: bytes) -> bytes | None:
 
 
 def _holds_profile(data: bytes) -> bool:
-    """Whether any part of a colour profile is there."""
+    """Whether there is any part of a colour profile."""
     return any(m == _APP2 and content.startswith(_ICC_PREFIX) for m, content in _segments(data))
 
 
 def _holds_gain_map(data: bytes) -> bool:
-    """Whether a gain map as ISO 21496-1 has it is announced."""
+    """Whether a gain map of ISO 21496-1 is announced."""
     return any(m == _APP2 and content.startswith(_GAIN_MAP_PREFIX) for m, content in _segments(data))
 
 
@@ -250,7 +250,7 @@ _UNDERSTOOD = (
 
 
 def _unknown_segments(data: bytes) -> list[str]:
-    """The names of application segments that are not understood, such as APP11 with content credentials."""
+    """The names of unknown application segments, such as APP11 with content credentials."""
     found = []
     for marker, content in _segments(data):
         if 0xE0 <= marker <= 0xEF and not any(
@@ -261,7 +261,7 @@ def _unknown_segments(data: bytes) -> list[str]:
 
 
 def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:
-    """``encoded``, as OpenCV wrote it, with ``metadata`` in the segments that JPEG has for it."""
+    """``encoded``, as OpenCV wrote it, with ``metadata`` in JPEG's segments."""
     parts = [_jfif(metadata.dpi)]
     if metadata.exif is not None:
         parts.append(_segment(_APP1, _EXIF_PREFIX + metadata.exif))

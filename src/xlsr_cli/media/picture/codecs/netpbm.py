@@ -1,6 +1,6 @@
-"""PNM: PBM, PGM, PPM, PAM and PFM, headers and samples as netpbm's pgm(5), pam(5) and others describe them.
+"""PNM: PBM, PGM, PPM, PAM and PFM, headers and samples as described in netpbm's pgm(5), pam(5) and others.
 
-OpenCV leaves out the scaling of binary samples, Pillow reads no colour of 16 bits, and neither a PAM.
+OpenCV does not scale binary samples, Pillow reads no colour of 16 bits, and neither reads all PAMs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
 
 @dataclass(frozen=True)
 class _Header:
-    """``kind``: the letter behind the P. ``begin``: where the samples stand. ``big_endian``: of floats."""
+    """``kind``: the letter behind the P. ``begin``: where samples begin. ``big_endian``: of floats."""
 
     kind: str
     size: Size
@@ -106,7 +106,7 @@ class _Header:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """The header of a PBM, PGM, PPM, PAM or PFM; None for what makes no sense."""
+    """The header of a PBM, PGM, PPM, PAM or PFM; None if it makes no sense."""
     if data[:2] == b"P7":
         return _pam(data[:_MOST])
     if (match := _FLOATING.match(data[:_MOST])) is not None:
@@ -134,7 +134,7 @@ _MOST_PAGES = 200
 
 
 def _count_pages(data: bytes, header: _Header) -> int:
-    """How many pictures stand behind each other in ``data``, whose first ``header`` describes."""
+    """How many pictures ``data`` holds; ``header`` describes the first."""
     pages, begin = 1, header.end
     while begin is not None and pages < _MOST_PAGES:
         following = _read_header(data[begin : begin + _MOST])
@@ -146,7 +146,7 @@ def _count_pages(data: bytes, header: _Header) -> int:
 
 
 def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
-    """Samples as they stand, (H, W, C), of all kinds but bitmaps; None when the file ends too early."""
+    """Samples as stored, (H, W, C), of all kinds but bitmaps; None if the file ends too early."""
     import numpy as np
 
     count = header.size.pixels * header.channels
@@ -171,7 +171,7 @@ def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
 _NUMBERS = re.compile(rb"[\d\s]*")
 _COMMENT = re.compile(rb"#[^\n]*")
 
-#: More comments than anybody writes among the samples.
+#: No file has so many comments among its samples.
 _MOST_COMMENTS = 100_000
 
 

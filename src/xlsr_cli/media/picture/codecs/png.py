@@ -1,9 +1,9 @@
-"""PNG: chunks read by us, pixels decoded by OpenCV; written in bands of rows, also frame by frame as APNG.
+"""PNG and APNG: chunks are read here, OpenCV decodes pixels; written in bands of rows and frame by frame.
 
 Chunks and filters: Portable Network Graphics, third edition (W3C, 2025), sections 11 and 9. No library
-writes a PNG piece by piece: an encoded picture would be whole in memory, and one thread alone would work on
-it. A zlib stream (RFC 1950) may be put together from parts that were compressed on their own, as long as each
-ends on a byte and none but the last is marked as the last.
+writes a PNG piece by piece: the whole encoded picture would be in memory, and a single thread would compress
+it. A zlib stream (RFC 1950) may consist of parts that were compressed separately, as long as each ends on a
+byte and only the last is marked as the last.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _COLOUR_TYPES = {1: _GRAY, 2: _GRAY_ALPHA, 3: _RGB, 4: _RGB_ALPHA}
 
 _XMP = b"XML:com.adobe.xmp"
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
-#: What decides how colours look, beside the profile; mDCV and cLLI tell what HDR was mastered on.
+#: Chunks that decide how colours look, besides the profile; mDCV and cLLI describe the mastering of HDR.
 _COLOR = (b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
 
-#: Chunks of no meaning for the enlarged picture: the pixels and their order, what is only about those
-#: samples or about when they were changed, a viewer's backdrop, the place on a canvas of the old size, and
-#: what speeds up decoding.
+#: Chunks without a meaning for the enlarged picture: the pixels and their order, facts about the old samples
+#: or the time of their last change, a background colour for viewers, a position on a canvas of the old size,
+#: and hints for decoders.
 _SPENT = {
     b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"sBIT", b"hIST", b"sPLT", b"tIME", b"dSIG", b"acTL",
     b"fcTL", b"fdAT", b"bKGD", b"oFFs", b"caNv", b"vpAg", b"iDOT", b"CgBI",
@@ -72,13 +72,13 @@ _SPENT = {
 #: What :func:`read_header` understands.
 _KNOWN = {b"iCCP", b"cICP", b"eXIf", b"pHYs", *_TEXT, *_COLOR}
 
-#: More chunks than any PNG has beside its pixels, and with them.
+#: No PNG has so many chunks, without and with those of its pixels.
 _MOST_CHUNKS, _MOST_WITH_PIXELS = 50_000, 500_000
 
 #: PNG's largest number; players ignore more.
 _MOST_FRAMES = 0x7FFFFFFF
 
-#: Profiles and texts are compressed; a small chunk must not inflate without end.
+#: Profiles and texts are compressed; a small chunk must not decompress without limit.
 _MOST_INFLATED = 64 << 20
 
 
@@ -137,7 +137,7 @@ def _within(samples: bytes, bits: int) -> bytes:
 
 
 def _expanded(key: int, bits: int) -> int:
-    """A gray sample of 1, 2 or 4 bits as it becomes in 8."""
+    """A gray sample of 1, 2 or 4 bits, scaled to 8."""
     return key if bits >= 8 else key * 0xFF // ((1 << bits) - 1)
 
 
@@ -160,7 +160,7 @@ def is_animated(head: bytes) -> bool:
 
 
 def _hides_its_still(names: Iterable[bytes]) -> bool:
-    """Whether the first picture of an animation is none of its frames: no fcTL stands before its pixels."""
+    """Whether the first picture is not a frame of the animation: there is no fcTL before its pixels."""
     seen = set()
     for name in names:
         if name in (b"IDAT", b"IEND"):
@@ -185,10 +185,10 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 
 def _for_decoding(data: bytes) -> bytes | None:
-    """The file without ancillary chunks, whose faults would only make libpng complain, and with an end.
+    """The file without ancillary chunks, about whose faults libpng would complain, and with an end.
 
-    A missing IEND is given to it. None where a chunk claims more than the file holds: libpng would make
-    room for it, up to 4 GiB, to find that out.
+    A missing IEND is added. None if a chunk claims more than the file holds: libpng would first allocate the
+    claimed size, up to 4 GiB.
     """
     kept = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
     parts: list[bytes | memoryview] = [_SIGNATURE]
@@ -302,7 +302,7 @@ def _notices(found: dict[bytes, bytes], metadata: Metadata) -> tuple[Notice, ...
 
 
 def _dpi(content: bytes) -> tuple[float, float] | None:
-    if len(content) != 9 or content[8] != 1:  # any other unit is only an aspect ratio
+    if len(content) != 9 or content[8] != 1:  # other units give only an aspect ratio
         return None
     x, y = struct.unpack(">II", content[:8])
     return (dpi_from_meters(x), dpi_from_meters(y)) if x and y else None
@@ -337,7 +337,7 @@ def _raw_profile(text: bytes | None) -> bytes | None:
 
 
 def _inflate(data: bytes) -> bytes | None:
-    """None where it is damaged or inflates without end: a part of a profile or a packet is of no use."""
+    """Decompress ``data``; None if it is damaged or too large: a part of a profile or packet is useless."""
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(data, _MOST_INFLATED)
@@ -348,8 +348,8 @@ def _inflate(data: bytes) -> bytes | None:
 
 # Writing.
 
-#: Bytes of pixels that are compressed on their own, and that are filtered at once: the first cost a fresh
-#: start of the compressor each, the second should stay in a core's cache.
+#: Bytes of pixels that are compressed separately, and that are filtered at a time. Each of the former costs a
+#: new start of the compressor; the latter should stay in a core's cache.
 _BAND_BYTES, _FILTERED_BYTES = 1 << 20, 1 << 16
 
 _PAETH = 4
@@ -364,7 +364,7 @@ _ZLIB_HEADER = b"\x78\x01"
 
 @dataclass(frozen=True, slots=True)
 class _Compressed:
-    """A band's part of the zlib stream; ``checksum`` and ``length`` are those of the filtered bytes."""
+    """The part of the zlib stream for a band, with ``checksum`` and ``length`` of the filtered bytes."""
 
     data: bytes
     checksum: int
@@ -372,7 +372,7 @@ class _Compressed:
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
-    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; the encoded picture is never whole in memory."""
+    """See :class:`~xlsr_cli.media.picture.codecs.Codec`; the encoded picture is never complete in memory."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else int(pixels.shape[2])
     kind = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
@@ -402,7 +402,7 @@ def _compressed(pixels: Pixels, rows: int, top: int) -> _Compressed:
 def _filtered(pixels: Pixels, top: int, bottom: int) -> NDArray[np.uint8]:
     """Rows ``top`` to ``bottom`` as PNG has them before compression, (rows, 1 + bytes of a row) uint8."""
     stored = _as_stored(pixels[max(0, top - 1) : bottom])
-    if top == 0:  # above the first row all is zero
+    if top == 0:  # above the first row everything is zero
         stored = np.concatenate([np.zeros_like(stored[:1]), stored])
     filtered = np.empty((bottom - top, 1 + stored.shape[1]), np.uint8)
     filtered[:, 0] = _PAETH
@@ -466,7 +466,7 @@ def _joined(first: int, second: int, length: int) -> int:
 # Animations.
 
 
-#: fcTL's numbers: what becomes of a frame afterwards.
+#: fcTL's numbers for what happens to a frame afterwards.
 _DISPOSALS: dict[int, Disposal] = {0: "stay", 1: "clear", 2: "restore"}
 
 
@@ -556,8 +556,8 @@ def _decoded(
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`.
 
-    Every frame after the first is the rectangle that changed, replacing what was there. Pillow's writer
-    collects every frame before it writes the first.
+    Every frame after the first is the rectangle that changed, which replaces the old one. Pillow's writer
+    would collect all frames before it writes the first.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""TIFF: tifffile reads directories and writes, Pillow decodes up to 8 bits, tifffile or libtiff the rest.
+"""TIFF: tifffile reads directories and writes; Pillow decodes up to 8 bits, tifffile or libtiff the rest.
 
 Tags: TIFF 6.0; ICC.1:2022, annex B.3; XMP specification part 3, section 1.1.4; EXIF 2.32, section 4.6.
 """
@@ -58,7 +58,7 @@ _PHOTOSHOP = 34377
 _TRANSFER, _WHITE_POINT, _PRIMARIES = 301, 318, 319
 _GEO = {33550, 33922, 34264, 34735}
 
-#: Fields of the first directory that describe the picture and not how its bytes are laid out: name of the
+#: Fields of the first directory that describe the picture and not the layout of its bytes: name of the
 #: document, description, make, model, orientation, resolution, software, date, artist, computer,
 #: copyright, rating, Windows' title, comment, author, keywords and subject.
 _DESCRIPTIVE = {
@@ -80,10 +80,10 @@ _READ = {
     GPS_IFD, *_GEO, 34736, 34737,
 }  # fmt: skip
 
-#: Of those, the ones that are written from elsewhere.
+#: Those of them that are written from other values.
 _OWN = {0x0112, 0x011A, 0x011B, 0x0128}
 
-#: Rows are compressed in strips of about this size; more compresses hardly better.
+#: Rows are compressed in strips of about this size; larger ones hardly compress better.
 _STRIP_BYTES = 256 << 10
 
 
@@ -126,7 +126,7 @@ class _Facts:
 
     @property
     def alpha(self) -> bool:
-        """Whether the first sample behind the colours is alpha; unnamed it is, as OpenCV writes them."""
+        """Whether the first sample after the colours is alpha; also if unnamed, as OpenCV writes it."""
         if self.samples <= self.colors or self.photometric == _CIELAB:
             return False
         if self.photometric == _SEPARATED and not self.extra:  # most likely a further ink
@@ -139,7 +139,7 @@ class _Facts:
         return self.alpha and bool(self.extra) and self.extra is not None and self.extra[0] == _ASSOCIATED
 
 
-#: Samples of a pixel beyond which a directory is not believed: a few bytes must not claim all memory.
+#: The most samples of a pixel: a file of a few bytes must not claim all memory.
 _MOST_SAMPLES = 8
 
 #: A tile may be larger than the picture; of so many pixels it may be in any.
@@ -192,7 +192,7 @@ def _tags(data: bytes) -> dict[int, Any]:
     return tags
 
 
-#: Directories that are looked at to tell previews from pictures.
+#: The number of directories that are examined to tell previews from pictures.
 _MOST_PAGES = 2000
 
 #: NewSubfileType: bits that say "a smaller version" and "a mask".
@@ -200,9 +200,9 @@ _SUBFILE_TYPE, _NO_PICTURE = 254, 0b101
 
 
 def _count_pages(data: bytes) -> int:
-    """How many pictures of their own the chain of directories holds; the first counts whatever it is.
+    """How many pictures the chain of directories holds, without previews; the first one always counts.
 
-    Directories that damage leads to, in a circle or out of the file, end the chain.
+    Directories in a circle or outside of the file, as in damaged files, end the chain.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -258,7 +258,7 @@ def _subsampling(tags: dict[int, Any]) -> tuple[int, int]:
 
 
 def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]]:
-    """What the directory holds beside the pixels, EXIF put together as other formats have it."""
+    """The metadata in the directory, with EXIF as a block as in other formats."""
     notices = []
     if _GEO & set(tags):
         notices.append(Notice(code="geo-dropped", message="its place on the map (GeoTIFF) no longer fits"))
@@ -346,7 +346,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 
 def _samples_of(source: Source, before: InputError | None) -> NDArray[Any]:
-    """Samples as they stand: (H, W) or (H, W, S) in RGB order; ``before`` is why Pillow gave none."""
+    """Samples as stored: (H, W) or (H, W, S) in RGB order; ``before`` is the error of Pillow."""
     failure: Exception | None = None
     with native_messages() as messages:
         try:  # tifffile, too, raises nearly everything on a hostile file
@@ -371,7 +371,7 @@ def _samples_of(source: Source, before: InputError | None) -> NDArray[Any]:
 
 
 def _agree(samples: NDArray[Any], source: Source) -> bool:
-    """Whether the samples are what the directory's own words make one expect."""
+    """Whether the samples have the shape and type that the directory says."""
     facts = source.detail
     assert isinstance(facts, _Facts)
     size = (source.stored_size.height, source.stored_size.width)
@@ -451,7 +451,7 @@ def _subsampled_colors(source: Source) -> NDArray[Any] | None:
 
 
 def _samples(data: bytes) -> NDArray[Any] | None:
-    """The samples of the first page as they stand, (H, W) or (H, W, S); None without a codec for them.
+    """The samples of the first page as stored, (H, W) or (H, W, S); None without a codec for them.
 
     Not turned, not inverted, alpha not divided out, in RGB order. Raises what tifffile and Pillow raise.
     """
@@ -469,7 +469,7 @@ def _samples(data: bytes) -> NDArray[Any] | None:
 
 
 def _by_tifffile(page: Any) -> NDArray[Any] | None:
-    """None for what tifffile reads only with a further package: compressions, and samples of odd bits."""
+    """The samples by tifffile; None if it needs another package for the compression or the bits."""
     import numpy as np
 
     if page.bitspersample not in (1, 8, 16, 32, 64):
@@ -559,14 +559,14 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
 
 
 def _linked(block: ExifBlock) -> list[int]:
-    """The tags of the first directory that lead to further ones."""
+    """The tags of the first directory that point to further directories."""
     return [tag for tag in (EXIF_IFD, GPS_IFD) if block.fields(tag)]
 
 
 def _add_exif(file: BinaryIO, block: ExifBlock) -> None:
-    """Append EXIF's directories, and a first directory that has all of the old one and leads to them.
+    """Append EXIF's directories, and a new first directory: the old one plus pointers to them.
 
-    tifffile writes no such pointers; the old directory stays behind, unused, in a few hundred bytes.
+    tifffile writes no such pointers. The old directory stays in the file, unused: a few hundred bytes.
     """
     order = block.order
     with _content(file) as view:
@@ -586,7 +586,7 @@ def _add_exif(file: BinaryIO, block: ExifBlock) -> None:
 
 @contextmanager
 def _content(file: BinaryIO) -> Iterator[memoryview]:
-    """All that ``file`` holds, of which no more gets into memory than is looked at."""
+    """The content of ``file``, mapped: only the parts that are used are read into memory."""
     if isinstance(file, io.BytesIO):
         with file.getbuffer() as view:
             yield view
@@ -603,7 +603,7 @@ def _at_even_end(file: BinaryIO) -> int:
 
 
 def _exif(data: bytes) -> bytes | None:
-    """An EXIF block with the descriptive fields of a TIFF and the directories that it leads to."""
+    """An EXIF block with the descriptive fields of a TIFF and the directories that it points to."""
     source = ExifBlock(data)
     order = source.order
     fields = [field for field in source.fields() if field.tag in _DESCRIPTIVE]
@@ -638,7 +638,7 @@ def _rows_per_strip(pixels: Pixels) -> int:
 
 
 def _needs_bigtiff(pixels: Pixels) -> bool:
-    """Offsets of a plain TIFF reach 4 GiB; compressed pixels can be slightly longer than plain ones."""
+    """Whether offsets may exceed the 4 GiB of a plain TIFF; compression may make pixels slightly longer."""
     return int(pixels.nbytes) > (1 << 32) - (1 << 26)
 
 

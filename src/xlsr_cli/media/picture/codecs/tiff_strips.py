@@ -1,8 +1,9 @@
-"""Samples of TIFFs that tifffile cannot decompress, by letting libtiff see plain bytes in them.
+"""Decompress samples of TIFFs with Pillow's libtiff, by presenting them as plain bytes.
 
-Pillow's libtiff knows the compressions but only few layouts of samples. Whatever is compressed is bytes: a
-directory that calls each row of a plane a row of 8-bit grays makes libtiff decompress them untouched. What
-the real directory says of the bytes is done here: differences, byte order, bits.
+Pillow's libtiff knows the compressions, but only few layouts of samples. So it gets a directory that
+describes each row of a plane as a row of 8-bit grays, and decompresses the bytes unchanged. Predictor, byte
+order and bits are applied here. imagecodecs could replace this module, but its wheel is some 20 MB for a few
+rare layouts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LONG = 4
 
 
 def samples_by_libtiff(data: bytes, page: Any) -> NDArray[Any] | None:
-    """The samples of ``page`` (a tifffile page of ``data``), (H, W, S), as they stand in the file.
+    """The samples of ``page`` (a tifffile page of ``data``), (H, W, S), as stored in the file.
 
     None for compressions that do not work on bytes, and for numbers that numpy does not have. Raises what
     Pillow raises on damage.
@@ -157,7 +158,7 @@ def _decompressed(data: bytes, page: Any, part: slice, row_bytes: int, step_byte
 
 
 def _numbers(rows: NDArray[Any], page: Any, width: int, samples: int) -> NDArray[Any]:
-    """Rows of one strip's or tile's bytes as (H, ``width``, ``samples``) numbers, differences summed up."""
+    """The bytes of a strip or tile as (H, ``width``, ``samples``) numbers, with the predictor undone."""
     import numpy as np
 
     bits, height = int(page.bitspersample), rows.shape[0]
@@ -166,7 +167,7 @@ def _numbers(rows: NDArray[Any], page: Any, width: int, samples: int) -> NDArray
     kind = np.dtype(page.dtype)
     size = kind.itemsize
     if page.predictor == _FLOAT_DIFFERENCES:
-        # Bytes of one significance stand together, the most significant first, each less the one before.
+        # Bytes of equal significance are together, the most significant first, as differences.
         planes = rows.reshape(height, size, width * samples)
         summed = _summed(planes.reshape(height, -1, samples)).reshape(planes.shape)
         big = np.ascontiguousarray(summed.swapaxes(1, 2)).view(kind.newbyteorder(">"))
@@ -183,7 +184,7 @@ def _summed(differences: NDArray[Any]) -> NDArray[Any]:
     return np.add.accumulate(differences, axis=1, dtype=differences.dtype)
 
 
-#: Rows that are taken apart at once: eight bytes for each of their bytes.
+#: Rows that are unpacked at a time: each of their bytes takes eight.
 _ROWS = 256
 
 

@@ -55,7 +55,7 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
     import cv2
 
     if encoding.lossless:
-        # The mode that keeps the colours under transparent pixels as well.
+        # This mode also keeps the colours of transparent pixels.
         parameters = [cv2.IMWRITE_WEBP_LOSSLESS_MODE, cv2.IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR]
     else:
         parameters = [cv2.IMWRITE_WEBP_QUALITY, encoding.quality or opencv.DEFAULT_QUALITY]
@@ -90,7 +90,8 @@ def _parts(image: Image.Image) -> Iterator[FramePart]:
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`.
 
-    Pillow's writer asks for frame after frame and hands each to libwebp, which keeps only what it made.
+    Pillow's writer asks for one frame at a time and passes it to libwebp, which keeps only the encoded
+    frames.
     """
     more: dict[str, Any] = {}
     if film.metadata.icc is not None:
@@ -116,7 +117,7 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
 
 
 def _sequence(frames: Iterator[Image.Image], count: int) -> Image.Image:
-    """``frames`` as one of Pillow's multi-frame images, each made when it is asked for."""
+    """``frames`` as a multi-frame image of Pillow; each frame is made when it is asked for."""
     from PIL import Image
 
     class Sequence(Image.Image):
