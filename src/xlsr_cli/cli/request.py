@@ -145,22 +145,54 @@ class Request:
             return
         if self.options.y4m:
             raise _no_y4m(name)
-        self._refuse_video_options(name)
         self._refuse_page("what comes from a stream")
+        if kind_of(head) == "video":
+            self._run_film_stream(stream, name, target)
+            return
+        self._refuse_video_options(name)
         if not head:
             raise InputError(f"{name} is empty")
         known_format(head, name)
         data = read_all(stream, name, self.options.max_pixels)
         self._upscale(open_picture(data, name), target)
 
+    def _run_film_stream(self, stream: Any, name: str, target: Path | None) -> None:
+        from xlsr_cli.jobs.video.spooled import upscale_stream
+
+        if target is None:
+            raise UsageError(f"a video from {name} needs an output file, such as film.mkv")
+        self._refuse_options_of_pictures("a video from a stream")
+        with self._progress(name, resumes=True) as progress:
+            result = upscale_stream(
+                stream, name, target, self.options, self.video, upscaler=self.upscaler, progress=progress
+            )
+        self._report(result)
+
+    def _run_film_to_pictures(self, path: Path, target: Path) -> None:
+        from xlsr_cli.jobs.sequence import is_pattern
+        from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
+
+        self._refuse_options_of_pictures("a video")
+        upscale = film_to_pictures if is_pattern(str(target)) else film_to_animation
+        with self._progress(path.name) as progress:
+            result = upscale(
+                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
+            )
+        self._report(result)
+
     def _run_video(self, path: Path) -> None:
         from xlsr_cli.jobs.picture import refuse_same_file
+        from xlsr_cli.jobs.sequence import is_pattern
         from xlsr_cli.jobs.video.run import upscale_video
+        from xlsr_cli.media.picture.animation import animation_format
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._film_output(path)
         refuse_same_file(path, target)
+        if is_pattern(str(target)) or animation_format(target.suffix.lstrip(".").lower()) is not None:
+            self._run_film_to_pictures(path, target)
+            return
         self._refuse_page("a video")
         if self.dry_run:
             self._show_forecast(path, target)
@@ -174,17 +206,24 @@ class Request:
     def _run_animation(self, path: Path) -> None:
         from xlsr_cli.jobs.animation import upscale_animation
         from xlsr_cli.jobs.picture import open_file, refuse_same_file
+        from xlsr_cli.jobs.video.spooled import animation_to_film
+        from xlsr_cli.media.video.output.containers import CONTAINERS
 
         if self.output == STANDARD_STREAM:
             raise UsageError("an animation cannot go to stdout; give an output file")
         target = self._named_output(path)
         refuse_same_file(path, target)
         self._refuse_options_of_pictures("an animation")
+        source = open_file(path, max_pixels=self.options.max_pixels)
+        common: dict[str, Any] = {"upscaler": self.upscaler}
+        result: Any
         with self._progress(path.name) as progress:
-            source = open_file(path, max_pixels=self.options.max_pixels)
-            result = upscale_animation(
-                source, target, self.options, upscaler=self.upscaler, progress=progress
-            )
+            if target.suffix.lower() in CONTAINERS:
+                result = animation_to_film(
+                    source, target, self.options, self.video, progress=progress, **common
+                )
+            else:
+                result = upscale_animation(source, target, self.options, progress=progress, **common)
         self._report(result)
 
     def _run_camera_or_sequence(self) -> bool:

@@ -98,8 +98,7 @@ def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
         stated = (options.format or extension).upper() or "a name without extension"
         known = either(sorted(f".{f.animation.extensions[0]}" for f in FORMATS if f.animation is not None))
         raise UsageError(
-            f"{output.name}: {stated} holds no animation; write {known} "
-            "(for a video, 'ffmpeg -i ANIMATION film.mkv' first)"
+            f"{output.name}: {stated} holds no animation; write {known} (or a film, such as film.mkv)"
         )
     return found
 

@@ -50,10 +50,10 @@ def numbered(pattern: Path) -> list[tuple[int, Path]]:
         raise InputError(f"cannot read the folder {pattern.parent}: {error.strerror or error}") from error
     for entry in entries:
         number = name.fullmatch(entry.name)
-        if number is not None and entry.name == _named(pattern, int(number[1])).name and entry.is_file():
+        if number is not None and entry.name == named(pattern, int(number[1])).name and entry.is_file():
             found.append((int(number[1]), entry))
     if not found:
-        raise InputError(f"no file fits {pattern}; it stands for names such as {_named(pattern, 1).name}")
+        raise InputError(f"no file fits {pattern}; it stands for names such as {named(pattern, 1).name}")
     return sorted(found)
 
 
@@ -76,7 +76,7 @@ def upscale_sequence(
             f"{output.name}: the output of numbered pictures is numbered as well, such as "
             f"{source.name.replace('%', 'x2_%', 1)}; ffmpeg makes a video of them"
         )
-    pairs = [(path, _named(output, number)) for number, path in numbered(source)][: video.frames]
+    pairs = [(path, named(output, number)) for number, path in numbered(source)][: video.frames]
     for _, target in pairs:
         check_output(target, overwrite=options.overwrite)
     progress.start(len(pairs), "frames")
@@ -177,7 +177,7 @@ def _write_pictures(
         count += 1
         picture = Picture(pixels=frame, metadata=Metadata(), format=format)
         encoded, _ = encode(picture, format, quality=options.quality, lossless=options.lossless)
-        with atomic_output(_named(output, count), overwrite=options.overwrite) as file:
+        with atomic_output(named(output, count), overwrite=options.overwrite) as file:
             file.write(encoded)
         progress.advance(1)
     return count
@@ -197,5 +197,6 @@ def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:
         return
 
 
-def _named(pattern: Path, number: int) -> Path:
+def named(pattern: Path, number: int) -> Path:
+    """The file with this number."""
     return pattern.with_name(_NUMBER.sub(lambda match: match[0] % number, pattern.name))

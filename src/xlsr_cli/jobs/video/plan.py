@@ -101,7 +101,7 @@ def plan_video(
     """
     layout = layout_of(file.pix_fmt)
     upright = None if container.rotates else file.rotation
-    begin, end = _interval(file, video)
+    begin, end = interval(file, video)
     threads = upscaler.threads
     settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
     carried = trial_mux.plan_streams(file, container, copy_only=video.copy_only)
@@ -259,7 +259,7 @@ def wants_rgb(options: PictureOptions) -> bool:
     return isinstance(model, Path) or model.colour == "rgb"
 
 
-def _interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fraction | None]:
+def interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fraction | None]:
     """``--start`` and ``--end``, counted from the first frame, on the file's own clock."""
     begin = None if video.start is None else file.first + Fraction(video.start).limit_denominator(10**6)
     end = None if video.end is None else file.first + Fraction(video.end).limit_denominator(10**6)
