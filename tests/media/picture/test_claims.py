@@ -44,6 +44,23 @@ def tiff(bits: int, compression: int, tile: int) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4) + data
 
 
+def striped(side: int, compression: int, strips: int) -> bytes:
+    """Four inks, and fewer strips than the picture takes or less in them."""
+    tags = {
+        256: 24,
+        257: side,
+        258: 8,
+        259: compression,
+        262: 5,
+        273: 8,
+        277: 4,
+        278: side // strips,
+        279: 90,
+    }
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())]
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4 + 90)
+
+
 def jpeg(side: int) -> bytes:
     data = bytearray(cv2.imencode(".jpg", FLAT)[1])
     struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, side, side)
@@ -87,6 +104,8 @@ def bombs() -> dict[str, bytes]:
         "a.qoi": b"qoif" + struct.pack(">II", SIDE, SIDE) + b"\4\0" + bytes(20),
         "a.tga": bytes([0, 0, 10]) + bytes(9) + struct.pack("<HH", SIDE, SIDE) + b" \0" + bytes(20),
         "a.psd": psd_head + bytes(13) + b"\1" + bytes(9),
+        **{f"strip{how}.tif": striped(9_000_000, how, 1) for how in (1, 5, 8)},
+        **{f"strips{how}.tif": striped(9_000_000, how, 450_000) for how in (1, 5, 8)},
         **{f"tiles{bits}_{how}.tif": tiff(bits, how, 60_000) for bits in (8, 16) for how in (1, 5, 8)},
     }  # fmt: skip
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
+from xlsr_cli.media.picture.codecs import boxes, opencv
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source
@@ -57,11 +56,7 @@ def _frame_sizes(data: bytes) -> list[Size]:
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    if boxes.has_too_many(data):
-        raise damaged(name, "it has more boxes than any picture")
-    return pillow.read_header(
-        data, name, format, describe=_described, otherwise=partial(_by_boxes, data, name, format)
-    )
+    return boxes.read_header(data, name, format, describe=_described, by_boxes=_by_boxes)
 
 
 def _described(source: Source, image: Image.Image) -> Source:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xlsr_cli.formats import Format
+from xlsr_cli.media.picture.codecs import pillow
+from xlsr_cli.media.picture.damage import damaged
+from xlsr_cli.media.picture.source import Source
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: No picture has so many boxes side by side.
 _MOST_BOXES = 10_000
@@ -28,6 +38,21 @@ def boxes(
             return
         yield kind, at + head, at + length
         at += length
+
+
+def read_header(
+    data: bytes,
+    name: str,
+    format: Format,
+    *,
+    describe: Callable[[Source, Image.Image], Source],
+    by_boxes: Callable[[bytes, str, Format], Source | None],
+) -> Source:
+    """What Pillow tells, or ``by_boxes`` where it does not open it; raises :class:`InputError`."""
+    if has_too_many(data):
+        raise damaged(name, "it has more boxes than any picture")
+    otherwise = partial(by_boxes, data, name, format)
+    return pillow.read_header(data, name, format, describe=describe, otherwise=otherwise)
 
 
 def has_too_many(data: bytes) -> bool:

@@ -9,12 +9,10 @@ import io
 import struct
 import uuid
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
-from xlsr_cli.media.picture.damage import damaged
+from xlsr_cli.media.picture.codecs import boxes, opencv
 from xlsr_cli.media.picture.fitting import depth_reduced
 from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.picture.pixels import reduced
@@ -41,11 +39,7 @@ read_pixels = opencv.read_pixels
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    if boxes.has_too_many(data):
-        raise damaged(name, "it has more boxes than any picture")
-    return pillow.read_header(
-        data, name, format, describe=_described, otherwise=partial(_by_boxes, data, name, format)
-    )
+    return boxes.read_header(data, name, format, describe=_described, by_boxes=_by_boxes)
 
 
 def _described(source: Source, image: Image.Image) -> Source:

@@ -22,7 +22,7 @@ from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture import photoshop, xmp
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.codecs.tiff_strips import colors_of_subsampled, samples_by_libtiff
-from xlsr_cli.media.picture.damage import damaged, reason_in, reason_of, refusal_of
+from xlsr_cli.media.picture.damage import TRUNCATED, damaged, reason_in, reason_of, refusal_of
 from xlsr_cli.media.picture.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
 from xlsr_cli.media.picture.in_order import in_order
 from xlsr_cli.media.picture.metadata import Metadata
@@ -104,6 +104,7 @@ class _Facts:
     orientation: int | None
     gray_palette: bool
     tile: Size | None
+    complete: bool
     subsampling: tuple[int, int]
 
     @property
@@ -154,7 +155,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` is what the directory says of samples."""
     try:
         tags = _tags(data)
-        facts = _facts(tags)
+        facts = _facts(tags, len(data))
         metadata, notices = _metadata(tags, data)
         size, pages = Size(width=int(tags[256]), height=int(tags[257])), _count_pages(data)
     except Exception as error:  # on a hostile file tifffile raises nearly everything
@@ -232,7 +233,7 @@ def _count_pages(data: bytes) -> int:
 _MOST_TAGS = 1000
 
 
-def _facts(tags: dict[int, Any]) -> _Facts:
+def _facts(tags: dict[int, Any], length: int) -> _Facts:
     photometric = int(tags.get(262, _MIN_IS_BLACK))
     extra = tags.get(338)
     return _Facts(
@@ -245,8 +246,32 @@ def _facts(tags: dict[int, Any]) -> _Facts:
         orientation=int(tags[_ORIENTATION]) if tags.get(_ORIENTATION) in range(1, 9) else None,
         gray_palette=_gray_palette(tags.get(320)),
         subsampling=_subsampling(tags) if photometric == _YCBCR else (1, 1),
+        complete=_is_complete(tags, length),
         tile=Size(width=int(tags[322]), height=int(tags[323])) if {322, 323} <= tags.keys() else None,
     )
+
+
+#: Bytes that one compressed byte becomes at most: LZW's longest string behind a code of 12 bits.
+_MOST_COMPRESSED = {1: 1, 5: 2731, 8: 1032, 32946: 1032, 32773: 64}
+
+
+def _is_complete(tags: dict[int, Any], length: int) -> bool:
+    """Whether a file of ``length`` bytes can hold the picture's strips or tiles, and names each of them."""
+    offsets = tags.get(324, tags.get(273))
+    if offsets is None:  # JPEG's old kind stands elsewhere
+        return True
+    width, height, samples = int(tags[256]), int(tags[257]), int(tags.get(277, 1))
+    planes = samples if tags.get(284) == 2 else 1
+    if 324 in tags:
+        needed = -(-width // max(1, int(tags[322]))) * -(-height // max(1, int(tags[323])))
+    else:
+        needed = -(-height // min(max(1, int(tags.get(278, height))), max(1, height)))
+    bits = sum(int(one) for one in _tuple(tags.get(258, 1))) if planes == 1 else 0
+    most = _MOST_COMPRESSED.get(int(tags.get(259, 1)))
+    is_shared = tags.get(262) == _YCBCR  # chroma may be subsampled
+    if most is not None and not is_shared and width * height * bits // 8 > length * most:
+        return False
+    return len(_tuple(offsets)) >= needed * planes
 
 
 def _subsampling(tags: dict[int, Any]) -> tuple[int, int]:
@@ -318,6 +343,8 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
         raise damaged(
             source.name, f"it claims {facts.samples} samples for each of {source.stored_size} pixels"
         )
+    if not facts.complete:
+        raise damaged(source.name, TRUNCATED)
     if facts.tile is not None and facts.tile.pixels > max(_LEAST_TILE, max_pixels):
         raise InputError(
             f"{source.name} claims tiles of {facts.tile} pixels and --max-pixels allows {max_pixels}; "
