@@ -191,3 +191,11 @@ def test_python_in_the_documentation_runs(
     names: dict[str, Any] = {"__name__": "documentation"}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_every_room_is_in_the_architecture() -> None:
+    rooms = (DOCS / "architecture.md").read_text("utf-8").split("## Rooms\n")[1].split("```")[0]
+    package = ROOT / "src" / "xlsr_cli"
+    names = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    names |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert not [name for name in names if f"`{name}`" not in rooms]
