@@ -1,7 +1,7 @@
-"""Let what was made before a fork work in the child.
+"""Make objects that existed before a fork work in the child process.
 
-A child gets no thread of its parent: pools wait for threads that are not there, and so do the threads inside
-of a runtime; locks may be held by them for ever.
+A child has none of its parent's threads: pools and runtimes would wait for threads that do not exist, and
+locks that those threads held would never be released.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Protocol
 
 
 class Renewable(Protocol):
-    """What holds locks, threads, or something that does."""
+    """An object with locks or threads, or with parts that have some."""
 
     def renew(self) -> None:
-        """Replace them by new ones, without waiting for any of the old ones."""
+        """Replace locks and threads by new ones, without waiting for the old ones."""
 
 
 _renewables: weakref.WeakSet[Renewable] = weakref.WeakSet()
 
 
 def renew_after_fork(renewable: Renewable) -> None:
-    """Renew it in every child process forked from now on, as long as it lives."""
+    """Renew ``renewable`` in every child process that is forked from now on, as long as it exists."""
     _renewables.add(renewable)
 
 

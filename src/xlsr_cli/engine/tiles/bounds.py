@@ -1,4 +1,4 @@
-"""Keep what a network answers within the colours that are there, as drawn pictures want it."""
+"""Keep the output of a network within the colours of the source, for drawn pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.tiles.tiling import Region
 
-#: How far around a source pixel its neighbours' colours count, in pixels: 5×5.
+#: The radius, in source pixels, within which colours are allowed: 5×5.
 REACH = 2
 
 
@@ -19,7 +19,7 @@ def keep_within_sources(tile: NDArray[Any], halo: int, answer: Pixels, region: R
     """Clip ``region`` of ``answer``, channel by channel, to the range of the 5×5 source pixels around.
 
     ``tile`` is the source with ``halo`` (at least 2) around it; ``region`` is in source pixels. So there is
-    no halo beside a stroke, and a plain area stays exactly what it is.
+    no ringing beside a stroke, and a plain area stays exactly as it is.
     """
     around = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
     inner = slice(halo, -halo)

@@ -1,4 +1,4 @@
-"""Whether a picture is drawn: pixel art, a screenshot, text, line art, flat graphics."""
+"""Recognise drawn pictures: pixel art, screenshots, text, line art, flat graphics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Side of the squares that are looked at, and at most how many, evenly spread.
+#: Side and number of the squares that are examined, evenly spread.
 _SIDE, _SQUARES = 16, 400
 #: In 255ths of the range: a square with that much contrast shows something.
 _CONTRAST = 40

@@ -1,4 +1,4 @@
-"""A film of a batch: as a whole, or one step of what several workers share."""
+"""A film of a batch: complete, or one step of a film that several workers share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from xlsr_cli.progress import Progress
 if TYPE_CHECKING:
     from xlsr_cli.options import PictureOptions
 
-#: The film that was prepared last, and for what: its parts come one after the other.
+#: The film that was prepared last, with its key: parts of one film come one after the other.
 _LAST: dict[str, Any] = {}
 _LOCK = threading.Lock()
 
 
 def do_step(order: Order, progress: Progress) -> ItemResult:
-    """What ``order.item.step`` asks for; raises what :func:`upscale_video` raises."""
+    """Do the step ``order.item.step``. Raises what :func:`upscale_video` raises."""
     kind = order.item.step.kind
     if kind == "plan":
         return _plan(order)
@@ -56,9 +56,9 @@ def _whole(order: Order, progress: Progress) -> ItemResult:
 
 
 def _options(order: Order) -> PictureOptions:
-    """The options, with the permission to replace what this run or one before it may have put there.
+    """The options, with permission to replace an output of this batch.
 
-    Raises :class:`OutputError` where the file in the output's place is somebody else's.
+    Raises :class:`OutputError` if the existing file is somebody else's.
     """
     from dataclasses import replace
 
@@ -82,7 +82,7 @@ def _done(order: Order, result: VideoResult) -> ItemResult:
 
 
 def _prepared(order: Order) -> Prepared:
-    """The film, looked at and planned once for all of its parts that this process makes."""
+    """The film, inspected and planned once for all of its parts that this process makes."""
     job, recipe = order.item.job, order.recipe
     status = job.source.stat()
     wanted = (job.source, status.st_size, status.st_mtime_ns, job.output, recipe, id(order.upscaler))
@@ -94,7 +94,7 @@ def _prepared(order: Order) -> Prepared:
     key = order.item.step.key
     if key and film.plan.key != key:
         raise ResourceError(
-            f"{job.source}: this worker would make other bytes ({film.plan.key[:8]} instead of {key[:8]}); "
+            f"{job.source}: this worker would write other bytes ({film.plan.key[:8]} instead of {key[:8]}); "
             "install the same xlsr and the same av everywhere"
         )
     return film

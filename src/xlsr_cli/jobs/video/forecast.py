@@ -1,4 +1,4 @@
-"""What upscaling a video would do and take, from some of its frames: nothing is written."""
+"""Forecast the work and the time for a video, from some of its frames. Nothing is written."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
 Result = TypeVar("Result")
 
-#: At most so many frames are decoded, and so many seconds spent on enlarging them; the first is not timed.
+#: The most frames that are decoded, and seconds for enlarging them; the first frame is not timed.
 _TRIED = 9
 _PATIENCE = 2.0
-#: So many frames are encoded: those that were enlarged, forth and back. The first ones cost more than others.
+#: Frames that are encoded: the enlarged ones, forwards and backwards. The first ones cost more than others.
 _ENCODED = 24
 
 
@@ -36,7 +36,7 @@ class VideoForecast:
 
     ``frames`` are those expected, ``models`` the networks that they go through. ``decoder_seconds``,
     ``network_seconds`` and ``encoder_seconds`` are CPU time for each frame, measured on a few; the network's
-    holds the planes around it. ``brake`` is which of network and encoder takes more of it. From them follow
+    holds the planes around it. ``brake`` names the slower one of network and encoder. From them follow
     ``frames_per_second`` and ``seconds`` on ``threads``, where none of the tiles can be reused.
     """
 
@@ -96,7 +96,7 @@ def forecast_video(
 
 
 def _tried(film: Prepared) -> tuple[float, float, float]:
-    """CPU seconds that decoding, enlarging and encoding take for each of some frames."""
+    """CPU seconds per frame for decoding, enlarging and encoding, measured on some frames."""
     plan = film.plan
     reader = FrameReader(
         file=plan.file, begin=plan.begin, end=plan.end, limit=_TRIED, deinterlace=plan.deinterlace
@@ -114,7 +114,7 @@ def _tried(film: Prepared) -> tuple[float, float, float]:
         if time.monotonic() > until:
             break
     _, encoding = _timed(lambda: _encode(plan, enlarged))
-    # The median: another runtime may have been started meanwhile.
+    # The median, since another runtime may have been started in between.
     return decoding / len(pictures), statistics.median(enlarging), encoding / _ENCODED
 
 

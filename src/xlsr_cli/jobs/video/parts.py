@@ -1,8 +1,8 @@
-"""A film in parts, each of which can be enlarged anywhere, and what puts them together.
+"""A film in parts, which can be enlarged on any machine, and putting them together.
 
-A part is a row of whole segments, the same ones that :func:`~xlsr_cli.jobs.video.run.upscale_video` makes, so
-that the bytes are the same, whoever made them. It is decoded from the last clean key frame before it. A
-finished part is a file in the film's work folder, there whole or not at all.
+A part consists of whole segments, the same ones that :func:`~xlsr_cli.jobs.video.run.upscale_video` makes, so
+the bytes are the same on every machine. Decoding begins at the last clean key frame before the part. A
+finished part is a file in the film's work folder, there completely or not at all.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from xlsr_cli.media.atomic import atomic_output
 from xlsr_cli.media.video.reader import Frame, FrameReader
 from xlsr_cli.progress import QUIET, Progress
 
-#: So many frames may be decoded for nothing before a part begins; decoding takes a small part of the work.
+#: At most this many frames are decoded in vain before a part begins; decoding is a small part of the work.
 _MOST_BEFORE = 2 * SEGMENT_FRAMES
-#: A notice that counts all frames of a film; in a part, none may be missing.
+#: A notice that counts frames of the whole film; in a part, none may be missing.
 _OF_WHOLE_FILMS = "frames-damaged"
 
 
 class NotAsPlannedError(InputError):
-    """A part is not decoded to the frames that its packets promise: the film has to be done as a whole."""
+    """Decoding a part gives other frames than its packets say: the film cannot be divided."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +47,8 @@ class Part:
 
 
 def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
-    """The parts that the film can be cut into, and why it is a single one: a part of a sentence, empty for a
-    short film."""
+    """The parts of a film. If there is only one, also the reason: a part of a sentence, empty for a short
+    film."""
     file = plan.file
     times, cuts = file.times, file.cuts
     whole = [Part(begin=0, end=len(times))]
@@ -74,12 +74,12 @@ def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
 
 
 def part_file(output: Path, key: str, part: Part) -> Path:
-    """Where the finished ``part`` of the film that becomes ``output`` lies; ``key`` is its plan's."""
+    """The file of the finished ``part`` of the film ``output``; ``key`` is that of the plan."""
     return work_folder(output) / f"{key[:32]}-{part.begin}-{part.end}{PART_SUFFIX}"
 
 
 def make_part(film: Prepared, part: Part, output: Path, progress: Progress = QUIET) -> None:
-    """Enlarge ``part`` and put it into its file.
+    """Enlarge ``part`` and write its file.
 
     Raises :class:`NotAsPlannedError`, and what :func:`~xlsr_cli.jobs.video.run.upscale_video` raises.
     """
@@ -111,7 +111,7 @@ def _reader(plan: VideoPlan, part: Part) -> FrameReader:
 
 
 def _expected(reader: FrameReader, plan: VideoPlan, part: Part) -> Iterator[Frame]:
-    """The frames of ``part``, each of which is the one that was expected in its place."""
+    """The frames of ``part``; each is checked to be the expected one."""
     file, times = plan.file, plan.file.times
     expected = part.begin
     for frame in reader:
@@ -128,7 +128,7 @@ def _expected(reader: FrameReader, plan: VideoPlan, part: Part) -> Iterator[Fram
 def take_parts(segments: Segments, output: Path, key: str, parts: list[Part]) -> None:
     """Put the finished ``parts`` into ``segments``, behind what is there, and remove their files.
 
-    Raises :class:`OutputError` for one that is damaged, which is removed: the same command makes it again.
+    Raises :class:`OutputError` for a damaged one, which is removed; the same command makes it again.
     """
     for part in parts:
         path = part_file(output, key, part)

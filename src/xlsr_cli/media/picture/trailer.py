@@ -1,7 +1,8 @@
-"""What stands behind the picture in a JPEG: further pictures, and the video of a motion photo.
+"""The data after the picture in a JPEG: further pictures, and the video of a motion photo.
 
-Google's Motion Photo 1.0 and MicroVideo count the video's place from the end of the file, Samsung's directory
-(``SEFH``) counts back from itself: a video that is kept with all that follows it stays right as it is.
+Google's Motion Photo 1.0 and MicroVideo count the position of the video from the end of the file, and
+Samsung's directory (``SEFH``) from its own position: they stay right if the video is kept with everything
+after it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Iterator
 _AMONG_PIXELS = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _END, _SCAN = 0xD9, 0xDA
 
-#: Pictures behind the first that are passed over: gain maps, previews, the other eye.
+#: The most pictures after the first that are skipped: gain maps, previews, the other eye.
 _MOST_PICTURES = 64
 
-#: Zeros between the parts of a file that are passed over.
+#: The most zeros between the parts of a file that are skipped.
 _MOST_PADDING = 4096
 
 #: Samsung's name for the video, with two numbers before it, and the end of its directory.

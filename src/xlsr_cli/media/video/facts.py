@@ -1,4 +1,4 @@
-"""What FFmpeg knows of a container and PyAV has no names for, from the description that it can print."""
+"""Facts about a container that PyAV does not expose, from the description that FFmpeg prints."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _BEGINS = re.compile(r"^  (Program|Stream #0:(\d+)|No Program|Stream group)")
 _PLACE = re.compile(rf"^  Stream #.* Video: .*\((?:[^()]*, )?({'|'.join(get_args(Siting))})\)")
 _CROPPING = re.compile(r"^ +Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)")
 _ENTRY = re.compile(r"^ {6}(service_name|service_provider) *: (.*)$")
-#: What FFmpeg's muxer writes where nobody gave a name.
+#: The names that FFmpeg's muxer writes by default.
 _NO_NAMES = {"service_name": "Service01", "service_provider": "FFmpeg"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop:
-    """How many pixels at each side of the stored frame are not to be shown."""
+    """The number of hidden pixels at each side of the stored frame."""
 
     left: int = 0
     right: int = 0
@@ -72,7 +72,7 @@ class Facts:
 
 
 def facts_of(container: av.container.InputContainer, index: int) -> Facts:
-    """What is said of the video stream ``index`` of an open container."""
+    """The facts about the video stream ``index`` of an open container."""
     siting, crop, programs = None, NOTHING, 0
     service: dict[str, str] = {}
     named: dict[str, str] = {}

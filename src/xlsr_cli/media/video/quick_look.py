@@ -12,7 +12,7 @@ from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, main_stream, open_video
 from xlsr_cli.options import Size
 
-#: Where a header says nothing of its length, a film is taken for one of so many frames.
+#: The number of frames that is assumed if the header has no length.
 _UNKNOWN_FRAMES = 1000
 
 

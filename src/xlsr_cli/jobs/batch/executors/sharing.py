@@ -1,4 +1,4 @@
-"""Films that several workers share: which step comes after which, until the film is whole."""
+"""Films that several workers share: the order of the steps, until the film is complete."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from xlsr_cli.notices import Notice
 
 @dataclass(kw_only=True)
 class _Shared:
-    """A film in work. ``left``: parts that are not made yet; ``done``: frames of the others, which took
-    ``seconds``; ``partly``: finished frames of parts in work, by the first frame of each."""
+    """A film that is being made. ``left``: parts that are not finished; ``done``: frames of the finished
+    ones, which took ``seconds``; ``partly``: finished frames of unfinished parts, by the first frame of
+    each."""
 
     cut: Cut
     left: int
@@ -36,14 +37,14 @@ class _Shared:
 
 
 def shares_of(job: Job) -> int:
-    """About how many workers find something to do for ``job`` at a time."""
+    """Roughly how many workers can work on ``job`` at the same time."""
     return max(1, job.frames // SEGMENT_FRAMES) if job.kind == "film" else 1
 
 
 class Sharing:
-    """Makes steps of the films among the items, and one result of what became of them.
+    """Divides films among the items into steps, and makes one result of the results of the steps.
 
-    ``hear`` is told how much of a file is done. Without ``shares``, films are done as wholes.
+    ``hear`` gets the progress of each file. Without ``shares``, a film is one item.
     """
 
     def __init__(self, hear: Hear, *, shares: bool = True) -> None:
@@ -53,13 +54,13 @@ class Sharing:
         self._whole: dict[str, str] = {}
 
     def first(self, item: Item) -> Item:
-        """What is to be done with ``item`` first."""
+        """The first step of ``item``."""
         if not self._shares or item.job.kind != "film":
             return item
         return replace(item, step=Step(kind="plan"))
 
     def heard(self, item: Item, share: float) -> None:
-        """``share`` of what is to be done with ``item`` is done."""
+        """Report that ``share`` (0 to 1) of the step ``item`` is done."""
         shared = self._shared.get(item.job.name)
         if item.step.kind == "whole":
             self._hear(item.job.name, share)
@@ -68,8 +69,8 @@ class Sharing:
             self._hear(item.job.name, shared.share)
 
     def then(self, item: Item, result: ItemResult) -> tuple[list[Item], ItemResult | None]:
-        """What is to be done after ``item``, and the result of its file where nothing is left to do."""
-        if not self._shares:  # whoever gave a step gets what became of it
+        """The steps that can be done after ``item``; the result of the file if nothing is left to do."""
+        if not self._shares:  # whoever gave the step gets its result
             return [], result
         if result.outcome == "planned":
             assert result.cut is not None
