@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.jobs.video.films import FIXTURES, codes, lost, run
@@ -95,3 +98,17 @@ def test_a_transport_stream_is_begun_where_it_was_asked(
     distances = [abs(clips.plane(frame).astype(int) - shown[::2, ::2].astype(int)).mean() for frame in whole]
     assert distances.index(min(distances)) == first
     assert result.frames == 5
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("suffix", ["vob", "mpg", "ts", "mkv", "avi"])
+def test_every_container_is_begun_where_it_was_asked(tmp_path: Path, upscaler: Upscaler, suffix: str) -> None:
+    """A program stream has no index, and FFmpeg seeks to where it guesses."""
+    source, begin = tmp_path / f"in.{suffix}", 3.4
+    words = ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25", "-t", "6", "-c:v", "mpeg2video", "-g", "50"]
+    kind = ["-f", "vob"] if suffix == "vob" else []
+    subprocess.run(["ffmpeg", "-v", "error", *words, "-q:v", "2", *kind, str(source)], check=True)
+    result = run(source, tmp_path / "o.mkv", upscaler, start=begin, frames=3)
+    shown = clips.plane(clips.frames(result.output)[0])[::2, ::2].astype(int)
+    distances = [np.abs(clips.plane(frame).astype(int) - shown).mean() for frame in clips.frames(source)]
+    assert distances.index(min(distances)) == round(begin * 25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.jobs.video.films import FIXTURES, run
+from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.media.video.output.containers import CONTAINERS
 from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encoder_options
 from xlsr_cli.media.video.tags import ColorTags, Hdr
@@ -125,3 +128,13 @@ def _settings(codec: VideoCodec, pix_fmt: str, size: Size) -> Settings:
         global_header=True,
         key_interval=240,
     )
+
+
+def test_any_two_runs_give_the_same_file(tmp_path: Path, dirty_memory: Any) -> None:
+    found = set()
+    for byte in _FILLINGS:
+        dirty_memory(byte)
+        with Upscaler(threads=2) as upscaler:
+            result = run(FIXTURES / "long_320.mp4", tmp_path / f"{byte}.mp4", upscaler, frames=40)
+        found.add(result.output.read_bytes())
+    assert len(found) == 1

@@ -14,10 +14,10 @@ from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
 from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
-from xlsr_cli.media.video.layout import Layout, planes_of
+from xlsr_cli.media.video.layout import Layout, is_holdable, planes_of
 from xlsr_cli.media.video.y4m import Y4MFrame, Y4MHeader, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureOptions, VideoOptions
+from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress
 
 #: Frames that may wait between two stages.
@@ -50,9 +50,8 @@ def upscale_y4m(
     """
     _refuse_encoding(options, video)
     header = read_header(stream, source)
-    if header.size.pixels > options.max_pixels:
-        raise InputError(f"{source}: {header.size} is more than --max-pixels {options.max_pixels}")
     enlarged = header.resized(options.target.size_for(header.size))
+    _check_sizes(source, header.size, enlarged.size, options)
     notices = _notices(header)
     enforce(notices, strict=options.strict, name=source)
     damage = _Damage()
@@ -133,6 +132,17 @@ def _until_damage(frames: Iterator[Y4MFrame], damage: _Damage) -> Iterator[Y4MFr
         yield from frames
     except InputError as error:
         damage.error = error
+
+
+def _check_sizes(name: str, source: Size, target: Size, options: PictureOptions) -> None:
+    """Raise :class:`InputError` for frames that are larger than asked for, or than FFmpeg can make."""
+    if source.pixels > options.max_pixels:
+        raise InputError(f"{name}: {source} is more than --max-pixels {options.max_pixels}")
+    size = next((size for size in (source, target) if not is_holdable(size)), None)
+    if size is not None:
+        raise InputError(
+            f"{name}: no video can hold frames of {size}, whatever --max-pixels says; cut the stream first"
+        )
 
 
 def _refuse_encoding(options: PictureOptions, video: VideoOptions) -> None:

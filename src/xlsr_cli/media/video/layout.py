@@ -113,6 +113,12 @@ def _is_format(name: str) -> bool:
     return True
 
 
+def is_holdable(size: Size) -> bool:
+    """Whether FFmpeg makes frames of this size: with a margin at each side, it counts an eighth of an int."""
+    margin, most = 128, (1 << 31) // 8
+    return (size.width + margin) * (size.height + margin) < most
+
+
 def choose_format(
     source: Layout, formats: Sequence[str], wanted: str | None, *, codec: str
 ) -> tuple[str, list[Notice]]:

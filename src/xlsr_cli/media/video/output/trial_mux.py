@@ -121,7 +121,7 @@ def _refusal(
     if stream.type == "attachment" and container.format != "matroska":
         return refused
     if stream.codec_context is None and stream.type not in ("attachment", "data"):
-        return "no decoder is known for it"
+        return "FFmpeg has no decoder for it, and PyAV copies nothing that it cannot decode"
     file = io.BytesIO()
     try:
         output = opened(file, container, through_tee=through_tee)
