@@ -121,7 +121,9 @@ def batch(
         _begin(plan, json=json)
         with console.progress(folder.name, events=json) as progress:
             try:
-                outcome = run_batch(plan, options, settings, executor, tell=tell, progress=progress)
+                outcome = run_batch(
+                    plan, options, settings, executor, tell=tell, announce=console.info, progress=progress
+                )
             except KeyboardInterrupt:
                 if tell.count:
                     console.info(
@@ -142,7 +144,7 @@ def _folder_and_names(
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder of a batch and, if there are several inputs, the path of each below it."""
     names = all_inputs(inputs, lists)
-    if names == inputs and len(names) == 1:
+    if names == inputs and len(names) == 1 and (out is None or not Path(names[0]).is_file()):
         refuse_no_file(names[0])
         return Path(names[0]), ()
     if out is None:
@@ -315,10 +317,14 @@ def _size_of(plan: BatchPlan) -> str:
 
 
 def _kinds_of(plan: BatchPlan) -> str:
-    """``40 pictures, 4 animations, 6 films``; ``0 pictures`` where there is nothing."""
+    """``40 pictures, 4 animations, 6 films in about 38 parts``; ``0 pictures`` where there is nothing."""
+    from xlsr_cli.jobs.batch.effort import parts_of
+
     counts = {kind: sum(job.kind == kind for job in plan.jobs) for kind in get_args(JobKind)}
     named = [_counted(count, kind) for kind, count in counts.items() if count]
-    return ", ".join(named) or "0 pictures"
+    parts = sum(parts_of(job) for job in plan.jobs if job.kind == "film")
+    in_parts = f" in about {parts} parts" if parts > counts["film"] else ""
+    return (", ".join(named) or "0 pictures") + in_parts
 
 
 def _left_of(plan: BatchPlan) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.jobs.batch.effort import is_mixed
+from xlsr_cli.jobs.batch.effort import forecast, is_mixed
 from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.item import Item, ItemResult, is_settled, refused
 from xlsr_cli.jobs.batch.job import Job
@@ -49,6 +49,7 @@ def run_batch(
     executor: Executor,
     *,
     tell: Tell = lambda result: None,
+    announce: Callable[[str], None] = lambda sentence: None,
     progress: Progress = QUIET,
 ) -> Report:
     """Do everything in ``plan`` that is not done yet; ``tell`` is called for each file as it ends.
@@ -66,6 +67,8 @@ def run_batch(
     recipe = recipe_for(options, batch.video)
     executor.prepare(recipe, plan.jobs)
     rates = executor.measure() if is_mixed(plan.jobs) else None
+    if rates is not None:
+        announce(forecast(plan.jobs, rates))
     with Journal(plan.out, shard) as journal:
         known = journal.known()
         _sweep(plan, shard)

@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import ResourceError, XlsrError
-from xlsr_cli.jobs.batch.effort import Rates
+from xlsr_cli.jobs.batch.effort import Rates, parts_of
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
-from xlsr_cli.jobs.batch.executors.sharing import Sharing, shares_of
+from xlsr_cli.jobs.batch.executors.sharing import Sharing
 from xlsr_cli.jobs.batch.executors.start import end_worker, start_worker
 from xlsr_cli.jobs.batch.executors.worker import Advanced, Begun, Measure, Ready
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
@@ -112,7 +112,7 @@ class LocalExecutor(Executor):
 
     def _useful(self, jobs: Sequence[Job]) -> int:
         """How many workers have something to do and fit into memory together with the largest job."""
-        count = min(self._count, sum(map(shares_of, jobs)))
+        count = min(self._count, sum(map(parts_of, jobs)))
         largest = max((job.memory for job in jobs if job.memory <= self._max_memory), default=0)
         while count > 1 and largest + (count - 1) * WORKER_MEMORY > self._max_memory:
             count -= 1

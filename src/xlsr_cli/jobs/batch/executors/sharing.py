@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from xlsr_cli.jobs.batch.executors.executor import Hear
 from xlsr_cli.jobs.batch.item import Cut, Item, ItemResult
-from xlsr_cli.jobs.batch.job import Job, Step
-from xlsr_cli.jobs.video import SEGMENT_FRAMES
+from xlsr_cli.jobs.batch.job import Step
 from xlsr_cli.notices import Notice
 
 
@@ -34,11 +33,6 @@ class _Shared:
     def share(self) -> float:
         """How much of it is done, 0 to 1."""
         return (self.done + sum(self.partly.values())) / self.frames
-
-
-def shares_of(job: Job) -> int:
-    """Roughly how many workers can work on ``job`` at the same time."""
-    return max(1, job.frames // SEGMENT_FRAMES) if job.kind == "film" else 1
 
 
 class Sharing:
