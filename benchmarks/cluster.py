@@ -1,0 +1,141 @@
+"""How the time for one long film falls with the number of machines: measured parts, simulated machines.
+
+Parts of a made film are enlarged here, one after the other, by one thread, and timed; so are its plan and the
+joining of its parts, which one machine does alone. From these, the time for a film of two hours is simulated:
+each machine takes the next part as soon as it is free.
+
+``python -m benchmarks.cluster [--parts N]`` writes ``docs/cluster.png`` and prints the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
+from xlsr_cli.jobs.video.parts import make_part, parts_of, take_parts
+from xlsr_cli.jobs.video.run import Prepared, prepare, put_together
+from xlsr_cli.jobs.video.segments import open_segments
+from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
+
+_SOURCE = Size(width=640, height=360)
+_RATE = 25
+_HOURS = 2
+_MACHINES = (1, 2, 4, 8, 16, 32, 64)
+_PAGE = Path(__file__).parents[1] / "docs" / "cluster.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Seconds: of each part, and, for a frame, of what one machine does alone before and after them."""
+
+    parts: Sequence[float]
+    alone: float
+
+
+def simulated(measured: Measured, frames: int, machines: int, seed: int = 1) -> float:
+    """Seconds for ``frames`` on ``machines`` of one core each; parts are drawn from the measured ones."""
+    draw = random.Random(seed)
+    free = [0.0] * machines
+    for _ in range(-(-frames // SEGMENT_FRAMES)):
+        heapq.heappush(free, heapq.heappop(free) + draw.choice(measured.parts))
+    return max(free) + frames * measured.alone
+
+
+def measure(count: int) -> Measured:
+    """Enlarge a made film of ``count`` parts ×2, part by part, on one thread."""
+    with tempfile.TemporaryDirectory() as name:
+        source, output = Path(name) / "in.mkv", Path(name) / "out.mkv"
+        _make_film(source, count * SEGMENT_FRAMES)
+        with Upscaler.from_options(EngineOptions(threads=1), Target()) as upscaler:
+            options = PictureOptions(engine=EngineOptions(threads=1))
+            film, planning = _timed(lambda: prepare(source, output, options, VideoOptions(), upscaler))
+            parts, _ = parts_of(film.plan)
+            seconds = [_timed(lambda part=part: make_part(film, part, output))[1] for part in parts]
+            _, joining = _timed(lambda: _join(film, output, parts))
+    return Measured(parts=seconds, alone=(planning + joining) / (count * SEGMENT_FRAMES))
+
+
+def _join(film: Prepared, output: Path, parts: list[Any]) -> None:
+    with open_segments(output, film.plan.key) as segments:
+        take_parts(segments, output, film.plan.key, parts)
+        put_together(film.plan, segments, output, overwrite=False)
+
+
+def _timed(work: Any) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def _make_film(path: Path, frames: int) -> None:
+    """A slow pan over soft noise."""
+    wide = np.random.default_rng(1).normal(
+        128, 60, (_SOURCE.height // 8, (_SOURCE.width + 2 * frames) // 8 + 1)
+    )
+    wide = np.kron(wide, np.ones((8, 8))).clip(0, 255).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=_RATE, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = _SOURCE.width, _SOURCE.height, "yuv420p"
+        planes = np.full((_SOURCE.height * 3 // 2, _SOURCE.width), 128, np.uint8)
+        for number in range(frames):
+            planes[: _SOURCE.height] = wide[: _SOURCE.height, 2 * number : 2 * number + _SOURCE.width]
+            frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def plot(hours: dict[int, float]) -> None:
+    """Time against machines, both logarithmic, with the line of perfect division."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), dpi=120)
+    machines = list(hours)
+    axes.plot(machines, [hours[1] / n for n in machines], "--", color="#999", label="divided without loss")
+    axes.plot(machines, list(hours.values()), "o-", color="#1b6ca8", label="simulated, with measured parts")
+    for count, value in hours.items():
+        shown = f"{value:.1f} h" if value >= 1 else f"{value * 60:.0f} min"
+        axes.annotate(shown, (count, value), textcoords="offset points", xytext=(4, 7), fontsize=9)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(machines, [str(count) for count in machines])
+    axes.set_xlabel("machines (one core each)")
+    axes.set_ylabel("hours")
+    axes.set_title(f"A film of {_HOURS} hours, {_SOURCE} ×2, {_RATE} frames per second", fontsize=11)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(_PAGE)
+
+
+def main() -> None:
+    """Measure, simulate, print and draw."""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--parts", type=int, default=6, help="how many parts are measured")
+    measured = measure(arguments.parse_args().parts)
+    frames = _HOURS * 3600 * _RATE
+    hours = {count: simulated(measured, frames, count) / 3600 for count in _MACHINES}
+    print("seconds of a part:", ", ".join(f"{each:.1f}" for each in measured.parts))
+    print(f"alone, for all frames: {frames * measured.alone:.0f} s")
+    for count, value in hours.items():
+        print(f"{count:3} machines: {value:6.2f} h, {hours[1] / value / count:.0%} of a perfect division")
+    plot(hours)
+
+
+if __name__ == "__main__":
+    main()
