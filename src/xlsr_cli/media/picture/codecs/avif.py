@@ -1,5 +1,7 @@
 """AVIF: Pillow reads the header, OpenCV the pixels; what neither tells stands in the boxes.
 
+PyAV tells neither gain maps nor the cropping of a still picture; it is asked for the size of frames alone.
+
 Layouts: ISO/IEC 14496-12 (boxes), 23000-22 and AV1-ISOBMFF (AVIF).
 """
 

@@ -1,5 +1,8 @@
 """JPEG: Pillow reads the header, OpenCV the pixels; metadata that neither knows are in segments.
 
+Pillow lists application segments but keeps only the last comment, tells nothing of scans and of what stands
+behind the picture, and opens no JPEG of a kind that is to be named when it is refused.
+
 Layouts: JFIF 1.02; EXIF 2.32, section 4.7; ICC.1:2022, annex B.4; XMP specification part 3, section 1.1.3.
 """
 

@@ -1,6 +1,7 @@
 """PNM: PBM, PGM, PPM, PAM and PFM, headers and samples as described in netpbm's pgm(5), pam(5) and others.
 
 OpenCV does not scale binary samples, Pillow reads no colour of 16 bits, and neither reads all PAMs.
+netpbmfile would be one more dependency, and leaves scaling and comments among samples to its caller.
 """
 
 from __future__ import annotations

@@ -117,7 +117,10 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
 
 
 def _sequence(frames: Iterator[Image.Image], count: int) -> Image.Image:
-    """``frames`` as a multi-frame image of Pillow; each frame is made when it is asked for."""
+    """``frames`` as a multi-frame image of Pillow; each frame is made when it is asked for.
+
+    It sets attributes that are Pillow's own: ``append_images`` would hold all frames in memory at once.
+    """
     from PIL import Image
 
     class Sequence(Image.Image):
