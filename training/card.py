@@ -70,19 +70,20 @@ def _gain(upscaler: Upscaler, picture: Pixels, scale: int, quality: int | None) 
 
 
 def levels_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
-    """What the ×2 networks for compressed sources gain over bicubic, in dB; in brackets the least gain."""
-    lines = ["| level | " + " | ".join(str(quality) for quality in LEVEL_QUALITIES) + " |"]
+    """What the networks for compressed sources gain over bicubic, in dB; in brackets the least gain."""
+    lines = ["| network | " + " | ".join(str(quality) for quality in LEVEL_QUALITIES) + " |"]
     lines.append("|---|" + "---|" * len(LEVEL_QUALITIES))
-    cases = {quality: jpeg_cases(folder, 2, quality) for quality in LEVEL_QUALITIES}
-    for spec in _restoring(specs):
-        upscale, cells = model_upscale(Session.bundled(spec)), []
-        for quality in LEVEL_QUALITIES:
-            if quality in LEVEL_RANGES[spec.restore]:
-                found = gains(upscale, cases[quality], 2, spec.colours)
-                cells.append(f" {np.mean(found):+.2f} ({min(found):+.2f}) ")
-            else:
-                cells.append(" ")
-        lines.append(f"| `{spec.restore}`, {spec.colour} |" + "|".join(cells) + "|")
+    for scale in (2, 3, 4):
+        cases = {quality: jpeg_cases(folder, scale, quality) for quality in LEVEL_QUALITIES}
+        for spec in _restoring(specs, scale):
+            upscale, cells = model_upscale(Session.bundled(spec)), []
+            for quality in LEVEL_QUALITIES:
+                if quality in LEVEL_RANGES[spec.restore]:
+                    found = gains(upscale, cases[quality], scale, spec.colours)
+                    cells.append(f" {np.mean(found):+.2f} ({min(found):+.2f}) ")
+                else:
+                    cells.append(" ")
+            lines.append(f"| ×{scale} `{spec.restore}`, {spec.colour} |" + "|".join(cells) + "|")
     return "\n".join(lines)
 
 
@@ -92,7 +93,7 @@ def films_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
     pictures = [read_colour(path) for path in sorted(folder.rglob("*.png"))]
     cases = {crf: film_cases(pictures, 2, crf) for crf in CRFS}
     clean = [spec for spec in specs if _is_clean_int8(spec) and spec.scale == 2]
-    for spec in [*clean, *_restoring(specs)]:
+    for spec in [*clean, *_restoring(specs, 2)]:
         if spec.colour == "luma":
             upscale = model_upscale(Session.bundled(spec))
             cells = [f"{np.mean(film_gains(upscale, cases[crf], 2)):+.2f}" for crf in CRFS]
@@ -101,9 +102,10 @@ def films_table(folder: Path, specs: tuple[ModelSpec, ...]) -> str:
     return "\n".join(lines)
 
 
-def _restoring(specs: tuple[ModelSpec, ...]) -> list[ModelSpec]:
-    """The ×2 int8 networks for compressed sources."""
-    return [spec for spec in specs if spec.scale == 2 and spec.precision == "int8" and spec.restore != "off"]
+def _restoring(specs: tuple[ModelSpec, ...], scale: int) -> list[ModelSpec]:
+    """The int8 networks for compressed sources at ``scale``."""
+    chosen = [spec for spec in specs if spec.scale == scale and spec.restore in LEVEL_RANGES]
+    return [spec for spec in chosen if spec.precision == "int8"]
 
 
 def psnr_table(specs: tuple[ModelSpec, ...]) -> str:
