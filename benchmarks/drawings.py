@@ -1,7 +1,7 @@
 """How far enlarged drawings leave the range of their source pixels: halos, in numbers.
 
 ``python -m benchmarks.drawings`` draws text, pixel art, line art, shapes and a window, in fonts that no
-network learned, and prints the mean overshoot beyond the range of the 5×5 source pixels around, in grey levels.
+network learned, and prints the mean overshoot beyond the range of the 5×5 source pixels around, in levels.
 The table of ``docs/restore.md`` is what it prints. Needs Matplotlib, for its fonts.
 """
 

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.photographs import photograph
 from xlsr_cli.cli.app import main
-from xlsr_cli.quality.metrics import compare
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
+from xlsr_cli.quality.compare import compare_self
+from xlsr_cli.quality.metrics import compare, psnr
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "docs" / "sample" / "gae-aulenti.png"
@@ -225,3 +229,43 @@ def test_the_page_is_written_and_not_replaced(
     assert main([*arguments[:-1], str(near), "--overwrite"]) == 2  # a picture is never replaced by a page
     assert main(["compare", "--self", str(SAMPLE), "--html", str(page), "--overwrite"]) == 0
     assert "bicubic" in page.read_text("utf-8")
+
+
+def compressed_file(folder: Path, pixels: np.ndarray, suffix: str, quality: int) -> Path:
+    path = folder / f"photo{quality}{suffix}"
+    Image.fromarray(pixels[..., ::-1]).save(path, quality=quality)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
+def test_itself_is_compressed_as_the_source_was(suffix: str, tmp_path: Path) -> None:
+    pixels = photograph(5, 96, 120)
+    lost = {}
+    for quality in (30, 90):
+        path = compressed_file(tmp_path, pixels, suffix, quality)
+        found, _ = compare_self(path, 2, Upscaler(2))
+        # What bicubic makes of the shrunk picture as it was before it was compressed once more.
+        plain = to_uint8(imresize(shrink(found.reference, 2).astype(np.float64), 96, 120))
+        lost[quality] = psnr(found.enlarged["bicubic"], plain)
+        decoded = cv2.imread(str(path))
+        assert decoded is not None
+        of_the_file = psnr(decoded, pixels)
+        # Bicubic takes some of the noise away; a picture of half the size has more detail to lose.
+        assert of_the_file - 3 < lost[quality] < of_the_file + 5
+    assert lost[30] < lost[90] - 3
+
+
+def test_a_clean_source_stays_clean(tmp_path: Path) -> None:
+    path = write(tmp_path / "clean.png", photograph(5, 96, 120))
+    found, _ = compare_self(path, 2, Upscaler(2))
+    plain = to_uint8(imresize(shrink(found.reference, 2).astype(np.float64), 96, 120))
+    np.testing.assert_array_equal(found.enlarged["bicubic"], plain)
+    assert found.compression.level == "off"
+
+
+def test_the_level_of_the_self_test_can_be_named(tmp_path: Path) -> None:
+    path = compressed_file(tmp_path, photograph(6, 96, 120), ".jpg", 40)
+    auto, strong, off = (compare_self(path, 2, Upscaler(2, restore=r))[0] for r in ("auto", "strong", "off"))
+    np.testing.assert_array_equal(auto.enlarged["xlsr"], strong.enlarged["xlsr"])
+    assert (off.enlarged["xlsr"] != auto.enlarged["xlsr"]).any()
+    np.testing.assert_array_equal(auto.enlarged["bicubic"], off.enlarged["bicubic"])

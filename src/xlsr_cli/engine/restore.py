@@ -32,7 +32,7 @@ class Quantizers:
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 17, 30, 51),
+    "h264": Quantizers("H.264", 17, 31, 51),
     "hevc": Quantizers("HEVC", 24, 37, 51),
     "vp8": Quantizers("VP8", 7, 60, 127),
     "vp9": Quantizers("VP9", 58, 155, 255),
