@@ -54,7 +54,7 @@ def sprites(seed: int) -> Pixels:
     palette = random.integers(0, 256, (8, 3), dtype=np.uint8)
     half = np.where(random.random((4, 4, 16, 8)) < 0.6, random.integers(1, 8, (4, 4, 16, 8)), 0)
     figures = np.concatenate([half, half[..., ::-1]], axis=3)
-    return palette[np.concatenate(np.concatenate(figures, axis=1), axis=1)]
+    return np.asarray(palette[np.concatenate(np.concatenate(figures, axis=1), axis=1)])
 
 
 def lines(seed: int) -> Pixels:
