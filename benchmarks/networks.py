@@ -126,41 +126,6 @@ def write_ncnn(weights: Weights, scale: int, param: Path, binary: Path) -> None:
     binary.write_bytes(bytes(content))
 
 
-def write_qdq(integer: Path, path: Path) -> None:
-    """One of our integer graphs with each QLinearConv as dequantize, Conv, quantize.
-
-    OpenVINO reads the same network in this form only: its reader of QLinearConv takes the scales of
-    output channels for those of input channels. It fuses the parts to integer convolutions again.
-    """
-    model = onnx.load(integer)
-    graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if node.op_type != "QLinearConv":
-            nodes.append(node)
-            continue
-        x, x_scale, x_zero, weight, weight_scale, weight_zero, y_scale, y_zero, bias = node.input
-        name = node.name
-        constants[f"{name}.bias_scale"] = constants[weight_scale] * constants[x_scale]
-        constants[f"{name}.bias_zero"] = np.zeros(constants[bias].shape, np.int32)
-        parts: tuple[tuple[list[str], str, dict[str, Any]], ...] = (
-            ([x, x_scale, x_zero], f"{name}.x", {}),
-            ([weight, weight_scale, weight_zero], f"{name}.w", {"axis": 0}),
-            ([bias, f"{name}.bias_scale", f"{name}.bias_zero"], f"{name}.b", {"axis": 0}),
-        )
-        nodes += [helper.make_node("DequantizeLinear", ins, [out], **axis) for ins, out, axis in parts]
-        nodes.append(
-            helper.make_node("Conv", [out for _, out, _ in parts], [f"{name}.y"], name=f"{name}.conv")
-        )
-        nodes.append(helper.make_node("QuantizeLinear", [f"{name}.y", y_scale, y_zero], list(node.output)))
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
 def write_peak(path: Path, channels: int = 256) -> int:
     """A graph of three wide integer convolutions: what the integer units reach at best.
 

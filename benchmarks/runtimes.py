@@ -63,12 +63,9 @@ def openvino_version() -> str:
     return str(importlib.import_module("openvino").__version__).split("-")[0]
 
 
-def openvino_runs(spec: ModelSpec, path: Path, threads: int) -> Upscale:
-    """Our int8 graph ``spec``, written to ``path`` in a form that OpenVINO reads, on whole pictures.
-
-    Halo and depth-to-space are ours.
-    """
-    run = openvino_call(path, threads)
+def openvino_runs(spec: ModelSpec, threads: int) -> Upscale:
+    """Our int8 graph ``spec`` on whole pictures; halo and depth-to-space are ours."""
+    run = openvino_call(spec.path, threads)
 
     def upscale(bgr: Pixels) -> Pixels:
         height, width = bgr.shape[:2]

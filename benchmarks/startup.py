@@ -17,9 +17,18 @@ import cv2
 
 from benchmarks.harness import machine_line, milliseconds, parser, publish, side_by_side, table
 from xlsr_cli.bench.pictures import made_picture
+from xlsr_cli.engine.runtimes.plugins import PLUG_INS
 from xlsr_cli.options import Size
 
 _IMPORTS = "import cv2, onnxruntime"
+#: The command line in a process that finds no module whose name begins as its first argument does.
+_HIDING = """
+import sys, importlib.util as util
+hidden, find = sys.argv.pop(1), util.find_spec
+util.find_spec = lambda name, *rest: None if name.startswith(hidden) else find(name, *rest)
+from xlsr_cli.cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
 #: An installed package has its modules compiled; a checkout shall not pay for that in each process.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
@@ -38,6 +47,11 @@ def main(options: argparse.Namespace) -> None:
             "`xlsr --help`": [*command, "--help"],
             '`python -c ""`': [sys.executable, "-c", ""],
         }
+        if all(row.is_installed for row in PLUG_INS):
+            arguments = ["upscale", str(source), str(target), "--overwrite", "--quiet"]
+            hiding = [sys.executable, "-c", _HIDING]
+            runs["`xlsr upscale`, the plug-in installed"] = [*hiding, "no such module", *arguments]
+            runs["`xlsr upscale`, the plug-in hidden"] = [*hiding, "onnxruntime_ep", *arguments]
         measured = side_by_side(
             {
                 label: partial(subprocess.run, words, check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT)
@@ -47,11 +61,7 @@ def main(options: argparse.Namespace) -> None:
             repeats=options.repeats or 15,
         )
     labels = list(runs)
-    base = measured.timings[labels[0]].seconds
-    rows = [
-        [label, milliseconds(measured.timings[label]), f"{measured.timings[label].seconds / base:.2f}"]
-        for label in labels
-    ]
+    rows = [[label, milliseconds(measured.timings[label]), str(measured.ratios[label])] for label in labels]
     text = [machine_line(options.threads), "", table(["whole process", "ms", "times the imports"], rows)]
     publish("startup", "\n".join(text), measured.noise, options)
 

@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,9 +28,8 @@ import numpy as np
 
 from benchmarks.harness import SOURCE, machine_line, parser, publish, table
 from benchmarks.runtimes import dnn_superres
-from xlsr_cli.bench.noise import LoadWatch, Noise, judge
+from xlsr_cli.bench.noise import LoadWatch, judge
 from xlsr_cli.bench.pictures import made_picture
-from xlsr_cli.bench.timing import Timing
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import Size
 
@@ -140,47 +140,60 @@ def pictures_of(path: Path) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def best(words: list[str]) -> Run:
-    """The median of a few runs, by time."""
-    runs = sorted((timed(words) for _ in range(_ROUNDS)), key=lambda run: run.seconds)
-    return runs[len(runs) // 2]
-
-
 def films(folder: Path, options: argparse.Namespace) -> str:
-    """360p to 1080p, beside what else could be done."""
+    """360p to 1080p, beside what else could be done: in pairs, one after the other."""
     source, target = folder / "film.mp4", folder / "out.mp4"
     write_clip(source, film())
     frames = _SECONDS * _RATE
-    cores = this_machine().cores.usable
-    threads = ["--threads", str(options.threads)]
-    ours = best([*_XLSR, str(source), str(target), "-s", "3", *_ENCODING, *threads, "--overwrite", "--quiet"])
+    commands = {
+        "`xlsr upscale -s 3`": [
+            *(*_XLSR, str(source), str(target), "-s", "3", *_ENCODING),
+            *("--threads", str(options.threads), "--overwrite", "--quiet"),
+        ]
+    }
+    if shutil.which("ffmpeg"):
+        commands["ffmpeg, Lanczos"] = [
+            *("ffmpeg", "-v", "error", "-y", "-i", str(source), "-vf", "scale=1920:1080:flags=lanczos"),
+            *("-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-c:a", "copy", str(folder / "f.mp4")),
+        ]
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
+    for _ in range(options.repeats or _ROUNDS):
+        for name, words in commands.items():
+            runs[name].append(timed(words))
     assert pictures_of(target)[0] == frames
     assert sound_of(target) == sound_of(source)
-    rows = [["`xlsr upscale -s 3`", f"{frames / ours.seconds:.1f}", f"{ours.cpu / ours.seconds / cores:.0%}"]]
-    if shutil.which("ffmpeg"):
-        scale = "scale=1920:1080:flags=lanczos"
-        words = ["ffmpeg", "-v", "error", "-y", "-i", str(source), "-vf", scale, "-c:v", "libx264"]
-        theirs = best([*words, "-preset", "veryfast", "-crf", "18", "-c:a", "copy", str(folder / "f.mp4")])
-        rows.append(
-            [
-                "ffmpeg, Lanczos",
-                f"{frames / theirs.seconds:.1f}",
-                f"{theirs.cpu / theirs.seconds / cores:.0%}",
-            ]
-        )
+    rows = [_film_row(name, found, frames) for name, found in runs.items()]
     for given in options.dnn_superres or []:
         name, _, path = given.partition("=")
         upscale = dnn_superres(Path(path), name, 3)
-        rows.append([f"{Path(path).stem}, OpenCV, without coding", f"{_rate(upscale):.1f}", "–"])
+        rows.append([f"{Path(path).stem}, OpenCV, without coding", f"{_rate(upscale):.1f}", "–", "–"])
     head = [
         f"{SOURCE} → 1920x1080, {_SECONDS} s at {_RATE} fps, H.264 + AAC",
         "frames/s",
+        "in single runs",
         "of all cores busy",
     ]
     return (
-        f"{table(head, rows)}\n\nx264 `veryfast`, crf 18, for all. Every frame is there, and every packet of "
-        "sound has the same bytes and times."
+        f"{table(head, rows)}\n\nx264 `veryfast`, crf 18, for all; medians of runs in turns. Every frame is "
+        f"there, and every packet of sound has the same bytes and times.\n\n{_parts(source)}"
     )
+
+
+def _film_row(name: str, runs: list[Run], frames: int) -> list[str]:
+    rates = sorted(frames / run.seconds for run in runs)
+    cores = this_machine().cores.usable
+    busy = statistics.median(run.cpu / run.seconds / cores for run in runs)
+    return [name, f"{statistics.median(rates):.1f}", f"{rates[0]:.1f}–{rates[-1]:.1f}", f"{busy:.0%}"]
+
+
+def _parts(source: Path) -> str:
+    """Where a frame's CPU time goes, as --dry-run says it."""
+    words = [*_XLSR, str(source), "-s", "3", *_ENCODING, "--dry-run", "--json"]
+    told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    parts = ", ".join(
+        f"{part} {told[f'{part}_seconds'] * 1e3:.0f} ms" for part in ("decoder", "network", "encoder")
+    )
+    return f"CPU time of each frame, as `--dry-run` tells it: {parts}."
 
 
 def _rate(upscale: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -193,14 +206,14 @@ def _rate(upscale: Callable[[np.ndarray], np.ndarray]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def recordings(folder: Path, threads: int) -> str:
+def recordings(folder: Path, options: argparse.Namespace) -> str:
     """A twentieth of the screen changes: with and without exact reuse."""
     source = folder / "screen.mkv"
     write_clip(source, screen(), encoder="ffv1")
     found = {}
     for name, flags in (("reuse", []), ("plain", ["--no-reuse"])):
         target = folder / f"{name}.mkv"
-        words = [*_XLSR, str(source), str(target), "-s", "2", *_ENCODING, "--threads", str(threads)]
+        words = [*_XLSR, str(source), str(target), "-s", "2", *_ENCODING, "--threads", str(options.threads)]
         words += ["--overwrite", "--json", *flags]
         began = time.perf_counter()
         done = subprocess.run(words, check=True, capture_output=True, text=True)
@@ -215,7 +228,7 @@ def recordings(folder: Path, threads: int) -> str:
     )
 
 
-def memory(folder: Path) -> str:
+def memory(folder: Path, options: argparse.Namespace) -> str:
     """Ten minutes: resident memory while the second and the last tenth of it is done."""
     source, target = folder / "long.mkv", folder / "long_out.mkv"
     write_clip(source, still(_LONG, _LONG_SECONDS * 25), rate=25)
@@ -243,20 +256,28 @@ def _resident(process: int) -> int:
 
 def main(options: argparse.Namespace) -> None:
     """Measure, print, and write where it is asked for."""
+    parts = getattr(options, "parts", None) or PARTS
+    with tempfile.TemporaryDirectory() as name, LoadWatch() as watch:
+        texts = {
+            part: f"{machine_line(options.threads)}\n\n{PARTS[part](Path(name), options)}" for part in parts
+        }
     machine = this_machine()
-    with tempfile.TemporaryDirectory() as name:
-        text = [machine_line(options.threads), "", films(Path(name), options)]
-        text += ["", recordings(Path(name), options.threads), "", memory(Path(name))]
-        with LoadWatch() as watch:
-            time.sleep(1.0)
-    idle = Timing(seconds=1.0, spread=0.0, samples=5)
-    noise: Noise = judge(
-        [idle],
+    noise = judge(
+        [],
         other_cores=watch.other_cores,
         logical_cores=machine.cores.logical,
         used_cores=machine.cores.usable,
     )
-    publish("video", "\n".join(text), noise, options)
+    for part, text in texts.items():
+        publish(part, text, noise, options)
+
+
+#: What is measured, by its place on the page.
+PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
+    "video": films,
+    "recordings": recordings,
+    "video_memory": memory,
+}
 
 
 if __name__ == "__main__":
@@ -264,4 +285,5 @@ if __name__ == "__main__":
     command.add_argument(
         "--dnn-superres", action="append", metavar="NAME=FILE.pb", help="as in benchmarks.peers"
     )
+    command.add_argument("--parts", nargs="+", choices=PARTS, help="which; by default all")
     main(command.parse_args())
