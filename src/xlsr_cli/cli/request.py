@@ -364,7 +364,7 @@ class Request:
             console.data(f"  {model}")
         parts = ("decoder", "network", "encoder")
         times = ", ".join(f"{part} {getattr(found, f'{part}_seconds') * 1e3:.0f} ms" for part in parts)
-        console.data(f"  CPU time of each frame: {times}: the {found.brake} will be the brake")
+        console.data(f"  CPU time of each frame: {times}: the {found.bottleneck} is the bottleneck")
         threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
         rate = f"{found.frames_per_second:.1f} frames per second"
         console.data(f"  about {found.seconds:.1f} s for {found.frames} frames on {threads}, {rate}")

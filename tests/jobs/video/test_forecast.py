@@ -1,4 +1,4 @@
-"""A dry run of a film: it writes nothing, and says what will be the brake."""
+"""A dry run of a film: it writes nothing, and says what is the bottleneck."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def film(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("options", "brake"),
+    ("options", "bottleneck"),
     [
         (["--preset", "ultrafast", "--precision", "fp32"], "network"),
         (["--codec", "hevc", "--preset", "placebo"], "encoder"),
     ],
 )
 def test_what_takes_more_of_a_frame_is_the_brake(
-    film: Path, options: list[str], brake: str, capsys: pytest.CaptureFixture[str]
+    film: Path, options: list[str], bottleneck: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["upscale", str(film), "-s", "2", "--dry-run", "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["brake"] == brake
-    assert (told["network_seconds"] > told["encoder_seconds"]) == (brake == "network")
+    assert told["bottleneck"] == bottleneck
+    assert (told["network_seconds"] > told["encoder_seconds"]) == (bottleneck == "network")
     assert told["size"] == {"width": 192, "height": 128}
     assert told["frames"] == 12
     frame = told["decoder_seconds"] + told["network_seconds"] + told["encoder_seconds"]
@@ -45,7 +45,7 @@ def test_it_writes_nothing_and_speaks_plainly(film: Path, capsys: pytest.Capture
     told = capsys.readouterr().out
     assert "96x64" in told
     assert "192x128 vp9, preset 6" in told
-    assert "will be the brake" in told
+    assert "is the bottleneck" in told
     assert "12 frames" in told
 
 

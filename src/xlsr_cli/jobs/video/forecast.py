@@ -36,7 +36,7 @@ class VideoForecast:
 
     ``frames`` are those expected, ``models`` the networks that they go through. ``decoder_seconds``,
     ``network_seconds`` and ``encoder_seconds`` are CPU time for each frame, measured on a few; the network's
-    holds the planes around it. ``brake`` names the slower one of network and encoder. From them follow
+    holds the planes around it. ``bottleneck`` names the slower one of network and encoder. From them follow
     ``frames_per_second`` and ``seconds`` on ``threads``, where none of the tiles can be reused.
     """
 
@@ -55,7 +55,7 @@ class VideoForecast:
     encoder_seconds: float
     frames_per_second: float
     seconds: float
-    brake: Literal["network", "encoder"]
+    bottleneck: Literal["network", "encoder"]
     notices: tuple[Notice, ...]
     compression: Compression | None
 
@@ -89,7 +89,7 @@ def forecast_video(
         encoder_seconds=encoder,
         frames_per_second=rate,
         seconds=plan.expected / rate,
-        brake="network" if network >= encoder else "encoder",
+        bottleneck="network" if network >= encoder else "encoder",
         notices=plan.notices,
         compression=film.compression,
     )
