@@ -13,18 +13,18 @@ from xlsr_cli.formats import FORMATS, Format, FormatCapabilities
 
 PAGE = Path(__file__).parent / "fidelity.md"
 
-#: A column of the table of capabilities, and the notice where the format has no room for it.
+#: A column of the table of capabilities, and the notice where the format cannot hold it.
 Column = Callable[[FormatCapabilities], str | None]
 
 
 def _keeps(kind: str) -> Column:
-    return lambda room: None if kind in room.keeps else f"{kind}-dropped"
+    return lambda capabilities: None if kind in capabilities.keeps else f"{kind}-dropped"
 
 
-def _gray_alpha(room: FormatCapabilities) -> str | None:
-    if room.gray_alpha:
+def _gray_alpha(capabilities: FormatCapabilities) -> str | None:
+    if capabilities.gray_alpha:
         return None
-    return "gray-expanded" if room.alpha else "alpha-dropped"
+    return "gray-expanded" if capabilities.alpha else "alpha-dropped"
 
 
 COLUMNS: dict[str, Column] = {
@@ -32,12 +32,12 @@ COLUMNS: dict[str, Column] = {
     "EXIF": _keeps("exif"),
     "XMP": _keeps("xmp"),
     "DPI": _keeps("dpi"),
-    "alpha": lambda room: None if room.alpha else "alpha-dropped",
-    "16-bit": lambda room: None if room.bits == 16 else "depth-reduced",
-    "gray": lambda room: None if room.gray else "gray-expanded",
+    "alpha": lambda capabilities: None if capabilities.alpha else "alpha-dropped",
+    "16-bit": lambda capabilities: None if capabilities.bits == 16 else "depth-reduced",
+    "gray": lambda capabilities: None if capabilities.gray else "gray-expanded",
     "gray + alpha": _gray_alpha,
     "IPTC": _keeps("iptc"),
-    "comments": lambda room: None if room.text else "text-dropped",
+    "comments": lambda capabilities: None if capabilities.text else "text-dropped",
     "CICP": _keeps("cicp"),
 }
 
@@ -46,8 +46,8 @@ def capabilities() -> str:
     """What of a picture each format keeps."""
     rows = [["output", *COLUMNS], ["---"] * (1 + len(COLUMNS))]
     for format in FORMATS:
-        if (room := format.still) is not None:
-            notices = [column(room) for column in COLUMNS.values()]
+        if (capabilities := format.still) is not None:
+            notices = [column(capabilities) for column in COLUMNS.values()]
             rows.append([_label(format), *("kept" if code is None else f"`{code}`" for code in notices)])
     return _table(rows)
 
@@ -57,9 +57,11 @@ def limits() -> str:
     rows = [["format", "longest side, pixels", "pixels altogether", "lossless"], ["---"] * 4]
     words = {"always": "always", "optional": "with `--lossless`", "never": "never"}
     for format in FORMATS:
-        if (room := format.still) is not None:
-            most = "" if room.most_pixels is None else f"{room.most_pixels:,}"
-            rows.append([_label(format), f"{room.longest_side:,}", most, words[room.lossless]])
+        if (capabilities := format.still) is not None:
+            most = "" if capabilities.most_pixels is None else f"{capabilities.most_pixels:,}"
+            rows.append(
+                [_label(format), f"{capabilities.longest_side:,}", most, words[capabilities.lossless]]
+            )
     return _table(rows)
 
 

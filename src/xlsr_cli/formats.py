@@ -454,7 +454,7 @@ def either(words: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def still_rooms() -> list[FormatCapabilities]:
+def still_capabilities() -> list[FormatCapabilities]:
     """The capabilities of every format that can be written as a still picture."""
     return [format.still for format in FORMATS if format.still is not None]
 

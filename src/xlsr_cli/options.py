@@ -13,7 +13,7 @@ from typing import Literal
 
 from xlsr_cli.declaration import check_choices, option
 from xlsr_cli.errors import UsageError
-from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat, either, still_rooms
+from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat, either, still_capabilities
 
 ColorMode = Literal["auto", "rgb", "ycbcr"]
 Precision = Literal["auto", "int8", "fp32"]
@@ -225,7 +225,9 @@ class EngineOptions:
 Y4M = "y4m"
 
 #: Formats that are lossless on demand, in words.
-_LOSSLESS_FORMATS = either(room.shown for room in still_rooms() if room.lossless == "optional")
+_LOSSLESS_FORMATS = either(
+    capabilities.shown for capabilities in still_capabilities() if capabilities.lossless == "optional"
+)
 
 #: Pictures above this many input pixels are refused unless ``--max-pixels`` allows them: a small file
 #: can claim a huge picture.

@@ -108,9 +108,9 @@ PLAYS = st.one_of(
 def test_every_animation_takes_any_metadata_and_times(
     format: str, metadata: Metadata, delays: list[Fraction], plays: int
 ) -> None:
-    room = capabilities_of(format)
-    fitting, notices = fit_metadata(metadata, room, in_color=True)
-    times, counted, changed = fit_times(delays, plays, room)
+    capabilities = capabilities_of(format)
+    fitting, notices = fit_metadata(metadata, capabilities, in_color=True)
+    times, counted, changed = fit_times(delays, plays, capabilities)
     codes = {notice.code for notice in [*notices, *changed]}
     frames = [np.full((3, 4, 3), 40 * number, np.uint8) for number in range(len(delays))]
     film = Film(size=Size(width=4, height=3), delays=times, plays=counted, metadata=fitting)
@@ -120,7 +120,9 @@ def test_every_animation_takes_any_metadata_and_times(
     assert_told(metadata, codes, data)
     found = open_animation(open_picture(data, "it"), max_pixels=100)
     assert found.plays == plays or "plays-reduced" in codes
-    assert_times(delays, found.delays, codes, tick=Fraction(1, room.ticks) if room.ticks else None)
+    assert_times(
+        delays, found.delays, codes, tick=Fraction(1, capabilities.ticks) if capabilities.ticks else None
+    )
 
 
 def assert_times(delays: list[Fraction], found: Any, codes: set[str], tick: Fraction | None) -> None:

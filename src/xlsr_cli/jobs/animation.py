@@ -108,12 +108,12 @@ def _film(
 ) -> tuple[Film, list[Notice]]:
     """What is written besides pixels, and notices about everything that will be lost."""
     metadata = animation.metadata.stripped() if options.strip else animation.metadata.for_size(target)
-    room = capabilities_of(format)
-    metadata, dropped = fit_metadata(metadata, room, in_color=animation.channels > 1)
-    delays, plays, changed = fit_times(animation.delays, animation.plays, room)
+    capabilities = capabilities_of(format)
+    metadata, dropped = fit_metadata(metadata, capabilities, in_color=animation.channels > 1)
+    delays, plays, changed = fit_times(animation.delays, animation.plays, capabilities)
     notices = [*animation.notices, *dropped, *changed]
-    if room.colors is not None and animation.format != format:
-        message = f"a {room.shown} has {room.colors} colours a frame"
+    if capabilities.colors is not None and animation.format != format:
+        message = f"a {capabilities.shown} has {capabilities.colors} colours a frame"
         message += " and its edges are hard" if animation.channels == 4 else ""
         notices.append(Notice(code="colors-reduced", message=message))
     film = Film(size=target, delays=delays, plays=plays, metadata=metadata)

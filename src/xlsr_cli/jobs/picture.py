@@ -23,8 +23,8 @@ from xlsr_cli.formats import (
     either,
     extension_for,
     format_for,
+    still_capabilities,
     still_of,
-    still_rooms,
     writable_format,
 )
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
@@ -144,7 +144,7 @@ def output_format(options: PictureOptions, output: Path | None, source: Source) 
     if output is not None and output.suffix:
         named = format_for(output.name)
         if named is None:
-            known = either(f".{room.extensions[0]}" for room in still_rooms())
+            known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
             raise OutputError(
                 f"{output}: pictures cannot be written as '{output.suffix}'; use {known}, or give --format"
             )
@@ -184,18 +184,22 @@ def _target_of(
     format = output_format(options, output, source)
     target = options.target.size_for(source.size)
     check_limits(format, target)
-    room = still_of(format)
-    if options.lossless and room.lossless == "never":
-        raise UsageError(f"{room.shown} is never lossless; {_lossless_formats()}")
-    if options.quality is None or room.lossless != "always":
+    capabilities = still_of(format)
+    if options.lossless and capabilities.lossless == "never":
+        raise UsageError(f"{capabilities.shown} is never lossless; {_lossless_formats()}")
+    if options.quality is None or capabilities.lossless != "always":
         return format, target, []
-    message = f"{room.shown} is always lossless, and --quality changes nothing"
+    message = f"{capabilities.shown} is always lossless, and --quality changes nothing"
     return format, target, [Notice(code="quality-ignored", message=message, loss=False)]
 
 
 def _lossless_formats() -> str:
     """What to write for a lossless result."""
-    optional = either(f".{room.extensions[0]}" for room in still_rooms() if room.lossless == "optional")
+    optional = either(
+        f".{capabilities.extensions[0]}"
+        for capabilities in still_capabilities()
+        if capabilities.lossless == "optional"
+    )
     return f"write {extension_for(FALLBACK.name)}, or {optional} with --lossless"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.formats import either, format_for, still_rooms
+from xlsr_cli.formats import either, format_for, still_capabilities
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.results import FramesResult
@@ -170,7 +170,7 @@ def _write_pictures(
 ) -> int:
     format = options.format or format_for(output.name)
     if format is None:
-        known = either(f".{room.extensions[0]}" for room in still_rooms())
+        known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
         raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
     count, size = 0, options.target.size_for(camera.size)
     for frame in _enlarged(camera, video, upscaler, size):

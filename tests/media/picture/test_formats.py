@@ -202,7 +202,7 @@ def strings(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-#: The rooms of the modules that a format's row names.
+#: The all_capabilities of the modules that a format's row names.
 HOMES = ("media/picture/codecs/", "media/compression/")
 
 
@@ -211,9 +211,18 @@ def test_no_format_is_named_outside_its_row_and_module() -> None:
 
     A single name within a sentence is an example, such as ``out_%05d.png``.
     """
-    rooms = [room for format in FORMATS for room in (format.still, format.animation) if room is not None]
-    names = {format.name for format in FORMATS} | {name for room in rooms for name in room.extensions}
-    shown = {format.name for format in FORMATS if len(format.name) > 2} | {room.shown for room in rooms}
+    all_capabilities = [
+        capabilities
+        for format in FORMATS
+        for capabilities in (format.still, format.animation)
+        if capabilities is not None
+    ]
+    names = {format.name for format in FORMATS} | {
+        name for capabilities in all_capabilities for name in capabilities.extensions
+    }
+    shown = {format.name for format in FORMATS if len(format.name) > 2} | {
+        capabilities.shown for capabilities in all_capabilities
+    }
     words = re.compile(rf"(?<![\w/])({'|'.join(sorted(map(re.escape, shown), key=len, reverse=True))})(?!\w)")
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):

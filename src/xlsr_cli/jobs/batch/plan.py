@@ -162,11 +162,11 @@ def _memory(found: Found, format: PictureFormat | None, factor: float, options: 
 
 def _held_by_encoder(found: Found, format: PictureFormat, *, lossless: bool) -> float:
     """Bytes of an encoded pixel and of what the encoder takes for it."""
-    room, seen = still_of(format), found.seen
+    capabilities, seen = still_of(format), found.seen
     samples = 4 if seen is not None and seen.alpha else 3
-    deep = seen is not None and seen.deep and room.bits > 8
+    deep = seen is not None and seen.deep and capabilities.bits > 8
     # A lossless source stays lossless in its own format, and whether it is one has not been read yet.
-    memory = room.memory(lossless=lossless or found.format == format)
+    memory = capabilities.memory(lossless=lossless or found.format == format)
     return samples * (2 if deep else 1) * (1 + memory)
 
 

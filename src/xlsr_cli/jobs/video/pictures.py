@@ -12,7 +12,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.formats import either, format_for, still_rooms
+from xlsr_cli.formats import either, format_for, still_capabilities
 from xlsr_cli.jobs.animation import output_format
 from xlsr_cli.jobs.restore import for_film
 from xlsr_cli.jobs.results import FramesResult
@@ -49,7 +49,7 @@ def film_to_pictures(
     """
     format = options.format or format_for(output.name)
     if format is None:
-        known = either(f".{room.extensions[0]}" for room in still_rooms())
+        known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
         raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
     film = _Frames.of(source, options, video, upscaler, deep=True)
     notices = dict.fromkeys(film.notices)
@@ -82,11 +82,11 @@ def film_to_animation(
     format = output_format(output, options)
     film = _Frames.of(source, options, video, upscaler, deep=False)
     check_animation_limits(format, film.size)
-    room = capabilities_of(format)
-    delays, plays, changed = fit_times(film.delays(), 0, room)
+    capabilities = capabilities_of(format)
+    delays, plays, changed = fit_times(film.delays(), 0, capabilities)
     notices = [*film.notices, *changed]
-    if room.colors is not None:
-        message = f"a {room.shown} has {room.colors} colours a frame"
+    if capabilities.colors is not None:
+        message = f"a {capabilities.shown} has {capabilities.colors} colours a frame"
         notices.append(Notice(code="colors-reduced", message=message))
     enforce(notices, strict=options.strict, name=str(source))
     shown = Film(size=film.size, delays=delays, plays=plays, metadata=Metadata())

@@ -154,9 +154,9 @@ def animation_format(extension: str) -> AnimationFormat | None:
 
 def capabilities_of(format: AnimationFormat) -> FormatCapabilities:
     """What an animation of ``format`` can hold."""
-    room = format_named(format).animation
-    assert room is not None  # an AnimationFormat
-    return room
+    capabilities = format_named(format).animation
+    assert capabilities is not None  # an AnimationFormat
+    return capabilities
 
 
 def check_animation_limits(format: AnimationFormat, size: Size) -> None:

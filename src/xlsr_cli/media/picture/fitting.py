@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
 
 
-def fit_pixels(pixels: Pixels, room: FormatCapabilities, bits: int) -> tuple[Pixels, list[Notice]]:
+def fit_pixels(pixels: Pixels, capabilities: FormatCapabilities, bits: int) -> tuple[Pixels, list[Notice]]:
     """The pixels with the channels and the depth that the format can hold; ``bits``: of the source."""
     notices = []
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    if has_alpha and not room.alpha:
+    if has_alpha and not capabilities.alpha:
         pixels = over_white(pixels)
-        message = f"{room.shown} has no transparency: the picture was laid over white"
+        message = f"{capabilities.shown} has no transparency: the picture was laid over white"
         notices.append(Notice(code="alpha-dropped", message=message))
     is_gray = pixels.ndim == 2 or pixels.shape[2] == 2
-    if is_gray and not (room.gray_alpha if pixels.ndim == 3 else room.gray):
+    if is_gray and not (capabilities.gray_alpha if pixels.ndim == 3 else capabilities.gray):
         pixels = as_color(pixels)
-        message = f"{room.shown} stores {'gray with transparency' if has_alpha else 'gray'} as colour"
+        message = f"{capabilities.shown} stores {'gray with transparency' if has_alpha else 'gray'} as colour"
         notices.append(Notice(code="gray-expanded", message=message, loss=False))
-    if pixels.dtype.itemsize == 2 and room.bits < 16:
-        if bits > room.bits:
-            notices.append(depth_reduced(room.shown, room.bits, bits))
-        pixels = reduced(pixels, room.bits)
+    if pixels.dtype.itemsize == 2 and capabilities.bits < 16:
+        if bits > capabilities.bits:
+            notices.append(depth_reduced(capabilities.shown, capabilities.bits, bits))
+        pixels = reduced(pixels, capabilities.bits)
     return pixels, notices
 
 
@@ -46,7 +46,7 @@ def depth_reduced(shown: str, held: int, bits: int) -> Notice:
 
 
 def fit_metadata(
-    metadata: Metadata, room: FormatCapabilities, *, in_color: bool
+    metadata: Metadata, capabilities: FormatCapabilities, *, in_color: bool
 ) -> tuple[Metadata, list[Notice]]:
     """The part of ``metadata`` that the format can hold, with a notice for everything else.
 
@@ -55,44 +55,46 @@ def fit_metadata(
     notices: list[Notice] = []
 
     def drop(code: str, what: str) -> None:
-        notices.append(Notice(code=f"{code}-dropped", message=f"{room.shown} has no place for {what}"))
+        notices.append(
+            Notice(code=f"{code}-dropped", message=f"{capabilities.shown} has no place for {what}")
+        )
 
-    if metadata.icc is not None and "icc" not in room.keeps:
+    if metadata.icc is not None and "icc" not in capabilities.keeps:
         drop("icc", "its colour profile, and its colours may look different")
         metadata = replace(metadata, icc=None)
     elif metadata.icc is not None and metadata.icc[16:20] == b"GRAY" and in_color:
         drop("icc", "its colour profile, which is for gray, and its tones may look different")
         metadata = replace(metadata, icc=None)
-    if metadata.cicp is not None and "cicp" not in room.keeps:
+    if metadata.cicp is not None and "cicp" not in capabilities.keeps:
         if not _is_srgb(metadata.cicp) and metadata.icc is None:
             drop("cicp", "its kind of colours (CICP), and they may look different")
         metadata = replace(metadata, cicp=None)
-    if metadata.color_chunks and "gamma" not in room.keeps:
+    if metadata.color_chunks and "gamma" not in capabilities.keeps:
         if metadata.icc is None and not _looks_like_srgb(metadata.color_chunks):
             drop("gamma", "its gamma and primaries, and it may look different")
         if any(name in (b"mDCV", b"cLLI") for name, _ in metadata.color_chunks):
             drop("mastering", "how bright its HDR was mastered")
         metadata = replace(metadata, color_chunks=())
-    if metadata.motion is not None and "motion" not in room.keeps:
+    if metadata.motion is not None and "motion" not in capabilities.keeps:
         drop("motion", "the video of a motion photo")
         announced = None if metadata.xmp is None else xmp.without_motion(metadata.xmp)
         metadata = replace(metadata, motion=None, xmp=announced)
-    if metadata.exif is not None and "exif" not in room.keeps:
+    if metadata.exif is not None and "exif" not in capabilities.keeps:
         drop("exif", "its EXIF")
         metadata = replace(metadata, exif=None)
-    if metadata.xmp is not None and "xmp" not in room.keeps:
+    if metadata.xmp is not None and "xmp" not in capabilities.keeps:
         drop("xmp", "its XMP")
         metadata = replace(metadata, xmp=None)
-    if metadata.iptc is not None and "iptc" not in room.keeps:
+    if metadata.iptc is not None and "iptc" not in capabilities.keeps:
         drop("iptc", "its IPTC caption")
         metadata = replace(metadata, iptc=None)
-    if metadata.dpi is not None and "dpi" not in room.keeps:
+    if metadata.dpi is not None and "dpi" not in capabilities.keeps:
         drop("dpi", "its resolution")
         metadata = replace(metadata, dpi=None)
-    if metadata.text and metadata.text[0][0] not in room.text:
+    if metadata.text and metadata.text[0][0] not in capabilities.text:
         drop("text", "its comments")
         metadata = replace(metadata, text=())
-    metadata, beyond = _within_range(metadata, room)
+    metadata, beyond = _within_range(metadata, capabilities)
     return metadata, [*notices, *beyond]
 
 
@@ -103,7 +105,7 @@ _MOST_CODE = 0xFF
 _COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
 
 
-def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadata, list[Notice]]:
+def _within_range(metadata: Metadata, capabilities: FormatCapabilities) -> tuple[Metadata, list[Notice]]:
     """``metadata`` without values that are too large, too long or senseless for the format.
 
     A number from one format may not fit into the field of another. Writers do not check their fields; all of
@@ -121,7 +123,7 @@ def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadat
     if sound != metadata.color_chunks:
         drop("gamma", "what it says of its gamma and primaries makes no sense and is left out")
         metadata = replace(metadata, color_chunks=sound)
-    if metadata.exif is not None and room.takes_exif_apart and not ExifBlock(metadata.exif).fields():
+    if metadata.exif is not None and capabilities.takes_exif_apart and not ExifBlock(metadata.exif).fields():
         drop("exif", "its EXIF makes no sense and is left out")
         metadata = replace(metadata, exif=None)
     if metadata.xmp is not None and b"\0" in metadata.xmp:
@@ -129,30 +131,33 @@ def _within_range(metadata: Metadata, room: FormatCapabilities) -> tuple[Metadat
         metadata = metadata.without("xmp")
     kinds: tuple[Literal["exif", "xmp", "iptc", "icc"], ...] = ("exif", "xmp", "iptc", "icc")
     for kind in kinds:
-        content, most = getattr(metadata, kind), room.longest.get(kind)
+        content, most = getattr(metadata, kind), capabilities.longest.get(kind)
         if content is not None and most is not None and len(content) > most:
-            drop(kind, f"its {kind.upper()} takes {len(content)} bytes and {room.shown} holds at most {most}")
+            drop(
+                kind,
+                f"its {kind.upper()} takes {len(content)} bytes, {capabilities.shown} holds at most {most}",
+            )
             metadata = metadata.without(kind)
-    most = room.longest.get("text")
+    most = capabilities.longest.get("text")
     if most is not None and any(len(content) > most for _, content in metadata.text):
-        drop("text", f"a comment takes more than the {most} bytes that {room.shown} holds")
+        drop("text", f"a comment takes more than the {most} bytes that {capabilities.shown} holds")
         metadata = replace(metadata, text=tuple(text for text in metadata.text if len(text[1]) <= most))
     if metadata.dpi is not None:
-        metadata, told = _with_dpi(metadata, metadata.dpi, room)
+        metadata, told = _with_dpi(metadata, metadata.dpi, capabilities)
         notices += told
     return metadata, notices
 
 
 def _with_dpi(
-    metadata: Metadata, dpi: tuple[float, float], room: FormatCapabilities
+    metadata: Metadata, dpi: tuple[float, float], capabilities: FormatCapabilities
 ) -> tuple[Metadata, list[Notice]]:
     """``metadata`` with its resolution where the format has it, or without one that cannot be written."""
-    least, most = room.dpi_range
+    least, most = capabilities.dpi_range
     shown = f"its resolution of {dpi[0]:g} by {dpi[1]:g} dpi"
     if not all(least <= value <= most for value in dpi):  # nor is anything within a range that is no number
-        message = f"{room.shown} cannot hold {shown}, which is left out"
+        message = f"{capabilities.shown} cannot hold {shown}, which is left out"
         return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
-    if not room.dpi_in_exif:
+    if not capabilities.dpi_in_exif:
         return metadata, []
     exif = exif_with_dpi(dpi) if metadata.exif is None else ExifBlock(metadata.exif).with_dpi(dpi)
     if exif is None:
@@ -162,30 +167,31 @@ def _with_dpi(
 
 
 def fit_times(
-    delays: Sequence[Fraction], plays: int, room: FormatCapabilities
+    delays: Sequence[Fraction], plays: int, capabilities: FormatCapabilities
 ) -> tuple[Sequence[Fraction], int, list[Notice]]:
     """Delays (seconds) and plays within the format's limits, with a notice for each reduction."""
     from fractions import Fraction
 
     notices = []
-    second = room.ticks or 1
-    longest = Fraction(room.longest_delay, second)
-    if room.longest_round is not None and sum(delays) * second > room.longest_round:
-        longest = min(longest, Fraction(room.longest_round // len(delays), second))
+    second = capabilities.ticks or 1
+    longest = Fraction(capabilities.longest_delay, second)
+    if capabilities.longest_round is not None and sum(delays) * second > capabilities.longest_round:
+        longest = min(longest, Fraction(capabilities.longest_round // len(delays), second))
     if (before := max(delays, default=longest)) > longest:
-        message = f"a delay of {float(before):g} s becomes {float(longest):g} s, the longest for {room.shown}"
+        message = f"a delay of {float(before):g} s becomes {float(longest):g} s, the longest of the format"
         notices.append(Notice(code="delays-shortened", message=message))
         delays = [min(delay, longest) for delay in delays]
-    if plays > room.most_plays:
-        message = f"it is played {plays} times and {room.shown} counts to {room.most_plays}, which it becomes"
+    if plays > capabilities.most_plays:
+        most = capabilities.most_plays
+        message = f"it is played {most} times and not {plays}: {capabilities.shown} counts no further"
         notices.append(Notice(code="plays-reduced", message=message))
-        plays = room.most_plays
-    if not delays_fit(delays, room):
+        plays = capabilities.most_plays
+    if not delays_fit(delays, capabilities):
         message = "its delays are rounded to the format's steps"
-        if room.ticks:
+        if capabilities.ticks:
             message = "its delays are rounded to the format's steps; the whole takes as long as before"
         # Rounding to steps as fine as these is invisible.
-        notices.append(Notice(code="delays-rounded", message=message, loss=room.ticks < _FINE_TICKS))
+        notices.append(Notice(code="delays-rounded", message=message, loss=capabilities.ticks < _FINE_TICKS))
     return delays, plays, notices
 
 
@@ -195,10 +201,10 @@ _FINE_TICKS = 1000
 _MOST_OF_FRACTION = 0xFFFF
 
 
-def delays_fit(delays: Iterable[Fraction], room: FormatCapabilities) -> bool:
+def delays_fit(delays: Iterable[Fraction], capabilities: FormatCapabilities) -> bool:
     """Whether the format holds every delay exactly."""
-    if room.ticks:
-        return all((delay * room.ticks).denominator == 1 for delay in delays)
+    if capabilities.ticks:
+        return all((delay * capabilities.ticks).denominator == 1 for delay in delays)
     return all(max(delay.as_integer_ratio()) <= _MOST_OF_FRACTION for delay in delays)
 
 

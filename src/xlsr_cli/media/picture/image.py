@@ -149,17 +149,17 @@ def encode_into(
     :class:`ResourceError` where OpenCV is too old for it.
     """
     check_limits(format, picture.size)
-    room, bits = still_of(format), picture.bits or picture.depth
-    pixels, notices = fit_pixels(picture.pixels, room, bits)
+    capabilities, bits = still_of(format), picture.bits or picture.depth
+    pixels, notices = fit_pixels(picture.pixels, capabilities, bits)
     metadata = picture.metadata.stripped() if strip else picture.metadata.for_size(picture.size)
     in_color = pixels.ndim == 3 and pixels.shape[2] >= 3
-    metadata, dropped = fit_metadata(metadata, room, in_color=in_color)
+    metadata, dropped = fit_metadata(metadata, capabilities, in_color=in_color)
     same = picture.lossless and picture.format == format and quality is None
     encoding = Encoding(quality=quality, lossless=lossless or same, bits=bits, threads=threads)
     with of_this_age():
         notices += dropped + codec_of(format_named(format)).write(file, pixels, metadata, encoding)
     if picture.format not in PICTURE_FORMATS:
-        message = f"{picture.format.upper()} is read and not written: the result is {room.shown}"
+        message = f"{picture.format.upper()} is read and not written: the result is {capabilities.shown}"
         notices.append(Notice(code="format-changed", message=message, loss=False))
     return notices
 
@@ -181,14 +181,14 @@ def check_written(file: BinaryIO, format: PictureFormat, size: Size, name: str) 
 
 def check_limits(format: PictureFormat, size: Size) -> None:
     """Raise :class:`OutputError` when a picture of ``size`` does not fit into ``format``."""
-    room = still_of(format)
+    capabilities = still_of(format)
     sides = (size.width, size.height)
-    if room.holds(sides):
+    if capabilities.holds(sides):
         return
-    limit = f"{room.most_pixels} pixels"
-    if max(sides) > room.longest_side:
-        limit = f"{room.longest_side} pixels a side"
+    limit = f"{capabilities.most_pixels} pixels"
+    if max(sides) > capabilities.longest_side:
+        limit = f"{capabilities.longest_side} pixels a side"
     remedy = "ask for a smaller size"
     if (roomier := next((name for name in PICTURE_FORMATS if still_of(name).holds(sides)), None)) is not None:
         remedy = f"choose another format, such as --format {roomier}"
-    raise OutputError(f"{room.shown} holds at most {limit} and the result would be {size}; {remedy}")
+    raise OutputError(f"{capabilities.shown} holds at most {limit} and the result would be {size}; {remedy}")
