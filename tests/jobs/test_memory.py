@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine.tiles.tiling import DEFAULT_TILE_MEMORY, tile_budget
@@ -47,6 +48,17 @@ def test_a_picture_that_does_not_fit_is_refused(
     assert "this control group grants 256 MB" in capsys.readouterr().err
     assert not (tmp_path / "b.png").exists()
     assert main(["upscale", str(picture(tmp_path / "c.png", 500)), str(tmp_path / "d.png"), *flags]) == 0
+
+
+@pytest.mark.usefixtures("limited")
+def test_an_animation_that_does_not_fit_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    for side, code in ((3000, 6), (100, 0)):
+        frames = [Image.new("L", (side, side), shade) for shade in (0, 255)]
+        frames[0].save(tmp_path / f"{side}.gif", save_all=True, append_images=frames[1:])
+        output = tmp_path / f"{side}_out.gif"
+        assert main(["upscale", str(tmp_path / f"{side}.gif"), str(output)]) == code
+        assert output.exists() == (code == 0)
+    assert "this control group grants 256 MB" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("limited")

@@ -12,6 +12,7 @@ from xlsr_cli.engine.tiles.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, either, still_of
+from xlsr_cli.jobs.memory import check_memory
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.media.atomic import atomic_output, check_output
@@ -25,6 +26,7 @@ from xlsr_cli.media.picture.animation import (
     write_animation,
 )
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_times
+from xlsr_cli.media.picture.image import check_pixels
 from xlsr_cli.media.picture.source import Film, Source
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
@@ -59,6 +61,7 @@ def upscale_animation(
     started = time.perf_counter()
     check_output(output, overwrite=options.overwrite)
     format = output_format(output, options)
+    _check_canvas(source, options, upscaler)
     animation = open_animation(source, max_pixels=options.max_pixels)
     target = options.target.size_for(animation.size)
     check_animation_limits(format, target)
@@ -83,6 +86,20 @@ def upscale_animation(
         notices=tuple(notices),
         compression=compression,
     )
+
+
+#: Canvases that are held at once while frames are put together: what is there, what it becomes, the
+#: decoded frame, and what was there before.
+_CANVASES = 4
+
+
+def _check_canvas(source: Source, options: PictureOptions, upscaler: Upscaler) -> None:
+    """Refuse, before any frame is decoded, a canvas that this process's control group has no room for."""
+    size = source.stored_size
+    check_pixels(size, source.name, options.max_pixels)
+    held = len(source.data) + _CANVASES * 4 * size.pixels
+    target = options.target.size_for(size)
+    check_memory(source.name, size, target, channels=4, depth=8, held=held, upscaler=upscaler)
 
 
 def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
