@@ -83,5 +83,5 @@ def test_a_part_can_be_tried(tmp_path: Path, upscaler: Upscaler, suffix: str) ->
     assert all(p[0] in everything and -0.03 <= p[1] <= 0.3 for p in sound)
     assert [c[2] for c in clips.summary(result.output)["chapters"]] == ["Two"]
     assert run(source, tmp_path / f"few{suffix}", upscaler, frames=3).frames == 3
-    with pytest.raises(UsageError, match="behind the end"):
+    with pytest.raises(UsageError, match="after the end"):
         run(source, tmp_path / f"no{suffix}", upscaler, start=9.0)

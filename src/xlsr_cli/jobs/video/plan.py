@@ -169,7 +169,7 @@ def _settings(
     family, becomes = layout.family, layout_of(pix_fmt)
     tags = file.tags.enlarged(file.size, size, family=family, becomes=becomes.family)
     siting: Siting = "left"
-    if becomes.chroma == turned.chroma == (1, 1) and codec.holds(file.siting, container):
+    if becomes.chroma == turned.chroma and codec.holds(file.siting, turned.chroma, container):
         siting = file.siting
     settings = Settings(
         codec=codec,

@@ -83,6 +83,6 @@ def _beside(output: Path, name: str) -> Iterator[Path]:
         try:
             yield path
         except XlsrError as error:
-            raise type(error)(str(error).replace(str(path), name)) from error
+            raise type(error)(str(error.args[0]).replace(str(path), name)) from error
         except OSError as error:
             raise OutputError(f"cannot write to {output.parent}: {error.strerror or error}") from error

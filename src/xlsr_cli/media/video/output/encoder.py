@@ -47,13 +47,14 @@ class Codec:
     hdr: bool = False
     captions: bool = False
 
-    def holds(self, siting: Siting, container: Container) -> bool:
-        """Whether the bitstream or ``container`` can say that 4:2:0 chroma lies at ``siting``."""
+    def holds(self, siting: Siting, chroma: tuple[int, int], container: Container) -> bool:
+        """Whether the bitstream or ``container`` can say that ``chroma`` (halved across, down) lies at
+        ``siting``. H.264 and HEVC have words for 4:2:0 alone; else it is left, whatever a container says."""
         if self.name in ("h264", "hevc"):
-            return True
+            return siting == "left" or chroma == (1, 1)
         if container.reader == "matroska":
             return siting in _MATROSKA_SITINGS
-        return siting in (("left", "topleft") if self.name == "av1" else ("left",))
+        return siting in (("left", "topleft") if self.name == "av1" and chroma == (1, 1) else ("left",))
 
 
 #: From here on libvpx works as for calls, which takes a third of the time; otherwise it is not faster than 5.
