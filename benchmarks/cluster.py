@@ -1,8 +1,9 @@
 """How the time for one long film falls with the number of machines: measured parts, simulated machines.
 
-Parts of a made film are enlarged here, one after the other, by one thread, and timed; so are its plan and the
-joining of its parts, which one machine does alone. From these, the time for a film of two hours is simulated:
-each machine takes the next part as soon as it is free.
+Parts of a made film are enlarged here, one after the other, and the CPU time of each is taken, which is what
+one core of its own would need. So are those of the plan and of joining the parts, which one machine does
+alone. From these, the time for a film of two hours is simulated: each machine takes the next part as soon as
+it is free.
 
 ``python -m benchmarks.cluster [--parts N]`` writes ``docs/cluster.png`` and prints the numbers.
 """
@@ -38,7 +39,7 @@ _PAGE = Path(__file__).parents[1] / "docs" / "cluster.png"
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Seconds: of each part, and, for a frame, of what one machine does alone before and after them."""
+    """CPU seconds: of each part, and, for a frame, of what one machine does alone before and after them."""
 
     parts: Sequence[float]
     alone: float
@@ -74,9 +75,9 @@ def _join(film: Prepared, output: Path, parts: list[Any]) -> None:
 
 
 def _timed(work: Any) -> tuple[Any, float]:
-    started = time.perf_counter()
+    started = time.process_time()
     result = work()
-    return result, time.perf_counter() - started
+    return result, time.process_time() - started
 
 
 def _make_film(path: Path, frames: int) -> None:
@@ -118,6 +119,7 @@ def plot(hours: dict[int, float]) -> None:
     axes.set_ylabel("hours")
     axes.set_title(f"A film of {_HOURS} hours, {_SOURCE} ×2, {_RATE} frames per second", fontsize=11)
     axes.grid(alpha=0.3)
+    axes.margins(0.08, 0.1)
     axes.legend()
     figure.tight_layout()
     figure.savefig(_PAGE)
@@ -130,7 +132,7 @@ def main() -> None:
     measured = measure(arguments.parse_args().parts)
     frames = _HOURS * 3600 * _RATE
     hours = {count: simulated(measured, frames, count) / 3600 for count in _MACHINES}
-    print("seconds of a part:", ", ".join(f"{each:.1f}" for each in measured.parts))
+    print("CPU seconds of a part:", ", ".join(f"{each:.1f}" for each in measured.parts))
     print(f"alone, for all frames: {frames * measured.alone:.0f} s")
     for count, value in hours.items():
         print(f"{count:3} machines: {value:6.2f} h, {hours[1] / value / count:.0%} of a perfect division")
