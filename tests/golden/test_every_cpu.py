@@ -79,6 +79,8 @@ def test_plug_ins_give_the_same_bytes() -> None:
     for name in names:
         assert answers.model_hashes(name) == answers.model_hashes()
         assert answers.noise_hashes(name) == answers.noise_hashes()
+        # Networks from outside are of floats. An emulator would not show it: there, floats differ by more.
+        assert max(answers.foreign_differences(name).values()) <= 1
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -158,8 +160,6 @@ def test_another_cpu_gives_the_same_pixels(cpu: str, emulated: dict[str, subproc
     assert_close(there.pop("floats"), here.pop("floats"))
     assert_all_right(there.pop("plug-ins"), here)
     assert_all_right(here.pop("plug-ins"), here)
-    there.pop("foreign")  # floats may differ; see below
-    here.pop("foreign")
     assert there == here
 
 
@@ -168,7 +168,5 @@ def test_another_cpu_gives_the_same_pixels(cpu: str, emulated: dict[str, subproc
 def test_openvino_gives_the_same_pixels(emulated: dict[str, subprocess.Popen[str]]) -> None:
     """Where this machine's CPU is not Intel's, an emulated one shows it."""
     pytest.importorskip("onnxruntime_ep_openvino", reason="the plug-in is not installed (the extra openvino)")
-    there = json.loads(answered(OPENVINO_CPU, emulated))
-    assert there["plug-ins"].keys() == {"openvino"}
-    assert len(there["foreign"]["openvino"]) == len(list(answers.FOREIGN.glob("*.onnx")))
-    assert max(there["foreign"]["openvino"].values()) <= 1
+    plug_ins = json.loads(answered(OPENVINO_CPU, emulated))["plug-ins"]
+    assert plug_ins.keys() == {"openvino"}
