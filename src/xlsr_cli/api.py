@@ -10,7 +10,7 @@ from xlsr_cli.declaration import assembled, takes_options_of
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.picture import PictureResult, upscale_file
-from xlsr_cli.options import PictureOptions, Size
+from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
 
 
@@ -30,8 +30,6 @@ def upscale(
     is in the result's ``notices``. Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`; ``output`` is
     then as it was before.
     """
-    if isinstance(options.get("fit"), tuple):
-        options["fit"] = Size(width=options["fit"][0], height=options["fit"][1])
     asked = assembled(PictureOptions, options)
     if asked.y4m:
         raise UsageError("format y4m is for streams; this function writes pictures")

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
+import operator
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -111,14 +114,66 @@ def _assembled(kind: type[Options], values: Mapping[str, Any]) -> Options:
     return kind(**arguments)
 
 
-def check_choices(options: object) -> None:
-    """Raise :class:`UsageError` for a value that is none of its option's choices."""
+def check_values(options: object) -> None:
+    """Convert values of other types that are plain enough: text as on a command line, (width, height).
+
+    Raises :class:`UsageError` for a value of another type, or that is none of its option's choices.
+    """
     own = {entry.name for entry in fields(cast(Any, options))}
     for each in declared(cast(Any, type(options))):
-        if each.name in own and each.choices:
-            value = getattr(options, each.name)
-            if value is not None and value not in each.choices:
-                raise UsageError(f"{each.flag} must be one of {', '.join(each.choices)}, not {value!r}")
+        if each.name not in own:
+            continue
+        value = _meant(each, getattr(options, each.name))
+        object.__setattr__(options, each.name, value)  # frozen for everybody else
+        if each.choices and value is not None and value not in each.choices:
+            raise UsageError(f"{each.flag} must be one of {', '.join(each.choices)}, not {value!r}")
+
+
+def _meant(option: Declared, value: Any) -> Any:
+    """``value`` as the type of its ``option``."""
+    kinds = _parts(option.kind)
+    if option.choices or not all(isinstance(kind, type) for kind in kinds):
+        return value
+    if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and option.parse is not None:
+        try:
+            return option.parse(value)
+        except ValueError as error:
+            raise UsageError(f"{option.flag}: {error}") from error
+    for kind in kinds:
+        if (convert := _CONVERTED.get(kind)) is not None and (found := convert(value)) is not None:
+            return found
+        if is_dataclass(kind) and isinstance(value, tuple) and len(value) == len(fields(kind)):
+            names = [entry.name for entry in fields(kind)]
+            return cast(Any, kind)(**dict(zip(names, value, strict=True)))
+    words = " or ".join(map(_in_words, kinds))
+    raise UsageError(f"{option.flag} must be {words}, not {value!r}")
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of numpy or another library."""
+    return None if isinstance(value, bool) or not hasattr(value, "__index__") else operator.index(value)
+
+
+def _real(value: Any) -> float | None:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return float(value) if is_number else None
+
+
+#: What becomes of a value of another type: the same of our type, or None.
+_CONVERTED: dict[type, Callable[[Any], Any]] = {
+    int: _whole,
+    float: _real,
+    str: lambda value: os.fspath(value) if isinstance(value, os.PathLike) else None,
+}
+
+
+def _in_words(kind: type) -> str:
+    if is_dataclass(kind):
+        return f"({', '.join(entry.name for entry in fields(kind))})"
+    words = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    return words.get(kind, "None")
 
 
 def takes_options_of(kind: type) -> Callable[[Function], Function]:

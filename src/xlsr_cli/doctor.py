@@ -212,7 +212,7 @@ def _models_everywhere(machine: Machine) -> Iterator[Finding]:
         models = bundled_models()
     except ModelError as error:
         yield Finding(
-            subject="model", name="manifest", status="problem", message=str(error), remedy=_REINSTALL
+            subject="model", name="manifest", status="problem", message=error.in_flags, remedy=_REINSTALL
         )
         return
     damaged = set()
@@ -241,7 +241,7 @@ def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
                 status, message = "problem", f"the answer is wrong ({message})"
                 remedy = f"install the newest onnxruntime; {_REPORT}, with 'xlsr doctor --json'"
         except XlsrError as error:
-            status, message, remedy = "problem", str(error), _REINSTALL
+            status, message, remedy = "problem", error.in_flags, _REINSTALL
         yield Finding(subject="model", name=spec.name, status=status, message=message, remedy=remedy)
 
 
@@ -284,7 +284,7 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
                     wrong.append(spec.name)
         failure = f"wrong pixels from {', '.join(wrong)}" if wrong else ""
     except XlsrError as error:
-        failure = str(error)
+        failure = error.in_flags
     return Finding(
         subject="provider",
         name=provider,
@@ -337,7 +337,7 @@ def _tried(trial: Trial) -> Finding:
         with tempfile.TemporaryDirectory(prefix="xlsr-doctor-") as folder:
             trial.run(Path(folder))
     except XlsrError as error:
-        failure = str(error)
+        failure = error.in_flags
     except Exception as error:  # a library of another version may raise anything
         failure = f"{type(error).__name__}: {error}"
     clash = trial.subject == "picture" and opencv_clash() is not None

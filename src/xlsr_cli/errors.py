@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 #: Where bugs are reported.
@@ -42,10 +43,43 @@ class ExitCode(IntEnum):
 class XlsrError(Exception):
     """Base of every error that xlsr raises on purpose.
 
-    The message is one sentence for people: what failed, which file, what to do.
+    The message is one sentence for people: what failed, which file, what to do. It is written with the
+    flags of the command line; ``str`` names the parameters of the Python API instead.
     """
 
     exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __str__(self) -> str:
+        return in_parameters(self.in_flags)
+
+    @property
+    def in_flags(self) -> str:
+        """The message for a command line."""
+        return super().__str__()
+
+
+def in_parameters(message: str) -> str:
+    """``message`` with parameters of the Python API in the place of flags; commands stay as they are.
+
+    >>> in_parameters("out.png exists already; give --overwrite, or raise --max-pixels")
+    'out.png exists already; give overwrite=True, or raise max_pixels'
+    """
+    return _FLAG.sub(lambda match: match["command"] or _parameter(match["flag"]), message)
+
+
+#: The options that are on or off. A test compares them with those that are declared.
+SWITCHES = frozenset({"overwrite", "lossless", "strip", "strict", "deinterlace", "copy_only", "reuse"})
+
+_FLAG = re.compile(
+    r"(?P<command>'xlsr [^']*'|\bpip (?:un)?install [^;,)]*)|(?<![\w-])--(?P<flag>[a-z][a-z0-9-]*)"
+)
+
+
+def _parameter(flag: str) -> str:
+    name = flag.removeprefix("no-").replace("-", "_")
+    if name not in SWITCHES:
+        return flag.replace("-", "_")
+    return f"{name}={not flag.startswith('no-')}"
 
 
 class UsageError(XlsrError):

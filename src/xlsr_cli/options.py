@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from xlsr_cli.declaration import check_choices, option
+from xlsr_cli.declaration import check_values, option
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat, either, still_capabilities
 
@@ -37,6 +37,25 @@ class Size:
     def pixels(self) -> int:
         """How many pixels it covers."""
         return self.width * self.height
+
+
+#: A size, or (width, height).
+AnySize = Size | tuple[int, int]
+
+
+def as_size(value: AnySize, name: str = "size") -> Size:
+    """``value`` as a size, also where it is (width, height).
+
+    Raises :class:`UsageError` for anything else; ``name`` is what the sentence calls it.
+    """
+    sides: Any = (value.width, value.height) if isinstance(value, Size) else value
+    if not (isinstance(sides, tuple) and len(sides) == 2 and all(map(_is_whole, sides))):
+        raise UsageError(f"{name} must be Size(width=…, height=…) or (width, height), not {value!r}")
+    return Size(width=int(sides[0]), height=int(sides[1]))
+
+
+def _is_whole(side: object) -> bool:
+    return hasattr(side, "__index__") and not isinstance(side, bool)
 
 
 def parse_size(text: str) -> Size:
@@ -97,6 +116,7 @@ class Target:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         sides = self.width is not None or self.height is not None
         ways = [self.scale is not None, sides, self.long_edge is not None, self.fit is not None]
         if sum(ways) > 1:
@@ -210,7 +230,7 @@ class EngineOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
         if self.tile is not None and self.tile < 8:
             raise UsageError(f"--tile must be at least 8 pixels, not {self.tile}")
         if self.halo is not None and self.halo < 0:
@@ -267,7 +287,7 @@ class PictureOptions:
         return str(self.format) == Y4M
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality must be between 1 and 100, not {self.quality}")
         if self.quality is not None and self.lossless:
@@ -314,7 +334,7 @@ class VideoOptions:
     reuse: bool = option(True, "Compute every tile, even if it did not change since the last frame.", "film")
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
         if self.crf is not None and self.crf < 0:
             raise UsageError(f"--crf must not be negative, not {self.crf}")
         for name, seconds in (("--start", self.start), ("--end", self.end)):

@@ -139,7 +139,7 @@ def test_a_manifest_beside_a_file_describes_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_choice_that_contradicts_the_named_model_is_refused(model: str, choice: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=f"contradicts --model {model}"):
+    with pytest.raises(UsageError, match=f"contradicts model {model}"):
         Upscaler(2, model=model, **choice)
 
 

@@ -50,7 +50,7 @@ def test_after_an_exception_all_is_as_before(tmp_path: Path, failure: type[BaseE
 
 def test_an_existing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"old")
-    with pytest.raises(OutputError, match="exists already; give --overwrite"):
+    with pytest.raises(OutputError, match="exists already; give overwrite=True"):
         write(tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"old"
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +21,9 @@ from PIL import Image
 
 import xlsr_cli
 from xlsr_cli import InputError, NotKeptError, OutputError, Upscaler, UsageError, XlsrError, upscale
-from xlsr_cli.options import EngineOptions, PictureOptions, Target
+from xlsr_cli.declaration import declared
+from xlsr_cli.errors import SWITCHES
+from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
 
 
 @pytest.fixture
@@ -81,11 +87,11 @@ def test_errors_are_of_their_kind_and_leave_nothing(picture: Path) -> None:
     out = picture.with_name("out.png")
     with pytest.raises(InputError, match="does not exist"):
         upscale(picture.with_name("missing.png"))
-    with pytest.raises(InputError, match="--max-pixels"):
+    with pytest.raises(InputError, match="max_pixels"):
         upscale(picture, out, max_pixels=100)
     with pytest.raises(UsageError, match="give one of"):
         upscale(picture, out, scale=2, width=90)
-    with pytest.raises(UsageError, match="--format must be one of"):
+    with pytest.raises(UsageError, match="format must be one of"):
         upscale(picture, out, format="gif")  # type: ignore[arg-type]
     with pytest.raises(NotKeptError, match="alpha-dropped"):
         upscale(picture, picture.with_name("out.jpg"), strict=True)
@@ -112,3 +118,130 @@ def test_an_upscaler_closes_itself_at_the_end_of_a_block() -> None:
         assert upscaler(np.zeros((8, 8, 3), np.uint8)).shape == (16, 16, 3)
         assert upscaler.choice.loaded
     assert not upscaler.choice.loaded
+
+
+#: Where errors come from that the functions of the API let through.
+ROOMS = (
+    "engine/**/*.py",
+    "media/**/*.py",
+    "jobs/picture.py",
+    "jobs/restore.py",
+    "options.py",
+    "declaration.py",
+)
+
+
+def sentences(path: Path) -> Iterator[str]:
+    """Every text of a module that names a flag, with {} for what is put in; docstrings are none."""
+    tree = ast.parse(path.read_text("utf-8"))
+    parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and node not in parts | docstrings:
+            text = str(node.value)
+        if re.search(r"--[a-z]", text):
+            yield text
+
+
+def test_every_error_of_the_api_speaks_of_parameters() -> None:
+    package = Path(xlsr_cli.__file__).parent
+    found = {text for room in ROOMS for path in package.glob(room) for text in sentences(path)}
+    assert len(found) > 20
+    # Films go through the same rooms.
+    names = {*inspect.signature(upscale).parameters, *(each.name for each in declared(VideoOptions))}
+    for text in found:
+        assert UsageError(text).in_flags == text
+        said = re.sub(r"'xlsr [^']*'|pip (?:un)?install [^;,)]*", "", str(UsageError(text)))
+        assert not re.search(r"--[a-z]", said)
+        flags = re.findall(r"--([a-z][a-z-]*[a-z])", re.sub(r"pip install [^;,)]*", "", text))
+        assert {flag.removeprefix("no-").replace("-", "_") for flag in flags} - {"no"} <= names, text
+
+
+def test_switches_are_those_that_are_declared() -> None:
+    switches = {
+        each.name for each in (*declared(PictureOptions), *declared(VideoOptions)) if each.kind is bool
+    }
+    assert switches == SWITCHES
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("raise --max-pixels, or give --overwrite", "raise max_pixels, or give overwrite=True"),
+        ("leave out --no-reuse", "leave out reuse=False"),
+        ("run: pip install --upgrade av; or --tile", "run: pip install --upgrade av; or tile"),
+        ("see 'xlsr doctor --json'", "see 'xlsr doctor --json'"),
+        ("a--b.png is no dash", "a--b.png is no dash"),
+    ],
+)
+def test_flags_become_parameters(message: str, said: str) -> None:
+    assert str(UsageError(message)) == said
+    assert UsageError(message).in_flags == message
+
+
+class TestValuesOfOtherTypes:
+    """They work where they are plain enough, and get a sentence where not."""
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ({"max_memory": "500M"}, 500 << 20),
+            ({"tile": np.int64(64)}, 64),
+            ({"model": Path("models") / "mine.onnx"}, str(Path("models") / "mine.onnx")),
+        ],
+    )
+    def test_that_are_plain(self, given: dict[str, Any], kept: object) -> None:
+        (name,) = given
+        found = getattr(EngineOptions(**given), name)
+        assert found == kept
+        assert type(found) is type(kept)
+
+    @pytest.mark.parametrize("box", [(90, 90), [90, 90], "90x90", Size(width=90, height=90)])
+    def test_sizes(self, picture: Path, box: Any) -> None:
+        if isinstance(box, list):
+            with pytest.raises(UsageError, match=r"fit must be \(width, height\).*, not \[90, 90\]"):
+                upscale(picture, fit=box)
+        else:
+            assert Path(upscale(picture, fit=box).output).name == "in_fit90x90.png"
+
+    def test_the_size_of_an_array(self) -> None:
+        pixels = np.zeros((5, 7), np.uint8)
+        assert Upscaler()(pixels, size=(14, 10)).shape == (10, 14)
+        assert Upscaler().plan((7, 5), channels=1, depth=8, size=(14, 10)).target == Size(width=14, height=10)
+
+    @pytest.mark.parametrize("size", [(14,), (14, "10"), (14.5, 10.0), "14x10", 2, (True, 10)])
+    def test_sizes_that_are_none(self, size: Any) -> None:
+        with pytest.raises(
+            UsageError, match=r"size must be Size\(width=…, height=…\) or \(width, height\), not"
+        ):
+            Upscaler()(np.zeros((5, 7), np.uint8), size=size)
+
+    @pytest.mark.parametrize(
+        ("given", "says"),
+        [
+            ({"tile": "64"}, "tile must be a whole number or None, not '64'"),
+            ({"tile": 64.5}, "tile must be a whole number"),
+            ({"threads": True}, "threads must be a whole number or None, not True"),
+            ({"max_memory": "much"}, "max_memory: 'much' is not a size such as 500M or 2G"),
+            ({"scale": "2"}, "scale must be a number or None, not '2'"),
+            ({"scale": None, "provider": None}, "provider must be text, not None"),
+            ({"color": 3}, "color must be one of auto, rgb, ycbcr, not 3"),
+            ({"precision": ["int8"]}, "precision must be one of"),
+        ],
+    )
+    def test_sentences(self, given: dict[str, Any], says: str) -> None:
+        with pytest.raises(UsageError, match=says):
+            Upscaler(**given)
+
+    def test_of_every_option(self) -> None:
+        """An object that no option can be made of gets a sentence that names the option."""
+        for kind in (Target, EngineOptions, PictureOptions, VideoOptions):
+            for each in declared(kind):
+                if each.name in {entry.name for entry in dataclasses.fields(kind)}:
+                    with pytest.raises(UsageError, match=rf"^{each.name}(=True|=False)? must be "):
+                        kind(**{each.name: object()})

@@ -12,7 +12,7 @@ import typer.main
 
 from xlsr_cli.cli.app import main
 from xlsr_cli.cli.flags import taking
-from xlsr_cli.declaration import assembled, check_choices, declared, option, takes_options_of
+from xlsr_cli.declaration import assembled, check_values, declared, option, takes_options_of
 from xlsr_cli.errors import UsageError
 
 
@@ -28,7 +28,7 @@ class Part:
     legs: int | None = option(None, "How many legs.", "size", short="-l", parse=parse_even, value="EVEN")
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_values(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def test_a_command_line_refuses_with_the_parsers_sentence(arguments: tuple[str, 
 
 def test_an_object_is_assembled_from_values_and_checked() -> None:
     assert assembled(Toy, {"taste": "sour", "shiny": False}) == Toy(part=Part(taste="sour"), shiny=False)
-    with pytest.raises(UsageError, match="--taste must be one of sweet, sour, not 'salty'"):
+    with pytest.raises(UsageError, match="taste must be one of sweet, sour, not 'salty'"):
         assembled(Toy, {"taste": "salty"})
     for name in ("colour", "hidden", "part"):
         with pytest.raises(TypeError, match=f"no option {name}"):

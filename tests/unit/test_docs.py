@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import typer
 import typer.main
@@ -179,17 +180,21 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
         assert len(words) == 1 or command is not root or used, f"{' '.join(words)}: no such command"
 
 
-@pytest.mark.parametrize("page", [DOCS / "python-api.md", ROOT / "README.md"], ids=lambda page: page.name)
+#: What stands in architecture.md are signatures.
+EXAMPLES = [page for page in PAGES if page.name != "architecture.md" and any(fences(page, "python"))]
+
+
+@pytest.mark.parametrize("size", [(288, 288), (900, 1300), (40, 30)])
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_python_in_the_documentation_runs(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("photo.png", "a.png", "b.png"):
-        shutil.copy(DOCS / "sample" / "gae-aulenti.png", tmp_path / name)
+    """With a picture of any size."""
+    sample = cv2.imread(str(DOCS / "sample" / "gae-aulenti.png"))
+    cv2.imwrite(str(tmp_path / "photo.png"), cv2.resize(sample, size))
     monkeypatch.chdir(tmp_path)
-    blocks = list(fences(page, "python"))
-    assert blocks
     names: dict[str, Any] = {"__name__": "documentation"}
-    for block in blocks:
+    for block in fences(page, "python"):
         exec(compile(block, str(page), "exec"), names)
 
 
@@ -199,3 +204,7 @@ def test_every_room_is_in_the_architecture() -> None:
     names = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
     names |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     assert not [name for name in names if f"`{name}`" not in rooms]
+
+
+def test_examples_are_found() -> None:
+    assert {"python-api.md", "README.md", "README.ko.md"} <= {page.name for page in EXAMPLES}

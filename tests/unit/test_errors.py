@@ -32,7 +32,7 @@ def test_the_numbers_never_change() -> None:
 
 
 def test_strict_turns_a_loss_into_an_error_that_names_file_and_code() -> None:
-    with pytest.raises(NotKeptError, match=r"a\.png: JPEG has no alpha.*alpha-dropped.*--strict"):
+    with pytest.raises(NotKeptError, match=r"a\.png: JPEG has no alpha.*alpha-dropped.*strict=True"):
         enforce([ADVICE, LOSS], strict=True, name="a.png")
 
 

@@ -168,7 +168,7 @@ def _lacks_memory(message: str) -> bool:
 def _ended_by(error: Exception) -> int:
     """Say what happened in one sentence, and return the exit code."""
     if isinstance(error, XlsrError):
-        console.error(str(error))
+        console.error(error.in_flags)
         return error.exit_code
     if isinstance(error, typer.Exit):
         return error.exit_code

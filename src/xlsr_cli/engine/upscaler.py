@@ -24,7 +24,7 @@ from xlsr_cli.engine.tiles.tile import SMALLEST_TILE, blank_tile, run_tile
 from xlsr_cli.engine.tiles.tiling import Region, Tiling, tile_budget
 from xlsr_cli.engine.tiles.workers import Workers
 from xlsr_cli.errors import ResourceError, UsageError
-from xlsr_cli.options import EngineOptions, Size, Target
+from xlsr_cli.options import AnySize, EngineOptions, Size, Target, as_size
 from xlsr_cli.progress import QUIET, Progress
 
 #: The halo, in pixels, that is assumed of a foreign model whose own is not known.
@@ -68,16 +68,17 @@ class Upscaler:
         self,
         pixels: Pixels,
         *,
-        size: Size | None = None,
+        size: AnySize | None = None,
         progress: Progress = QUIET,
         reuse: Reuse | FrameReuse | None = None,
     ) -> Pixels:
         """``pixels`` enlarged, same dtype and channels.
 
         uint8 or uint16; (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) BGR, (H, W, 4)
-        BGRA, alpha straight. ``size`` overrides the target of the constructor. ``progress`` hears input
-        megapixels. ``reuse`` carries unchanged tiles from the frame before; the array that is returned
-        may then be read-only. Where frames overlap, give each what ``reuse.begin()`` returned for it.
+        BGRA, alpha straight. ``size``, also as (width, height), overrides the target of the constructor.
+        ``progress`` hears input megapixels. ``reuse`` carries unchanged tiles from the frame before; the
+        array that is returned may then be read-only. Where frames overlap, give each what
+        ``reuse.begin()`` returned for it.
         With ``restore`` on ``auto``, the networks follow what JPEG left in ``pixels``; :meth:`restoring`
         decides once for all frames of a film.
 
@@ -128,23 +129,45 @@ class Upscaler:
         other._estimator = Estimator(other.choice, self._tiling, other._upscale_alone)
         return other
 
-    def plan(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> Plan:
+    def plan(
+        self,
+        source: Size | tuple[int, int],
+        *,
+        channels: int,
+        depth: int,
+        size: AnySize | None = None,
+    ) -> Plan:
         """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
 
         Loads the models, and times a tile of each and a small picture for the estimate of seconds.
         """
+        source = as_size(source, "source")
         target = self._target_size(source, size)
         return self._estimator.plan(source, target, channels=channels, dtype=_dtype_for(depth))
 
-    def peak_memory(self, source: Size, *, channels: int, depth: int, size: Size | None = None) -> int:
+    def peak_memory(
+        self,
+        source: Size | tuple[int, int],
+        *,
+        channels: int,
+        depth: int,
+        size: AnySize | None = None,
+    ) -> int:
         """The memory estimate of :meth:`plan`, in bytes, without timing anything. Loads the models."""
+        source = as_size(source, "source")
         target = self._target_size(source, size)
         return self._estimator.peak_memory(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def model_names(
-        self, source: Size, *, channels: int, depth: int, size: Size | None = None
+        self,
+        source: Size | tuple[int, int],
+        *,
+        channels: int,
+        depth: int,
+        size: AnySize | None = None,
     ) -> tuple[str, ...]:
         """The models that a picture goes through, each once, in the order of their first use. Loads them."""
+        source = as_size(source, "source")
         target = self._target_size(source, size)
         names = [
             session.spec.name
@@ -177,9 +200,11 @@ class Upscaler:
     def _choice_for(self, pixels: Pixels) -> Choice:
         return self.choice.restoring(look(pixels).level) if self.depends_on_source else self.choice
 
-    def _target_size(self, source: Size, size: Size | None) -> Size:
-        target = self.target if size is None else Target(width=size.width, height=size.height)
-        return target.size_for(source)
+    def _target_size(self, source: Size, size: AnySize | None) -> Size:
+        if size is None:
+            return self.target.size_for(source)
+        asked = as_size(size)
+        return Target(width=asked.width, height=asked.height).size_for(source)
 
     def _upscale_alone(self, pixels: Pixels, size: Size) -> Pixels:
         """``pixels`` enlarged on one thread, as a trial that is timed."""

@@ -62,7 +62,7 @@ def test_kinds_are_chosen(folder: Path, capsys: Capture, kinds: list[str], done:
 
 
 def test_a_kind_that_does_not_exist() -> None:
-    with pytest.raises(UsageError, match="--kind must be one of picture, animation, film, not 'song'"):
+    with pytest.raises(UsageError, match="kind must be one of picture, animation, film, not 'song'"):
         Selection(kind=("song",))
 
 

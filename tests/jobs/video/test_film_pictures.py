@@ -113,7 +113,7 @@ def test_what_pictures_do_not_take(tmp_path: Path, upscaler: Upscaler) -> None:
     source = FIXTURES / "ts_2997.ts"
     for output, video, message in (
         ("o_%d.xyz", VideoOptions(), "cannot be written as '.xyz'"),
-        ("o_%d.png", VideoOptions(codec="h264"), "--codec is for films"),
+        ("o_%d.png", VideoOptions(codec="h264"), "codec is for films"),
     ):
         with pytest.raises(UsageError, match=message):
             film_to_pictures(source, tmp_path / output, PictureOptions(), video, upscaler=upscaler)

@@ -306,7 +306,7 @@ class TestRefusing:
 
     def test_too_large(self, tmp_path: Path, upscaler: Upscaler) -> None:
         data = encoded("gif", ball())
-        with pytest.raises(InputError, match="max-pixels"):
+        with pytest.raises(InputError, match="max_pixels"):
             run(tmp_path, data, "in.gif", upscaler, max_pixels=100)
         wide = encoded("png", [np.zeros((1, 9000, 3), np.uint8)] * 2)
         with pytest.raises(OutputError, match="16383 pixels"):

@@ -175,7 +175,7 @@ class TestJpegXl:
         pytest.importorskip("pillow_jxl")
         height = 0b11 << 1 | (2**29 - 1) << 3  # the last of four ways to say it has 30 bits
         data = b"\xff\x0a" + height.to_bytes(8, "little") + bytes(64)
-        with pytest.raises(InputError, match="max-pixels"):
+        with pytest.raises(InputError, match="max_pixels"):
             decode(open_picture(data, "a.jxl"), max_pixels=10**6)
 
 

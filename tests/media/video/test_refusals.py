@@ -79,7 +79,7 @@ def test_an_existing_output_is_not_touched(tmp_path: Path, upscaler: Upscaler) -
     source = clips.make(tmp_path / "in.mkv", frames=2)
     output = tmp_path / "out.mkv"
     output.write_bytes(b"mine")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         run(source, output, upscaler)
     assert output.read_bytes() == b"mine"
     assert run(source, output, upscaler, overwrite=True).frames == 2

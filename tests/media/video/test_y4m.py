@@ -175,7 +175,7 @@ def test_cut_off_in_a_frame(upscaler: Upscaler) -> None:
         (b"YUV4MPEG2 W-5 H10\n", "without a size"),
         (b"YUV4MPEG2 W10 H10 C420p99\n", "'420p99' is not supported"),
         (b"YUV4MPEG2 W10 H10 Cbayer\n", "'bayer' is not supported"),
-        (b"YUV4MPEG2 W999999 H999999\n", "max-pixels"),
+        (b"YUV4MPEG2 W999999 H999999\n", "max_pixels"),
         (b"YUV4MPEG2 W2 H2 C420jpeg\nJUNK\n", "frame 1 does not begin where it should"),
     ],
 )

@@ -95,7 +95,7 @@ def _verdict(spec: ModelSpec) -> str:
     try:
         good = answers_golden(Session.bundled(spec))
     except XlsrError as error:
-        return str(error)
+        return error.in_flags
     return "ok" if good else "gives wrong pixels on this machine; run 'xlsr doctor'"
 
 

@@ -148,7 +148,7 @@ def _run_all(requests: list[Request]) -> None:
             request.run(taken)
         except XlsrError as error:
             failed += 1
-            console.error(naming(request.item.source, str(error)))
+            console.error(naming(request.item.source, error.in_flags))
     if failed:
         raise ItemsFailedError(f"{failed} of {len(requests)} inputs failed; the others are done")
 

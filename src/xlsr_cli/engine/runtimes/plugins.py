@@ -106,7 +106,7 @@ def why_unusable(plug_in: PlugIn) -> str | None:
         with _registering:
             _device(plug_in)
     except ResourceError as error:
-        return str(error)
+        return error.in_flags
     return None
 
 

@@ -75,7 +75,7 @@ def compute(
         seconds = time.perf_counter() - started
         return replace(computed, entry=replace(computed.entry, seconds=seconds))
     except XlsrError as error:
-        return failed(item, str(error), key=key, seconds=time.perf_counter() - started, error=error)
+        return failed(item, error.in_flags, key=key, seconds=time.perf_counter() - started, error=error)
     except MemoryError as error:
         return failed(item, f"not enough memory for {job.source}", key=key, error=error)
     except Exception as error:  # a bug must not end the batch either
@@ -174,7 +174,7 @@ def place(computed: Computed) -> ItemResult:
         with atomic_output(output, overwrite=computed.replaces) as file:
             file.write(computed.encoded)
     except XlsrError as error:
-        return failed(item, str(error), key=entry.key, seconds=entry.seconds, error=error)
+        return failed(item, error.in_flags, key=entry.key, seconds=entry.seconds, error=error)
     except Exception as error:
         return failed(item, f"{output}: {_bug(error)}", key=entry.key, error=error)
     return done

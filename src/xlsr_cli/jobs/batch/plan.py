@@ -187,7 +187,7 @@ def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | No
         if found.kind == "picture":
             check_limits(options.format or format_for(job.target) or FALLBACK.name, target)
     except (UsageError, OutputError) as error:
-        return f"{job.source}: {error}"
+        return f"{job.source}: {error.in_flags}"
     return None
 
 

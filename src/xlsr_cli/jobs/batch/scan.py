@@ -70,7 +70,9 @@ def look_at(folder: Path, out: Path, selection: Selection) -> Looked:
             place = _Place(name, path, status.st_size, (status.st_dev, status.st_ino))
             _look_at_one(place, head, selection, looked)
         except (InputError, OSError) as error:
-            looked.refused.append(Refusal(name=name, reason=str(error)))
+            looked.refused.append(
+                Refusal(name=name, reason=error.in_flags if isinstance(error, InputError) else str(error))
+            )
     return looked
 
 
