@@ -112,3 +112,12 @@ def test_it_works_without_a_folder_for_temporary_files() -> None:
         "print(messages)\n"
     )
     assert result.stdout == "[]\n"
+
+
+def test_no_line_is_cut_in_two() -> None:
+    line = b"TIFFFetchNormalTag: Defined set_field_type of custom tag 0 is not an array\n"
+    with native_messages() as messages:
+        for _ in range(1000):
+            os.write(2, line)
+    assert len(messages) > 50
+    assert set(messages) == {line.decode().strip()}

@@ -50,7 +50,15 @@ def native_messages() -> Iterator[list[str]]:
                 os.dup2(original, _STDERR)
                 os.close(original)
             sink.seek(0)
-            lines += [_plain(line) for line in sink.read(_MOST_BYTES).splitlines() if line.strip()]
+            lines += [_plain(line) for line in _whole_lines(sink) if line.strip()]
+
+
+def _whole_lines(sink: io.BufferedRandom) -> list[bytes]:
+    """The first lines, none of them cut in two."""
+    content = sink.read(_MOST_BYTES)
+    if len(content) == _MOST_BYTES and b"\n" in content:
+        content = content[: content.rindex(b"\n")]
+    return content.splitlines()
 
 
 @contextmanager
