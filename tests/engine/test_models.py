@@ -421,3 +421,11 @@ class TestUsableCores:
         monkeypatch.setattr(os, "cpu_count", lambda: 6)
         monkeypatch.setattr(session, "cpu_quota", lambda: None)
         assert usable_cores() == 6
+
+
+@pytest.mark.parametrize("scale", models.SCALES)
+@pytest.mark.parametrize("colour", ["rgb", "luma"])
+def test_8_bits_cost_networks_for_clean_pictures_at_most_004_db(scale: int, colour: Colour) -> None:
+    exact, rounded = (bundled_model(scale, colour, precision) for precision in ("fp32", "int8"))
+    for name in ("Set5", "Set14"):
+        assert exact.psnr[name] - rounded.psnr[name] <= 0.04
