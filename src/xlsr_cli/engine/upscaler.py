@@ -129,14 +129,7 @@ class Upscaler:
         other._estimator = Estimator(other.choice, self._tiling, other._upscale_alone)
         return other
 
-    def plan(
-        self,
-        source: Size | tuple[int, int],
-        *,
-        channels: int,
-        depth: int,
-        size: AnySize | None = None,
-    ) -> Plan:
+    def plan(self, source: AnySize, *, channels: int, depth: int, size: AnySize | None = None) -> Plan:
         """What a call would do with a picture of ``source``, ``channels`` (1 to 4) and ``depth`` bits.
 
         Loads the models, and times a tile of each and a small picture for the estimate of seconds.
@@ -145,26 +138,14 @@ class Upscaler:
         target = self._target_size(source, size)
         return self._estimator.plan(source, target, channels=channels, dtype=_dtype_for(depth))
 
-    def peak_memory(
-        self,
-        source: Size | tuple[int, int],
-        *,
-        channels: int,
-        depth: int,
-        size: AnySize | None = None,
-    ) -> int:
+    def peak_memory(self, source: AnySize, *, channels: int, depth: int, size: AnySize | None = None) -> int:
         """The memory estimate of :meth:`plan`, in bytes, without timing anything. Loads the models."""
         source = as_size(source, "source")
         target = self._target_size(source, size)
         return self._estimator.peak_memory(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def model_names(
-        self,
-        source: Size | tuple[int, int],
-        *,
-        channels: int,
-        depth: int,
-        size: AnySize | None = None,
+        self, source: AnySize, *, channels: int, depth: int, size: AnySize | None = None
     ) -> tuple[str, ...]:
         """The models that a picture goes through, each once, in the order of their first use. Loads them."""
         source = as_size(source, "source")
