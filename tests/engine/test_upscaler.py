@@ -213,13 +213,13 @@ def test_sizes_that_are_impossible_are_refused(size: Size, says: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"halo": 5}, "--halo is for an ONNX file of your own"),
-        ({"halo": 5, "model": "xlsr_x2_rgb_int8"}, "--halo is for an ONNX file of your own"),
-        ({"tile": 32, "model": "own.onnx"}, "--tile needs --halo"),
-        ({"color": "ycbcr", "model": "xlsr_x2_rgb_int8"}, "contradicts --model"),
-        ({"precision": "fp32", "model": "xlsr_x2_rgb_int8"}, "contradicts --model"),
-        ({"color": "hsv"}, "--color must be one of"),
-        ({"precision": "fp16"}, "--precision must be one of"),
+        ({"halo": 5}, "halo is for an ONNX file of your own"),
+        ({"halo": 5, "model": "xlsr_x2_rgb_int8"}, "halo is for an ONNX file of your own"),
+        ({"tile": 32, "model": "own.onnx"}, "tile needs halo"),
+        ({"color": "ycbcr", "model": "xlsr_x2_rgb_int8"}, "contradicts model"),
+        ({"precision": "fp32", "model": "xlsr_x2_rgb_int8"}, "contradicts model"),
+        ({"color": "hsv"}, "color must be one of"),
+        ({"precision": "fp16"}, "precision must be one of"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(options: dict[str, Any], says: str) -> None:
