@@ -71,7 +71,7 @@ def test_workers_and_scheduler_die_and_the_film_is_the_same(tmp_path: Path) -> N
                 process.kill()
                 process.wait()
     assert batch.returncode == 6, said
-    assert "the same command goes on" in said
+    assert "the same command continues" in said
     made_before = parts_there(out)
     assert made_before >= 4
     with running_scheduler(tmp_path) as scheduler:

@@ -94,7 +94,7 @@ class TestFaults:
         said = process.stderr.read()
         assert process.wait(20) == 130
         assert said.splitlines()[-1] == "error: interrupted"
-        assert "1 of 2 files were done; the same command goes on" in said
+        assert "1 of 2 files were done; the same command continues" in said
         assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "a.png"]
 
     @NOT_WINDOWS

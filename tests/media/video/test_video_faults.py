@@ -123,7 +123,7 @@ def test_interrupted_and_resumed(
     assert ended.returncode == 130
     said = ended.stderr.splitlines()
     assert said[-1] == "error: interrupted"
-    assert re.fullmatch(r"note: \d+ of \d+ frames were done; the same command goes on .*", said[0])
+    assert re.fullmatch(r"note: \d+ of \d+ frames were done; the same command continues", said[0])
     assert len(said) == 2
     assert not broken.exists()
     assert finish(source, broken, capsys)["resumed"] == resumed

@@ -244,7 +244,7 @@ class ClusterExecutor(Executor):
         except (CancelledError, Cancelled, CommClosedError, ConnectionError, TimeoutError) as error:
             raise ResourceError(
                 f"the scheduler {self._address} is gone; what is done is kept: start it again, and the same "
-                "command goes on"
+                "command continues"
             ) from error
 
 
