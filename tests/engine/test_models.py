@@ -44,7 +44,7 @@ def test_there_is_a_model_for_every_scale_colour_and_precision() -> None:
     }
     clean = {spec.name for spec in bundled_models() if spec.restore == "off"}
     assert clean == wanted
-    assert sum(spec.path.stat().st_size for spec in bundled_models()) < 3_700_000
+    assert sum(spec.path.stat().st_size for spec in bundled_models()) < 4_100_000
 
 
 @pytest.mark.parametrize("restore", ["light", "strong"])
@@ -54,8 +54,6 @@ def test_compressed_sources_have_networks_of_the_same_shape(
     colour: Colour, precision: ModelPrecision, restore: Restore
 ) -> None:
     for scale in (2, 3, 4):
-        if scale > 2 and (colour, restore) == ("luma", "light"):
-            continue  # the clean networks run
         _check_shape(scale, colour, precision, restore)
 
 
