@@ -278,4 +278,4 @@ def _mapped(folder: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         full = "full" in str(error) or "No space" in str(reason)
         advice = "the disk is full: free some space" if full else f"{reason}: see to the disk"
-        raise OutputError(f"cannot write to {folder}: {advice}, then run the same command again: it continues") from error
+        raise OutputError(f"cannot write to {folder}: {advice}, then run the same command again") from error
