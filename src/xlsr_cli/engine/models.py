@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from xlsr_cli.engine.reading import read_at_most
 from xlsr_cli.errors import ModelError
 from xlsr_cli.options import Size
 
@@ -173,10 +174,10 @@ def read_model_file(path: Path) -> bytes:
     """The bytes of any model file. Raises :class:`ModelError` when it cannot be read."""
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = read_at_most(file, _MOST_BYTES)
     except OSError as error:
         raise ModelError(f"cannot read the model file {path}: {error.strerror or error}") from error
-    if len(content) > _MOST_BYTES:
+    if content is None:
         raise ModelError(
             f"the model file {path} has more than {_MOST_BYTES >> 20} MB, which no network here has"
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xlsr_cli.declaration import option
+from xlsr_cli.engine.reading import read_at_most
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import HEAD_BYTES
 from xlsr_cli.media.sniff import Kind, kind_of
@@ -203,8 +204,8 @@ _MOST_BYTES = 100 << 20
 
 
 def _bounded(stream: BinaryIO, name: str) -> bytes:
-    data = stream.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
+    data = read_at_most(stream, _MOST_BYTES)
+    if data is None:
         raise InputError(
             f"the list {name} has more than {_MOST_BYTES >> 20} MB; give the names in several lists"
         )

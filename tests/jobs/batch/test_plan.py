@@ -194,7 +194,6 @@ class TestPlan:
         ("source", "out", "code", "said"),
         [
             ("nowhere", "out", 3, "does not exist"),
-            ("in/a.png", "out", 3, "is a file; 'xlsr upscale"),
             ("in", "in", 4, "is the input folder itself"),
             ("in", "in/a.png", 4, "is a file"),
         ],

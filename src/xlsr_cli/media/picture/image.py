@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from typing import BinaryIO
 
+from xlsr_cli.engine.reading import read_at_most
 from xlsr_cli.errors import InputError, OutputError
 from xlsr_cli.formats import (
     FALLBACK,
@@ -62,8 +63,8 @@ def read_all(stream: BinaryIO, name: str, max_pixels: int) -> bytes:
     Raises :class:`InputError` where it goes on for longer than a picture of ``max_pixels`` can be.
     """
     most = _BYTES_PER_PIXEL * max_pixels + _BYTES_BESIDE
-    data = stream.read(most + 1)
-    if len(data) > most:
+    data = read_at_most(stream, most)
+    if data is None:
         raise InputError(
             f"{name} has more than {most >> 20} MB, which no picture of {max_pixels} pixels takes; "
             "raise --max-pixels if you trust it"
