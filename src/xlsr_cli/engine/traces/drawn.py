@@ -29,40 +29,45 @@ def looks_drawn(pixels: NDArray[Any]) -> bool:
     """
     squares = _squares(pixels.reshape(*pixels.shape[:2], -1))
     unit = np.iinfo(pixels.dtype).max // 255
-    spread = squares.max(axis=(1, 2)) - squares.min(axis=(1, 2))
-    shown = squares[spread.max(axis=1) >= _CONTRAST * unit]
-    if not len(shown):
+    flat = squares.reshape(*squares.shape[:2], -1)
+    spread = flat.max(axis=2) - flat.min(axis=2)
+    shown = squares[:, spread.max(axis=0) >= _CONTRAST * unit]
+    if not shown.size:
         return False
-    equal, of_near = (np.sort(shares)[int(_EXCEPT * len(shown))] for shares in _equal(shown, _NEARLY * unit))
+    equal, of_near = (
+        np.sort(shares)[int(_EXCEPT * shown.shape[1])] for shares in _equal(shown, _NEARLY * unit)
+    )
     if equal >= _EQUAL and of_near >= _EQUAL_OF_NEAR:
         return True
     return bool(equal >= _EQUAL_OF_FEW and _colours(squares) <= _FEW_COLOURS)
 
 
 def _squares(pixels: NDArray[Any]) -> NDArray[Any]:
-    """(N, side, side, C) of ``pixels`` (H, W, C): a small picture is one square as it is."""
+    """(C, N, side, side) of ``pixels`` (H, W, C): a small picture is one square as it is."""
     height, width = pixels.shape[:2]
     down, across = height // _SIDE, width // _SIDE
     if not down or not across:
-        return pixels[None, : 2 * _SIDE, : 2 * _SIDE]
+        return np.ascontiguousarray(np.moveaxis(pixels[None, : 2 * _SIDE, : 2 * _SIDE], -1, 0))
     number = min(_SQUARES, down * across)
     places = np.arange(number) * (down * across) // number
     steps = np.arange(_SIDE)
     rows = _SIDE * (places // across)[:, None, None] + steps[:, None]
-    return np.asarray(pixels[rows, _SIDE * (places % across)[:, None, None] + steps])
+    squares = pixels[rows, _SIDE * (places % across)[:, None, None] + steps]
+    return np.ascontiguousarray(np.moveaxis(squares, -1, 0))
 
 
 def _equal(squares: NDArray[Any], nearly: int) -> NDArray[np.int64]:
     """How many of a hundred pairs are equal in each square, of all and of those that differ by ``nearly``.
 
-    (2, N). Of pairs side by side and pairs above one another the larger number.
+    ``squares``: (C, N, side, side); gives (2, N). Of pairs side by side and pairs above one another the
+    larger number.
     """
     found = []
     for first, second in (
-        (squares[:, :, 1:], squares[:, :, :-1]),
-        (squares[:, 1:], squares[:, :-1]),
+        (squares[..., 1:], squares[..., :-1]),
+        (squares[..., 1:, :], squares[..., :-1, :]),
     ):
-        differences = np.where(first > second, first - second, second - first).max(axis=3)
+        differences = (np.maximum(first, second) - np.minimum(first, second)).max(axis=0)
         equal = np.count_nonzero(differences == 0, axis=(1, 2))
         near = np.count_nonzero(differences <= nearly, axis=(1, 2))
         found.append([100 * equal // max(1, differences[0].size), 100 * equal // np.maximum(1, near)])
@@ -70,9 +75,9 @@ def _equal(squares: NDArray[Any], nearly: int) -> NDArray[np.int64]:
 
 
 def _colours(squares: NDArray[Any]) -> int:
-    """How many different colours there are."""
+    """How many different colours ``squares``, (C, N, side, side), hold."""
     bits = 8 * squares.itemsize
-    packed = np.zeros(squares.shape[:3], dtype=np.uint64)
-    for channel in range(squares.shape[3]):
-        packed = packed << np.uint64(bits) | squares[..., channel]
+    packed = np.zeros(squares.shape[1:], dtype=np.uint64)
+    for plane in squares:
+        packed = packed << np.uint64(bits) | plane
     return len(np.unique(packed))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 #: float64 that holds whole numbers below 2**53.
@@ -156,10 +157,9 @@ def _windows(pixels: NDArray[Any], *, side: int, most: int) -> Exact:
         return np.zeros((1, side, side))
     number = min(most, across * down)
     places = np.arange(number) * (across * down) // number
-    steps = np.arange(side)
-    rows = 8 * (places // across)[:, None, None] + steps[:, None]
-    columns = 8 * (places % across)[:, None, None] + steps
-    windows = pixels[rows, columns]
+    everywhere = sliding_window_view(pixels, (side, side), axis=(0, 1))
+    windows = everywhere[8 * (places // across), 8 * (places % across)]  # (N, side, side) or (N, C, side, side)
+    windows = np.moveaxis(windows, 1, -1) if windows.ndim == 4 else windows
     flat = windows.reshape(number, -1)
     whole = (flat.max(axis=1) < 255) & (flat.min(axis=1) > 0)
     return _luma(windows[whole] if whole.sum() >= _FEW else windows)
