@@ -158,7 +158,8 @@ def _windows(pixels: NDArray[Any], *, side: int, most: int) -> Exact:
     number = min(most, across * down)
     places = np.arange(number) * (across * down) // number
     everywhere = sliding_window_view(pixels, (side, side), axis=(0, 1))
-    windows = everywhere[8 * (places // across), 8 * (places % across)]  # (N, side, side) or (N, C, side, side)
+    # (N, side, side) or (N, C, side, side)
+    windows = everywhere[8 * (places // across), 8 * (places % across)]
     windows = np.moveaxis(windows, 1, -1) if windows.ndim == 4 else windows
     flat = windows.reshape(number, -1)
     whole = (flat.max(axis=1) < 255) & (flat.min(axis=1) > 0)
