@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 import typer
@@ -35,7 +36,11 @@ def same_flag(kind: type, name: str, **changed: Any) -> Any:
     return _typer_option(each, **changed)
 
 
-#: The flag of commands that write a before/after page.
+#: The flags of commands that write a before/after page.
+Html = Annotated[
+    Path | None,
+    flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
+]
 HtmlFull = Annotated[
     bool,
     flag("--html-full", help="Copy full pictures beside a page of previews, linked.", panel="files"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.formats import either, format_for, still_capabilities
+from xlsr_cli.formats import PictureFormat, either, format_for, still_capabilities
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.results import FramesResult
@@ -168,13 +168,9 @@ def _write_pictures(
     upscaler: Upscaler,
     progress: Progress,
 ) -> int:
-    format = options.format or format_for(output.name)
-    if format is None:
-        known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
-        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
+    format = format_of_frames(output, options)
     count, size = 0, options.target.size_for(camera.size)
-    for frame in _enlarged(camera, video, upscaler, size):
-        count += 1
+    for count, frame in enumerate(_enlarged(camera, video, upscaler, size), 1):  # how many there were
         picture = Picture(pixels=frame, metadata=Metadata(), format=format)
         encoded, _ = encode(picture, format, quality=options.quality, lossless=options.lossless)
         with atomic_output(named(output, count), overwrite=options.overwrite) as file:
@@ -200,3 +196,15 @@ def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:
 def named(pattern: Path, number: int) -> Path:
     """The file with this number."""
     return pattern.with_name(_NUMBER.sub(lambda match: match[0] % number, pattern.name))
+
+
+def format_of_frames(output: Path, options: PictureOptions) -> PictureFormat:
+    """The format of numbered pictures: the one asked for, or that of ``output``'s extension.
+
+    Raises :class:`UsageError` for what is not written.
+    """
+    format = options.format or format_for(output.name)
+    if format is None:
+        known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
+        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
+    return format

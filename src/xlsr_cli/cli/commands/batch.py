@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import HtmlFull, common_flags, flag, picture_flags, taking
+from xlsr_cli.cli.flags import Html, HtmlFull, common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.errors import ItemsFailedError, UsageError
@@ -75,10 +75,7 @@ def batch(
     report: Annotated[
         Path | None, flag("--report", help="Write a report, .html or .json.", panel="files", metavar="FILE")
     ] = None,
-    html: Annotated[
-        Path | None,
-        flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
-    ] = None,
+    html: Html = None,
     html_full: HtmlFull = False,
     dry_run: Annotated[
         bool, flag("--dry-run", help="Show what would be done; write nothing.", panel="messages")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import HtmlFull, Json, common_flags, flag, picture_flags, taking, video_flags
+from xlsr_cli.cli.flags import Html, HtmlFull, Json, common_flags, flag, picture_flags, taking, video_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.loading import loading
@@ -65,10 +65,7 @@ def upscale(
             panel="messages",
         ),
     ] = False,
-    html: Annotated[
-        Path | None,
-        flag("--html", help="Write a page that shows before and after.", panel="files", metavar="FILE"),
-    ] = None,
+    html: Html = None,
     html_full: HtmlFull = False,
     json: Json = False,
 ) -> None:

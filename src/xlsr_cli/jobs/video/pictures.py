@@ -12,11 +12,10 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
-from xlsr_cli.formats import either, format_for, still_capabilities
 from xlsr_cli.jobs.animation import output_format
 from xlsr_cli.jobs.restore import for_film
 from xlsr_cli.jobs.results import FramesResult
-from xlsr_cli.jobs.sequence import named
+from xlsr_cli.jobs.sequence import format_of_frames, named
 from xlsr_cli.jobs.video.plan import interval, wants_rgb
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import capabilities_of, check_animation_limits, write_animation
@@ -47,10 +46,7 @@ def film_to_pictures(
     Raises :class:`UsageError` for pictures that are not written, :class:`InputError`, :class:`OutputError`;
     pictures before are done then.
     """
-    format = options.format or format_for(output.name)
-    if format is None:
-        known = either(f".{capabilities.extensions[0]}" for capabilities in still_capabilities())
-        raise UsageError(f"{output.name}: pictures cannot be written as '{output.suffix}'; use {known}")
+    format = format_of_frames(output, options)
     film = _Frames.of(source, options, video, upscaler, deep=True)
     notices = dict.fromkeys(film.notices)
     enforce(film.notices, strict=options.strict, name=str(source))
