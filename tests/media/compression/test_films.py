@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import av
 import numpy as np
 import pytest
 
+from tests.jobs.video.films import FIXTURES
 from tests.photographs import photograph
+from xlsr_cli.errors import InputError
 from xlsr_cli.media.compression.film import compression_of
 from xlsr_cli.media.video.pyav import usual_scheduling
 
@@ -103,3 +106,14 @@ def test_a_damaged_film_is_judged_by_what_is_left(tmp_path: Path) -> None:
         path = tmp_path / f"damaged{number}.ts"
         path.write_bytes(damaged.tobytes())
         assert compression_of(path).level in ("off", "light", "strong")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.iterdir()))
+def test_bytes_too_many_in_a_film_are_no_other_error(name: str, tmp_path: Path) -> None:
+    """Seeking by an index that no longer fits leads before the beginning and behind the end of the file."""
+    whole = (FIXTURES / name).read_bytes()
+    for tenths in range(10):
+        at = len(whole) * tenths // 10
+        (tmp_path / name).write_bytes(whole[:at] + whole[at : at + 7] + whole[at:])
+        with contextlib.suppress(InputError):
+            compression_of(tmp_path / name)

@@ -28,7 +28,7 @@ from xlsr_cli.engine.restore import (
     look,
 )
 from xlsr_cli.media.compression import headers, jpeg_tables
-from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
+from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of, sought
 from xlsr_cli.media.video.pyav import side_data
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
     yield from _next_packets(container, stream)
     duration = container.duration or 0
     for place in range(1, _PLACES):
-        try:
-            container.seek((container.start_time or 0) + duration * place // _PLACES)
-        except av.error.FFmpegError:
+        if not sought(container, (container.start_time or 0) + duration * place // _PLACES):
             return
         yield from _next_packets(container, stream)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -46,6 +47,16 @@ class _File(io.FileIO):
         super().__init__(path, "rb")
         suffix = "".join(letter for letter in path.suffix if letter.isalnum())
         self.name = f"film.{suffix}"
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """The new position; for a place that no file has, the negative number that means so to FFmpeg.
+
+        Damaged headers lead there. PyAV would raise an exception of Python later, out of another call.
+        """
+        try:
+            return super().seek(offset, whence)
+        except (OSError, OverflowError):
+            return -errno.EINVAL
 
 
 @contextmanager
@@ -129,6 +140,18 @@ def packets_of(
             return
         if packet.size or packet.pts is not None or packet.dts is not None:
             yield packet
+
+
+def sought(container: av.container.InputContainer, at: int, stream: av.VideoStream | None = None) -> bool:
+    """Seek to the key frame at or before ``at``; False where that does not work, as in a damaged file.
+
+    ``at``: in ticks of ``stream``, or in microseconds without it.
+    """
+    try:
+        container.seek(at, stream=stream)
+    except (av.error.FFmpegError, OverflowError):
+        return False
+    return True
 
 
 def decoded(

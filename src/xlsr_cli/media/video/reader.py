@@ -15,7 +15,7 @@ import av.error
 import av.filter
 
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of
+from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of, sought
 from xlsr_cli.media.video.inspect import VideoFile, time_of
 from xlsr_cli.media.video.tags import carries_captions, lost_side_data
 from xlsr_cli.notices import Notice
@@ -99,9 +99,7 @@ class FrameReader:
         """
         assert key is not None
         target = max(self.file.first, key - back)
-        try:
-            container.seek(int(target / self.file.time_base), stream=stream)
-        except av.error.FFmpegError:
+        if not sought(container, int(target / self.file.time_base), stream):
             return None
         packets = packets_of(container)
         for packet in packets:
