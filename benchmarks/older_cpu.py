@@ -24,8 +24,9 @@ from pathlib import Path
 import onnxruntime
 
 from benchmarks import runtimes
-from benchmarks.harness import SOURCE, machine_line, on_picture, parser, publish, side_by_side, table
+from benchmarks.harness import SOURCE, machine_line, on_picture, parser, publish, table
 from benchmarks.networks import straight_weights, write_onnx
+from benchmarks.pairs import side_by_side
 from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.pictures import made_picture
 from xlsr_cli.engine.upscaler import Upscaler
@@ -125,7 +126,7 @@ def measure(threads: int, repeats: int | None) -> dict[str, object]:
         straight = Path(folder) / "straight.onnx"
         write_onnx(straight_weights(None, SCALE), SCALE, straight)
         run_straight = runtimes.onnxruntime_planes(straight, threads)
-    ours = Upscaler(SCALE, threads=threads)
+    ours = Upscaler(SCALE, threads=threads, restore="off")
     runs = on_picture({"ours": ours, "straight": runtimes.through_planes(run_straight)})
     measured = side_by_side(runs, threads=threads, repeats=repeats)
     return {
@@ -165,7 +166,8 @@ def compare(options: argparse.Namespace, folder: Path) -> tuple[str, Noise]:
         "",
         table(head, rows),
         "",
-        "The same pixels came out in every row.",
+        "The same pixels came out in every row. Both go from array to array, ours with `restore=off`. The "
+        "last column is the median of pairs and their middle half.",
     ]
     return "\n".join(text), Noise(other_cores=None, reasons=tuple(reasons))
 

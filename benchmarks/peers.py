@@ -12,6 +12,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,13 +22,11 @@ from benchmarks import runtimes
 from benchmarks.harness import (
     PAGE,
     SOURCE,
-    Measured,
     machine_line,
     milliseconds,
     on_picture,
     parser,
     publish,
-    side_by_side,
     table,
 )
 from benchmarks.networks import (
@@ -36,6 +35,7 @@ from benchmarks.networks import (
     write_onnx,
     write_stock_quantized,
 )
+from benchmarks.pairs import Measured, side_by_side
 from benchmarks.runtimes import NotThere, Pixels, Upscale
 from training.network import XLSR
 from xlsr_cli.bench.pictures import made_picture
@@ -80,12 +80,10 @@ def peers(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Peer], l
 
 
 def _ours(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Peer]]:
-    yield "**xlsr int8**", Peer(upscale=Upscaler(SCALE, threads=options.threads), ours=True)
-    yield (
-        "xlsr int8, Y′ only",
-        Peer(upscale=Upscaler(SCALE, threads=options.threads, color="ycbcr"), ours=True),
-    )
-    yield "xlsr float32", Peer(upscale=Upscaler(SCALE, threads=options.threads, precision="fp32"), ours=True)
+    ours = partial(Upscaler, SCALE, threads=options.threads, restore="off")
+    yield "**xlsr int8**", Peer(upscale=ours(), ours=True)
+    yield "xlsr int8, Y′ only", Peer(upscale=ours(color="ycbcr"), ours=True)
+    yield "xlsr float32", Peer(upscale=ours(precision="fp32"), ours=True)
 
 
 def _straight(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Peer]]:
@@ -262,6 +260,7 @@ def main(options: argparse.Namespace) -> None:
         measured = side_by_side(runs, threads=options.threads, repeats=options.repeats)
         scored = {name: scores(peer.upscale, options.pictures) for name, peer in found.items() if peer.scored}
     missing += _without_broken(scored)
+    missing.append('xlsr runs with `restore="off"`, as the sources are clean.')
     if options.straight is None:
         missing.append(
             "The published network has random weights here, which changes its speed in nothing, and no score."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import harness, video
+from benchmarks import harness, pairs, video
 from xlsr_cli.bench.noise import Noise
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,3 +63,38 @@ def test_without_write_nothing_is_written(page: Path, capsys: pytest.CaptureFixt
     harness.publish("engine", "shown", QUIET, harness.parser("").parse_args([]))
     assert page.read_text("utf-8") == before
     assert "shown" in capsys.readouterr().out
+
+
+def test_ratios_are_taken_within_pairs() -> None:
+    """A machine that gets slower and slower changes times, but not ratios."""
+    ratio = pairs.Ratio.of([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
+    assert (ratio.low, ratio.median, ratio.high) == (2.0, 2.0, 2.0)
+    assert str(ratio) == "2.00 (2.00–2.00)"
+    assert pairs.Ratio.of([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]).width == 1.0
+
+
+def test_each_is_timed_beside_the_first_one_which_takes_both_places() -> None:
+    order: list[str] = []
+    runs = {name: lambda name=name: order.append(name) for name in ("base", "one", "two")}
+    measured = pairs.side_by_side(runs, threads=1, repeats=2, in_a_row=0)
+    assert order == ["one", "base", "two", "base", "base", "one", "base", "two"]
+    assert measured.timings["base"].samples == 4
+    assert measured.timings["two"].samples == 2
+    assert list(measured.ratios) == ["one", "two", "base"]
+    assert any("2 pairs" in reason for reason in measured.noise.reasons)
+
+
+def test_nothing_is_timed_while_threads_of_what_ran_before_spin() -> None:
+    stopped = threading.Event()
+    began = time.perf_counter()
+
+    def spin() -> None:
+        while time.perf_counter() - began < 0.3:
+            pass
+        stopped.set()
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    pairs.rest()
+    assert stopped.is_set()
+    spinning.join()

@@ -1,0 +1,137 @@
+"""Time things in pairs, each on a calm machine: what runs beside the base, and how they compare.
+
+Runtimes keep threads spinning for some 40 ms after their work, waiting for more. So nothing is timed before
+all threads of this process rest. That in turn lets caches and clocks cool down; so each timing begins with a
+run that does not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xlsr_cli.bench.noise import TOO_MUCH_SPREAD, LoadWatch, Noise, judge
+from xlsr_cli.bench.timing import MIN_REPEATS, Timing
+from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
+from xlsr_cli.machine import this_machine
+
+#: Pairs of each contestant, unless the caller asks for another number.
+_PAIRS = 15
+#: This process rests when its threads together take less than this share of a core for so many seconds.
+_RESTING, _LOOK, _LONGEST_REST = 0.05, 0.02, 2.0
+#: Seconds of work in which the engine has found the fastest runtime, where there is more than one.
+_SETTLED = 3.0
+#: What takes a smaller share of the base than this may scatter as it likes.
+_SMALL = 0.3
+
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times as long as the base something took: median and middle half over all pairs."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, samples: Sequence[float], base: Sequence[float]) -> Ratio:
+        """From the seconds of both in each pair."""
+        ratios = [mine / other for mine, other in zip(samples, base, strict=True)]
+        low, median, high = statistics.quantiles(ratios, n=4)
+        return cls(median=median, low=low, high=high)
+
+    def __str__(self) -> str:
+        """``1.85 (1.80–1.91)``."""
+        return f"{self.median:.2f} ({self.low:.2f}–{self.high:.2f})"
+
+    @property
+    def width(self) -> float:
+        """The middle half as a share of the median."""
+        return (self.high - self.low) / self.median
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Timings by name, how each compares with the first of them, and whether to believe the ratios."""
+
+    timings: dict[str, Timing]
+    ratios: dict[str, Ratio]
+    noise: Noise
+
+
+def side_by_side(
+    runs: dict[str, Run], *, threads: int, repeats: int | None = None, in_a_row: int = 3
+) -> Measured:
+    """Time each of ``runs`` in ``repeats`` pairs with the first one, the base, which comes first in turn.
+
+    A pair lasts a moment, so a machine whose speed drifts changes both of its times: ratios hold where times
+    do not, and they alone decide whether it was quiet enough. One time is the median of ``in_a_row`` runs
+    after one that does not count; 0 is for whole processes, which are timed once and have nothing warm.
+    """
+    base, *others = runs
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    beside: dict[str, list[float]] = {name: [] for name in others}
+    for run in runs.values() if in_a_row else ():
+        _settle(run)
+    with LoadWatch() as watch:
+        for number in range(repeats or _PAIRS):
+            for name in others:
+                pair = (base, name) if number % 2 else (name, base)
+                seconds = {member: _timed(runs[member], in_a_row) for member in pair}
+                samples[base].append(seconds[base])
+                samples[name].append(seconds[name])
+                beside[name].append(seconds[base])
+    ratios = {name: Ratio.of(samples[name], beside[name]) for name in others}
+    return Measured(
+        timings={name: Timing.of(kept) for name, kept in samples.items()},
+        ratios=ratios | {base: Ratio(median=1, low=1, high=1)},
+        noise=_noise(ratios, watch.other_cores, threads, repeats or _PAIRS),
+    )
+
+
+def _timed(run: Run, in_a_row: int) -> float:
+    """Seconds of ``run`` on a calm machine."""
+    rest()
+    times = []
+    for _ in range(in_a_row + 1):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:] or times)
+
+
+def rest() -> None:
+    """Wait until no thread of this process works."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < _LONGEST_REST:
+        cpu, clock = time.process_time(), time.perf_counter()
+        time.sleep(_LOOK)
+        if time.process_time() - cpu < _RESTING * (time.perf_counter() - clock):
+            return
+
+
+def _settle(run: Run) -> None:
+    """Run until caches and memory pools are filled, and the fastest runtime of several is found."""
+    several = any(row.is_installed and why_unusable(row) is None for row in PLUG_INS)
+    began = time.perf_counter()
+    run()
+    while several and time.perf_counter() - began < _SETTLED:
+        run()
+
+
+def _noise(ratios: dict[str, Ratio], other_cores: float | None, threads: int, pairs: int) -> Noise:
+    """Why not to believe the ratios."""
+    cores = this_machine().cores
+    used = min(threads, cores.usable)
+    quiet = judge([], other_cores=other_cores, logical_cores=cores.logical, used_cores=used)
+    reasons = list(quiet.reasons)
+    if pairs < MIN_REPEATS:
+        reasons.append(f"{pairs} pairs cannot tell how they scatter; give --repeats {MIN_REPEATS} or more")
+    widest = max((ratio.width for ratio in ratios.values() if ratio.median > _SMALL), default=0.0)
+    if widest > TOO_MUCH_SPREAD:
+        reasons.append(f"the middle half of the ratios is up to {widest:.0%} wide")
+    return Noise(other_cores=other_cores, reasons=tuple(reasons))
