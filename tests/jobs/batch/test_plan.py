@@ -21,8 +21,9 @@ from tests.jobs.batch.folders import (
     png,
 )
 from xlsr_cli.cli.app import main
+from xlsr_cli.jobs.batch.job import Shard
 from xlsr_cli.jobs.batch.plan import plan_batch
-from xlsr_cli.jobs.batch.selection import Selection, Shard
+from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.options import PictureOptions, Target
 
 

@@ -13,9 +13,9 @@ from tests.jobs.batch.folders import (
     told,
     tree,
 )
+from xlsr_cli.jobs.batch.job import Shard
 from xlsr_cli.jobs.batch.journal import Journal
 from xlsr_cli.jobs.batch.recipe import fingerprint
-from xlsr_cli.jobs.batch.selection import Shard
 from xlsr_cli.options import PictureOptions
 
 

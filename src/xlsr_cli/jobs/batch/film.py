@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import ResourceError
-from xlsr_cli.jobs.batch.item import Cut, ItemResult, Order, file_hash, not_ours
+from xlsr_cli.jobs.batch.item import Cut, ItemResult, Order, failed, file_hash, not_ours
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.video import parts
 from xlsr_cli.jobs.video.parts import NotAsPlannedError, Part
 from xlsr_cli.jobs.video.run import Prepared, VideoResult, prepare, put_together, upscale_video
-from xlsr_cli.jobs.video.segments import open_segments, work_folder
+from xlsr_cli.jobs.video.segments import BusyError, finished_frames, open_segments, work_folder
 from xlsr_cli.notices import enforce
 from xlsr_cli.progress import Progress
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 #: The film that was prepared last, with its key: parts of one film come one after the other.
 _LAST: dict[str, Any] = {}
 _LOCK = threading.Lock()
+#: A film in parts is encoded by so many threads, on which the bytes depend: the same on every machine.
+_ENCODER_THREADS = 1
+#: Seconds to wait for another shard that looks at the same film; one that joins it takes longer.
+_PATIENCE_WITH_SHARDS = 10.0
 
 
 def do_step(order: Order, progress: Progress) -> ItemResult:
@@ -88,7 +92,14 @@ def _prepared(order: Order) -> Prepared:
     wanted = (job.source, status.st_size, status.st_mtime_ns, job.output, recipe, id(order.upscaler))
     with _LOCK:
         if _LAST.get("wanted") != wanted:
-            made = prepare(job.source, job.output, recipe.options, recipe.video, order.upscaler)
+            made = prepare(
+                job.source,
+                job.output,
+                recipe.options,
+                recipe.video,
+                order.upscaler,
+                encoder_threads=_ENCODER_THREADS,
+            )
             _LAST.update(wanted=wanted, film=made)
         film: Prepared = _LAST["film"]
     key = order.item.step.key
@@ -101,19 +112,55 @@ def _prepared(order: Order) -> Prepared:
 
 
 def _plan(order: Order) -> ItemResult:
-    output = order.item.job.output
+    job = order.item.job
+    if _is_joined_elsewhere(order):
+        return _shared(order)
     _options(order)
     film = _prepared(order)
     key = film.plan.key
     found, why = parts.parts_of(film.plan)
-    entry = Entry(name=order.item.job.name, status="working", key=order.key)
-    if len(found) == 1:
-        return ItemResult(outcome="planned", entry=entry, cut=Cut(why=why))
-    with open_segments(output, key) as segments:
-        done = segments.frames
-        todo = [part for part in found if part.end > done and not parts.part_file(output, key, part).exists()]
-    cut = Cut(parts=tuple(map(_pair, found)), todo=tuple(map(_pair, todo)), key=key)
-    return ItemResult(outcome="planned", entry=entry, cut=cut)
+    if len(found) == 1:  # nothing to share: one of the shards does all of it
+        return _planned(order, Cut(why=why)) if job.shard.holds(job.name) else _shared(order)
+    try:
+        done = finished_frames(job.output, key, patience=_patience(order))
+    except BusyError:
+        if job.shard.count == 1:
+            raise
+        return _shared(order)
+    ours = [part for place, part in enumerate(found) if job.shard.holds(job.name, place)]
+    todo = [part for part in ours if part.end > done and not _is_there(order, key, part)]
+    frames = sum(part.frames for part in ours)
+    pairs, left = tuple(map(_pair, found)), tuple(map(_pair, todo))
+    return _planned(order, Cut(parts=pairs, todo=left, frames=frames, key=key))
+
+
+def _is_joined_elsewhere(order: Order) -> bool:
+    """Whether another shard has made the output, after this run had found none, and is not seen to say so."""
+    output = order.item.job.output
+    unseen = order.item.job.shard.count > 1 and order.claimed and not order.replaces
+    return unseen and output.exists() and not work_folder(output).is_dir()
+
+
+def _shared(order: Order) -> ItemResult:
+    """This shard has done its share; the others, or a run without shards, do the rest."""
+    return ItemResult(outcome="shared", entry=_begun(order))
+
+
+def _planned(order: Order, cut: Cut) -> ItemResult:
+    return ItemResult(outcome="planned", entry=_begun(order), cut=cut)
+
+
+def _begun(order: Order) -> Entry:
+    job = order.item.job
+    return Entry(name=job.name, status="working", key=order.key, output=job.target)
+
+
+def _is_there(order: Order, key: str, part: Part) -> bool:
+    return parts.part_file(order.item.job.output, key, part).exists()
+
+
+def _patience(order: Order) -> float:
+    return _PATIENCE_WITH_SHARDS if order.item.job.shard.count > 1 else 0.0
 
 
 def _pair(part: Part) -> tuple[int, int]:
@@ -123,23 +170,38 @@ def _pair(part: Part) -> tuple[int, int]:
 def _part(order: Order, progress: Progress) -> ItemResult:
     step, job = order.item.step, order.item.job
     part = Part(begin=step.begin, end=step.end)
-    entry = Entry(name=job.name, status="working", key=order.key)
     film = _prepared(order)
     try:
         parts.make_part(film, part, job.output, progress)
     except NotAsPlannedError as error:
-        why = f"its parts are damaged ({error})"
-        return ItemResult(outcome="planned", entry=entry, cut=Cut(why=why))
-    return ItemResult(outcome="part", entry=entry)
+        if job.shard.count > 1:  # the others do not know of it
+            reason = f"{error.in_flags}, so it cannot be shared; a run without --shard does it as a whole"
+            return failed(order.item, reason, error=ResourceError(reason))
+        return _planned(order, Cut(why=f"its parts are damaged ({error})"))
+    return ItemResult(outcome="part", entry=_begun(order))
 
 
 def _join(order: Order) -> ItemResult:
+    """Put the parts together. Of several shards, the one does it that finds all parts there."""
+    output, plan = order.item.job.output, _prepared(order).plan
+    finished = [Part(begin=begin, end=end) for begin, end in order.item.step.parts]
+    if order.item.job.shard.count == 1:
+        return _joined(order, finished)
+    try:
+        done = finished_frames(output, plan.key, patience=_patience(order))
+        if all(part.end <= done or _is_there(order, plan.key, part) for part in finished):
+            return _joined(order, finished)
+    except BusyError:  # another one is joining them
+        pass
+    return _shared(order)
+
+
+def _joined(order: Order, finished: list[Part]) -> ItemResult:
     output = order.item.job.output
     overwrite = _options(order).overwrite
     film = _prepared(order)
     plan = film.plan
-    with open_segments(output, plan.key) as segments:
-        finished = [Part(begin=begin, end=end) for begin, end in order.item.step.parts]
+    with open_segments(output, plan.key, patience=_patience(order)) as segments:
         parts.take_parts(segments, output, plan.key, finished)
         late = tuple(segments.notices())
         enforce(late, strict=order.options.strict, name=str(order.item.job.source))

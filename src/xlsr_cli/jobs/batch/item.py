@@ -18,8 +18,9 @@ from xlsr_cli.options import PictureOptions
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
 
-#: ``planned`` and ``part`` are those of steps, which executors keep to themselves.
-Outcome = Literal["done", "kept", "failed", "failed-before", "planned", "part"]
+#: ``shared``: a film of which this shard has done its share. ``planned`` and ``part`` are those of steps,
+#: which executors keep to themselves.
+Outcome = Literal["done", "kept", "failed", "failed-before", "shared", "planned", "part"]
 
 #: With these errors, no later file can be written either.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -37,11 +38,13 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """The parts of a film, pairs of frame numbers; ``todo`` are those that are not made yet. ``key``: its
-    plan's. ``why``: where it has to be done as a whole, the reason."""
+    """The parts of a film, pairs of frame numbers; ``todo`` are those that are to be made here and are not
+    made yet. ``frames``: of all that are to be made here. ``key``: its plan's. ``why``: where it has to be
+    done as a whole, the reason."""
 
     parts: tuple[tuple[int, int], ...] = ()
     todo: tuple[tuple[int, int], ...] = ()
+    frames: int = 0
     key: str = ""
     why: str = ""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from xlsr_cli.errors import UsageError
 
 JobKind = Literal["picture", "animation", "film"]
 #: The usual reason to leave a file alone.
@@ -18,12 +21,35 @@ WORKER_MEMORY = 170 << 20
 FILM_MEMORY = 220 << 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Part ``index`` (from 1) of ``count``: the same files, and parts of films, belong to it everywhere."""
+
+    index: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise UsageError(f"--shard {self.index}/{self.count}: give a part such as 2/8, counted from 1")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def holds(self, name: str, place: int = 0) -> bool:
+        """Whether part ``place`` (from 0) of the film called ``name`` belongs to this shard; a whole file
+        belongs where its first part would."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return (int.from_bytes(digest[:8], "big") + place) % self.count == self.index - 1
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """One file to do: ``folder / name`` becomes ``out / target``; both with forward slashes.
 
     ``pixels``: of all ``frames`` together, as its header says; 0 if the whole file would have to be read.
     ``memory``: bytes that a worker takes for it, an estimate. ``space``: bytes that its output will take.
+    ``shard``: where several shards share a film, this one; ``frames``, ``pixels`` and ``space`` are then
+    about its share.
     """
 
     folder: Path
@@ -36,6 +62,7 @@ class Job:
     pixels: int = 0
     memory: int = WORKER_MEMORY
     space: int = 0
+    shard: Shard = Shard()
 
     @property
     def source(self) -> Path:

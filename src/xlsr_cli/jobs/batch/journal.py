@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from xlsr_cli.errors import OutputError
-from xlsr_cli.jobs.batch.selection import Shard
+from xlsr_cli.jobs.batch.job import Shard
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
@@ -45,6 +45,10 @@ _NAME = re.compile(r"^\.xlsr-batch(?:-(\d+)of(\d+))?\.sqlite3$")
 _PATIENCE = 1.0
 #: The same for the lock of another shard, which is held as long as that shard runs.
 _PATIENCE_WITH_OTHERS = 0.2
+#: How often the journal of a running shard is tried to be read, and seconds between two tries.
+_GLIMPSES, _BETWEEN_GLIMPSES = 5, 0.05
+#: How SQLite's rollback journal begins while a transaction is being written.
+_HOT = bytes.fromhex("d9d505f920a163d7")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +170,10 @@ def is_journal(name: str) -> bool:
 
 
 def _others(out: Path, shard: Shard, *, own: bool = False) -> Iterator[dict[str, Entry]]:
-    """The entries of each other journal in ``out``; ``own``: and of that of ``shard``."""
+    """The entries of each other journal in ``out``; ``own``: and of that of ``shard``.
+
+    Those of a shard that is running, as far as they can be seen.
+    """
     try:
         names = sorted(path.name for path in out.iterdir() if is_journal(path.name))
     except OSError:
@@ -186,8 +193,28 @@ def _others(out: Path, shard: Shard, *, own: bool = False) -> Iterator[dict[str,
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or not siblings:
                     raise
+                yield _glimpse(path)
             finally:
                 connection.close()
+
+
+def _glimpse(path: Path) -> dict[str, Entry]:
+    """The entries of a journal that another process keeps locked; {} where it cannot be read just now.
+
+    The lock keeps SQLite out until that run ends, so the file is read as it is. It is whole if it does not
+    change meanwhile and no transaction is under way.
+    """
+    rollback = path.with_name(f"{path.name}-journal")
+    for _ in range(_GLIMPSES):
+        with contextlib.suppress(OSError, sqlite3.Error, UnicodeDecodeError, _Nonsense, OutputError):
+            before, unfinished = path.read_bytes(), rollback.exists() and rollback.read_bytes()[:8] == _HOT
+            if not unfinished and before == path.read_bytes():
+                with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+                    connection.deserialize(before)
+                    _check_version(connection, path)
+                    return _entries(connection)
+        time.sleep(_BETWEEN_GLIMPSES)
+    return {}
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:

@@ -6,16 +6,17 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import FALLBACK, PictureFormat, format_for, still_of
-from xlsr_cli.jobs.batch.job import FILM_MEMORY, WORKER_MEMORY, Job, Refusal
+from xlsr_cli.jobs.batch.job import FILM_MEMORY, WORKER_MEMORY, Job, Refusal, Shard
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.naming import output_names
 from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
 from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.media.picture.image import check_limits
 from xlsr_cli.options import PictureOptions
 
@@ -69,9 +70,11 @@ def plan_batch(
     jobs: list[Job] = []
     finished = 0
     for each in found:
-        if not selection.shard.holds(each.name):
+        divided = _is_divided(each, selection.shard)
+        if not divided and not selection.shard.holds(each.name):
             continue
         job = _job(folder, out, each, targets[each.name], options)
+        job = _share_of(job, selection.shard) if divided else job
         existing = identity_of(job.output)
         reason = _reason_against(job, each, options) or (
             _reason_to_spare(job, existing, sources, known.get(each.name), options) if existing else None
@@ -91,12 +94,33 @@ def plan_batch(
         remarks=(
             *(f"{name} holds the results of a batch and is left out" for name in looked.results),
             *(line for name, line in renamed.items() if here(name)),
+            *_remark_on_shares(jobs, selection.shard),
         ),
         left=looked.left,
         finished=finished,
         space_needed=sum(job.space for job in jobs if not identity_of(job.output)),
         space_free=_free_space(out),
     )
+
+
+def _is_divided(found: Found, shard: Shard) -> bool:
+    """Whether all shards have a part of ``found``."""
+    return shard.count > 1 and found.kind == "film" and found.frames > SEGMENT_FRAMES
+
+
+def _share_of(job: Job, shard: Shard) -> Job:
+    """What ``shard`` does of the film ``job``, about."""
+    frames = math.ceil(job.frames / shard.count)
+    pixels = job.pixels // job.frames * frames
+    return replace(job, shard=shard, frames=frames, pixels=pixels, space=job.space // shard.count)
+
+
+def _remark_on_shares(jobs: list[Job], shard: Shard) -> list[str]:
+    count = sum(job.shard.count > 1 for job in jobs)
+    if not count:
+        return []
+    films = "1 film is" if count == 1 else f"{count} films are"
+    return [f"{films} shared by all {shard.count} shards; the one that ends last puts its parts together"]
 
 
 def check_folders(folder: Path, out: Path) -> None:

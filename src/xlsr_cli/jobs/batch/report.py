@@ -14,11 +14,13 @@ from xlsr_cli.media.atomic import atomic_output, check_output
 
 @dataclass
 class Report:
-    """Collects the results of a batch into ``out``. ``failed``: reasons by name, also of earlier runs."""
+    """Collects the results of a batch into ``out``. ``failed``: reasons by name, also of earlier runs.
+    ``shared``: films of which this shard has done its share, and which others have to complete."""
 
     out: Path
     done: int = 0
     kept: int = 0
+    shared: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     megapixels: float = 0.0
     seconds: float = 0.0
@@ -33,6 +35,8 @@ class Report:
             self.megapixels += result.entry.megapixels
         elif result.outcome == "kept":
             self.kept += 1
+        elif result.outcome == "shared":
+            self.shared += 1
         else:
             self.failed[result.entry.name] = result.entry.reason
 
@@ -42,6 +46,7 @@ class Report:
             self.failed.pop(name, None)
         self.done += later.done
         self.kept += later.kept
+        self.shared += later.shared
         self.failed |= later.failed
         self.megapixels += later.megapixels
         self.seconds += later.seconds
@@ -50,13 +55,16 @@ class Report:
     def add_others(self, entries: Iterable[Entry]) -> None:
         """List what other shards have done; it is not counted here."""
         for entry in entries:
-            if entry.status != "working":
-                self.entries.setdefault(entry.name, entry)
+            mine = self.entries.get(entry.name)
+            if entry.status != "working" and (mine is None or mine.status == "working"):
+                self.entries[entry.name] = entry
 
     def tally(self) -> str:
         """The counts, for people."""
         kept = f", {self.kept} kept from before" if self.kept else ""
-        return f"{self.done} done{kept}, {len(self.failed)} failed"
+        films = "1 film" if self.shared == 1 else f"{self.shared} films"
+        shared = f", this shard's share of {films}" if self.shared else ""
+        return f"{self.done} done{kept}{shared}, {len(self.failed)} failed"
 
     def summary(self) -> str:
         """One line for people."""
@@ -76,6 +84,7 @@ class Report:
         return {
             "done": self.done,
             "kept": self.kept,
+            **({"shared": self.shared} if self.shared else {}),
             "failed": len(self.failed),
             "megapixels": round(self.megapixels, 3),
             "seconds": round(self.seconds, 3),

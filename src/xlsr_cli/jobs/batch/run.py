@@ -13,14 +13,14 @@ from xlsr_cli.errors import OutputError
 from xlsr_cli.jobs.batch.effort import forecast, is_mixed
 from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.item import Item, ItemResult, is_settled, refused
-from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.job import Job, Shard
 from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
 from xlsr_cli.jobs.batch.meter import Meter
 from xlsr_cli.jobs.batch.plan import BatchPlan, check_folders, plan_batch
 from xlsr_cli.jobs.batch.recipe import Recipe, recipe_for
 from xlsr_cli.jobs.batch.report import Report
 from xlsr_cli.jobs.batch.scan import stable_state
-from xlsr_cli.jobs.batch.selection import BatchOptions, Shard
+from xlsr_cli.jobs.batch.selection import BatchOptions
 from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
@@ -193,10 +193,13 @@ def _check_space(plan: BatchPlan) -> None:
 def _sweep(plan: BatchPlan, shard: Shard) -> None:
     """Remove temporary files that a killed run or worker has left.
 
-    The journal's lock guarantees that nobody else is writing, except other shards.
+    The journal's lock guarantees that nobody else is writing, except other shards: those files of a film
+    that they share are removed by the one that puts it together.
     """
     names: dict[Path, list[str]] = {}
     for job in plan.jobs:
+        if job.shard.count > 1:
+            continue
         names.setdefault(job.output.parent, []).append(job.output.name)
     for folder, outputs in names.items():
         if folder.is_dir():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -11,25 +10,8 @@ from typing import get_args
 
 from xlsr_cli.declaration import option
 from xlsr_cli.errors import UsageError
-from xlsr_cli.jobs.batch.job import JobKind
+from xlsr_cli.jobs.batch.job import JobKind, Shard
 from xlsr_cli.options import VideoOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Part ``index`` (from 1) of ``count``: the same files belong to it on every machine."""
-
-    index: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.index <= self.count:
-            raise UsageError(f"--shard {self.index}/{self.count}: give a part such as 2/8, counted from 1")
-
-    def holds(self, name: str) -> bool:
-        """Whether the file called ``name`` belongs to this part."""
-        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
 
 
 def parse_shard(text: str) -> Shard:
@@ -64,7 +46,7 @@ class Selection:
     )
     shard: Shard = option(
         Shard(),
-        "Process part K of N, such as 2/8: for one of N machines.",
+        "Process shard K of N, such as 2/8: for one of N machines.",
         "machine",
         value="K/N",
         parse=parse_shard,

@@ -93,8 +93,10 @@ def plan_video(
     options: PictureOptions,
     video: VideoOptions,
     upscaler: Upscaler,
+    *,
+    encoder_threads: int | None = None,
 ) -> VideoPlan:
-    """Decide everything; nothing is written.
+    """Decide everything; nothing is written. ``encoder_threads``: None for those of the upscaler.
 
     Raises :class:`UsageError` when options and container do not go together, :class:`InputError` when the
     video is of a kind that is not supported.
@@ -102,7 +104,7 @@ def plan_video(
     layout = layout_of(file.pix_fmt)
     upright = None if container.rotates else file.rotation
     begin, end = interval(file, video)
-    threads = upscaler.threads
+    threads = encoder_threads or upscaler.threads
     settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
     carried = trial_mux.plan_streams(file, container, copy_only=video.copy_only)
     matrix = None
@@ -313,7 +315,7 @@ def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
     parts = (
         content_hash(plan.file.path),
         [_model_hash(name, upscaler) for name in names],
-        plan.mux.settings,
+        encoders.deciding(plan.mux.settings),
         plan.layout,
         plan.upright,
         plan.rgb,

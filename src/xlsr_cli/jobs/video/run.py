@@ -153,13 +153,22 @@ class Prepared:
 
 
 def prepare(
-    source: Path, output: Path, options: PictureOptions, video: VideoOptions, upscaler: Upscaler
+    source: Path,
+    output: Path,
+    options: PictureOptions,
+    video: VideoOptions,
+    upscaler: Upscaler,
+    *,
+    encoder_threads: int | None = None,
 ) -> Prepared:
-    """Look at the film ``source`` and plan ``output``. Raises what :func:`upscale_video` does."""
+    """Look at the film ``source`` and plan ``output``; ``encoder_threads`` is as :func:`plan_video` takes it.
+
+    Raises what :func:`upscale_video` does.
+    """
     container = container_for(output)
     file = inspect(source)
     upscaler, compression = for_film(upscaler, source)
-    plan = plan_video(file, output, container, options, video, upscaler)
+    plan = plan_video(file, output, container, options, video, upscaler, encoder_threads=encoder_threads)
     enforce(plan.notices, strict=options.strict, name=str(source))
     return Prepared(plan=plan, upscaler=upscaler, compression=compression, reuse=video.reuse)
 

@@ -29,6 +29,11 @@ _LONGEST_NAME = 255
 #: How names of files with a part of a film end, which lie in the same folder.
 PART_SUFFIX = ".part.sqlite"
 
+
+class BusyError(OutputError):
+    """Another process works on the same output."""
+
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS work (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS frame (
@@ -201,19 +206,40 @@ def work_folder(output: Path) -> Path:
     return output.with_name(name)
 
 
+def has_parts(output: Path) -> bool:
+    """Whether there are finished parts of ``output``, of any key."""
+    return any(work_folder(output).glob(f"*{PART_SUFFIX}"))
+
+
+def finished_frames(output: Path, key: str, *, patience: float = 0.0) -> int:
+    """How many frames the finished segments of ``key`` hold; the folder stays as it is.
+
+    Raises what :func:`open_segments` raises.
+    """
+    folder = work_folder(output)
+    if not os.path.lexists(folder):
+        return 0
+    _check_ours(folder)
+    if not _database(folder).exists():
+        return 0
+    with _mapped(folder), contextlib.closing(_connect(folder, output, key, patience)) as connection:
+        return Segments(folder, connection).frames
+
+
 @contextmanager
-def open_segments(output: Path, key: str) -> Iterator[Segments]:
+def open_segments(output: Path, key: str, *, patience: float = 0.0) -> Iterator[Segments]:
     """The segments that an earlier run with the same ``key`` left, or none.
 
     ``key`` names everything that their bytes depend on; segments of another key are deleted. At the end,
     the folder is removed if no segment is finished, or if the source turns out to be unusable.
-    Raises :class:`OutputError` when another process works on the same output.
+    Raises :class:`BusyError` when another process works on the same output, and does so for longer than
+    ``patience`` seconds; :class:`OutputError` where nothing can be written.
     """
     folder = work_folder(output)
     with _mapped(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
         _check_ours(folder)
-        segments = Segments(folder, _connect(folder, output, key))
+        segments = Segments(folder, _connect(folder, output, key, patience))
     try:
         yield segments
     except InputError:
@@ -226,7 +252,7 @@ def open_segments(output: Path, key: str) -> Iterator[Segments]:
             finished = 0
             with contextlib.suppress(sqlite3.Error):
                 finished = segments.count
-            if finished or any(folder.glob(f"*{PART_SUFFIX}")):
+            if finished or has_parts(output):
                 segments.close()
             else:
                 segments.remove()
@@ -243,9 +269,13 @@ def _check_ours(folder: Path) -> None:
         raise OutputError(f"{folder} is in the way and was not made by this user; remove it")
 
 
-def _connect(folder: Path, output: Path, key: str) -> sqlite3.Connection:
-    path = folder / "segments.sqlite"
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+def _database(folder: Path) -> Path:
+    return folder / "segments.sqlite"
+
+
+def _connect(folder: Path, output: Path, key: str, patience: float) -> sqlite3.Connection:
+    path = _database(folder)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("BEGIN EXCLUSIVE")  # taken now, kept until the connection closes
@@ -260,13 +290,13 @@ def _connect(folder: Path, output: Path, key: str) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         if "locked" in str(error):
-            raise OutputError(f"{output}: another xlsr is working on it; wait for it or stop it") from error
+            raise BusyError(f"{output}: another xlsr is working on it; wait for it or stop it") from error
         raise
     except sqlite3.DatabaseError:
         # Not a database, or damaged by the file system: nothing in it can be trusted.
         connection.close()
         path.unlink()
-        return _connect(folder, output, key)
+        return _connect(folder, output, key, patience)
     return connection
 
 

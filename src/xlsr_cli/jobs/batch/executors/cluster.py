@@ -307,7 +307,7 @@ def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemRes
         _AGREED.add(terms.token)
     executor = getattr(_KEPT, "executor", None)
     if executor is None or _KEPT.timeout != timeout:
-        executor = LocalExecutor(workers=1, cores=1, timeout=timeout)
+        executor = LocalExecutor(workers=1, cores=1, timeout=timeout, divides=False)
         _KEPT.executor, _KEPT.timeout = executor, timeout
     try:
         executor.prepare(terms.recipe, [item.job])

@@ -6,11 +6,13 @@ whole batch.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
+from xlsr_cli.jobs.batch.executors.sharing import Sharing
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
@@ -49,11 +51,20 @@ class InProcessExecutor(Executor):
         from xlsr_cli.jobs.batch.compute import Computed, compute, place
         from xlsr_cli.jobs.batch.executors.share import Share
 
-        for item in items:
-            assert self._upscaler is not None
-            share = Share(partial(hear, item.job.name))
-            computed = compute(item, self._recipe, self._upscaler, progress=share)
-            yield place(computed) if isinstance(computed, Computed) else computed
+        sharing = Sharing(hear, divides="begun")
+        for whole in items:
+            steps = deque([sharing.first(whole)])
+            while steps:
+                item = steps.popleft()
+                assert self._upscaler is not None
+                share = Share(partial(sharing.heard, item))
+                computed = compute(item, self._recipe, self._upscaler, progress=share)
+                result = place(computed) if isinstance(computed, Computed) else computed
+                more, final = sharing.then(item, result)
+                steps.extendleft(reversed(more))
+                if final is not None:  # without the other parts of a film that has failed
+                    yield final
+                    break
 
     def stop(self) -> None:
         """Forget the model."""

@@ -13,7 +13,7 @@ import multiprocessing.connection
 import signal
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -25,7 +25,7 @@ from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.sharing import Sharing
 from xlsr_cli.jobs.batch.executors.start import end_worker, start_worker
 from xlsr_cli.jobs.batch.executors.worker import Advanced, Begun, Measure, Ready
-from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
+from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY, Step
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.batch.item import Item, ItemResult
@@ -39,6 +39,8 @@ _EARLY = 4
 #: A second item is queued only behind a picture of at most this many pixels: behind a larger one it would
 #: wait while other workers are idle.
 _QUICK = 4_000_000
+#: How often a step of a film is tried again whose worker died: what it had finished is kept.
+_RETRIES = 2
 #: After this many workers that died before they did anything, the batch gives up.
 _MAX_FAILED_STARTS = 3
 #: Signals, and Windows' codes, of a decoder that crashed because of the file. Others may have other causes:
@@ -64,18 +66,27 @@ class LocalExecutor(Executor):
     """Worker processes on this machine, which start to load what they need at once."""
 
     def __init__(
-        self, *, workers: int, cores: int, timeout: float | None = None, max_memory: int | None = None
+        self,
+        *,
+        workers: int,
+        cores: int,
+        timeout: float | None = None,
+        max_memory: int | None = None,
+        divides: bool = True,
     ) -> None:
         """Start the first of at most ``workers`` processes, which share ``cores``.
 
-        ``timeout``: seconds for one file. ``max_memory``: bytes for all processes together.
+        ``timeout``: seconds for one file. ``max_memory``: bytes for all processes together. ``divides``:
+        whether films become steps here; otherwise whoever gives a step gets its result.
         """
         self._count = workers
         self._cores = cores
         self._timeout = math.inf if timeout is None else timeout
         self._max_memory = math.inf if max_memory is None else max_memory - LEAD_MEMORY
         self._recipe: Recipe | None = None
-        self._sharing = Sharing(ignore, shares=False)
+        self._divides = divides
+        self._sharing = Sharing(ignore, divides="none")
+        self._deaths: Counter[tuple[str, Step]] = Counter()
         self._rates: Rates | None = None
         self._failed_starts = 0
         self._workers = [self._start() for _ in range(min(workers, _EARLY))]
@@ -120,8 +131,9 @@ class LocalExecutor(Executor):
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
         """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
-        # A single worker does a film as a whole, on all of its threads.
-        self._sharing = sharing = Sharing(hear, shares=len(self._workers) > 1)
+        if self._divides:
+            self._sharing = Sharing(hear, divides="all" if len(self._workers) > 1 else "begun")
+        sharing = self._sharing
         waiting: deque[Item] = deque()
         for item in items:
             if item.job.memory <= self._max_memory:
@@ -179,7 +191,7 @@ class LocalExecutor(Executor):
                 yield from self._receive(worker, waiting)
             elif worker.begun and time.monotonic() >= worker.begun[0] + self._timeout:
                 reason = f"took longer than --timeout {self._timeout:g} s"
-                yield from self._lost(worker, waiting, 0, reason, lasting=False)
+                yield from self._lost(worker, waiting, 0, reason, lasting=False, retried=False)
 
     def _receive(self, worker: _Worker, waiting: deque[Item]) -> Iterator[tuple[Item, ItemResult]]:
         try:
@@ -188,7 +200,7 @@ class LocalExecutor(Executor):
             # The last one begun is being computed; the one before it is only being written.
             guilty = len(worker.begun) - 1
             reason, lasting = _cause_of_death(worker.process)
-            yield from self._lost(worker, waiting, guilty, reason, lasting=lasting)
+            yield from self._lost(worker, waiting, guilty, reason, lasting=lasting, retried=True)
             return
         if isinstance(message, XlsrError):
             raise message
@@ -216,12 +228,19 @@ class LocalExecutor(Executor):
             yield worker.items.popleft(), message
 
     def _lost(
-        self, worker: _Worker, waiting: deque[Item], guilty: int, reason: str, *, lasting: bool
+        self,
+        worker: _Worker,
+        waiting: deque[Item],
+        guilty: int,
+        reason: str,
+        *,
+        lasting: bool,
+        retried: bool,
     ) -> Iterator[tuple[Item, ItemResult]]:
         """Replace a worker that died or hangs; yield the failure of the item that caused it, if one did.
 
         ``guilty``: the index of that item among the worker's items, -1 if none was begun; the other items are
-        done again. ``lasting``: whether the item would fail again.
+        done again. ``lasting``: whether the item would fail again. ``retried``: another try may do it.
         """
         from xlsr_cli.jobs.batch.item import failed
 
@@ -237,9 +256,21 @@ class LocalExecutor(Executor):
         self._workers[self._workers.index(worker)] = self._start()
         if guilty >= 0:
             lost = items[guilty]
+            if retried and self._is_tried_again(lost):
+                waiting.appendleft(lost)
+                return
             sentence = f"{lost.job.source} {reason}"
             error = None if lasting else ResourceError(sentence)
             yield lost, failed(lost, sentence, key=worker.keys[guilty], error=error)
+
+    def _is_tried_again(self, lost: Item) -> bool:
+        """Whether an item whose worker died is given to another one.
+
+        A film loses hours if one worker is killed, for whatever reason; what crashes each time fails soon.
+        """
+        step = lost.job.name, lost.step
+        self._deaths[step] += 1
+        return lost.job.kind == "film" and self._deaths[step] <= _RETRIES
 
     def stop(self) -> None:
         """End all processes; what they were doing is left undone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from xlsr_cli.jobs.batch.executors.executor import Hear
 from xlsr_cli.jobs.batch.item import Cut, Item, ItemResult
@@ -25,31 +26,29 @@ class _Shared:
     partly: dict[int, float] = field(default_factory=dict)
 
     @property
-    def frames(self) -> int:
-        """How many it has."""
-        return self.cut.parts[-1][1]
-
-    @property
     def share(self) -> float:
-        """How much of it is done, 0 to 1."""
-        return (self.done + sum(self.partly.values())) / self.frames
+        """How much of what is to be done here is done, 0 to 1."""
+        return (self.done + sum(self.partly.values())) / max(1, self.cut.frames)
 
 
 class Sharing:
     """Divides films among the items into steps, and makes one result of the results of the steps.
 
-    ``hear`` gets the progress of each file. Without ``shares``, a film is one item.
+    ``hear`` gets the progress of each file. ``divides``: which films. ``begun`` are those of which other
+    runs make parts, or have made some; a single worker does others as a whole, on all of its threads.
     """
 
-    def __init__(self, hear: Hear, *, shares: bool = True) -> None:
+    def __init__(self, hear: Hear, *, divides: Literal["all", "begun", "none"] = "all") -> None:
         self._hear = hear
-        self._shares = shares
+        self._divides = divides
         self._shared: dict[str, _Shared] = {}
         self._whole: dict[str, str] = {}
 
     def first(self, item: Item) -> Item:
         """The first step of ``item``."""
-        if not self._shares or item.job.kind != "film":
+        if item.job.kind != "film" or self._divides == "none":
+            return item
+        if self._divides == "begun" and item.job.shard.count == 1 and not _is_begun(item):
             return item
         return replace(item, step=Step(kind="plan"))
 
@@ -64,7 +63,7 @@ class Sharing:
 
     def then(self, item: Item, result: ItemResult) -> tuple[list[Item], ItemResult | None]:
         """The steps that can be done after ``item``; the result of the file if nothing is left to do."""
-        if not self._shares:  # whoever gave the step gets its result
+        if self._divides == "none":  # whoever gave the step gets its result
             return [], result
         if result.outcome == "planned":
             assert result.cut is not None
@@ -90,7 +89,7 @@ class Sharing:
                 yield replace(item, step=Step())
             return
         todo = sum(end - begin for begin, end in cut.todo)
-        self._shared[name] = shared = _Shared(cut=cut, left=len(cut.todo), done=cut.parts[-1][1] - todo)
+        self._shared[name] = shared = _Shared(cut=cut, left=len(cut.todo), done=cut.frames - todo)
         self._hear(name, shared.share)
         step = Step(kind="part", key=cut.key, entry_key=result.entry.key)
         for begin, end in cut.todo:
@@ -114,3 +113,9 @@ class Sharing:
     @staticmethod
     def _joining(step: Step, cut: Cut) -> Step:
         return replace(step, kind="join", parts=cut.parts)
+
+
+def _is_begun(item: Item) -> bool:
+    from xlsr_cli.jobs.video.segments import has_parts
+
+    return has_parts(item.job.output)

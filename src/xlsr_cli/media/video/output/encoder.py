@@ -6,7 +6,7 @@ The defaults are listed here and in ``docs/video.md``; a test compares the two.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Codec:
 
 #: From here on libvpx works as for calls, which takes a third of the time; otherwise it is not faster than 5.
 _VP9_REALTIME = 6
+#: Makes x264 write the same bytes with AVX-512 as without; see :func:`encoder_options`.
+_SAME_EVERYWHERE = "asm=avx2"
 
 _X26X = (
     "placebo", "veryslow", "slower", "slow", "medium", "fast", "faster", "veryfast", "superfast", "ultrafast",
@@ -160,7 +162,7 @@ def encoder_options(
         if "AVX512F" in cpu_features():
             # At most widths, x264's AVX-512 code weighs memory behind the rows that nothing has written: the
             # same frames become other bytes in every run. Its AVX2 code is as fast and does not.
-            params.append("asm=avx2")
+            params.append(_SAME_EVERYWHERE)
         if params:
             options["x264-params"] = ":".join(params)
         if container.constant:
@@ -187,6 +189,15 @@ def encoder_options(
     if siting != "left":  # which is assumed if nothing is said
         options["chroma_sample_location"] = siting
     return tuple(options.items())
+
+
+def deciding(settings: Settings) -> Settings:
+    """``settings`` without what depends on the CPU and changes no byte."""
+    options = []
+    for name, value in settings.options:
+        kept = ":".join(part for part in value.split(":") if part != _SAME_EVERYWHERE)
+        options += [(name, kept)] if kept else []
+    return replace(settings, options=tuple(options))
 
 
 def encoder_formats(encoder: str) -> tuple[str, ...]:
