@@ -160,6 +160,7 @@ def test_bands_leave_no_trace(
     whole = resize(pixels, size, filter=kind)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resample, "_BAND_SAMPLES", samples)
+        patch.setattr(resample, "_FAST_BAND_SAMPLES", samples)
         np.testing.assert_array_equal(resize(pixels, size, filter=kind), whole)
 
 

@@ -6,6 +6,7 @@ Everything on uint8 is integer arithmetic: OpenCV's BT.601 conversions of intege
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -13,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def split_ycc(bgr: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(Y′, CrCb) of uint8 or uint16 (H, W, 3) BGR: BT.601 full range; (H, W) and (H, W, 2)."""
-    luma, *chroma = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
-    return np.asarray(luma), np.asarray(cv2.merge(chroma))
+def split_ycc(bgr: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Y′, Cr and Cb of uint8 or uint16 (H, W, 3) BGR: BT.601 full range; each (H, W)."""
+    luma, red, blue = map(np.asarray, cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)))
+    return luma, red, blue
 
 
-def merge_ycc(luma: NDArray[Any], chroma: NDArray[Any]) -> NDArray[Any]:
-    """The inverse of :func:`split_ycc`: BGR (H, W, 3)."""
-    # OpenCV interleaves single planes several times as fast as numpy does.
-    return np.asarray(cv2.cvtColor(cv2.merge([luma, *cv2.split(chroma)]), cv2.COLOR_YCrCb2BGR))
+def merge_ycc(planes: Sequence[NDArray[Any]], answer: NDArray[Any] | None = None) -> NDArray[Any]:
+    """The inverse of :func:`split_ycc`: BGR (H, W, 3); written into ``answer``, contiguous, where given."""
+    return np.asarray(cv2.cvtColor(cv2.merge(planes), cv2.COLOR_YCrCb2BGR, dst=answer))
 
 
 def split_alpha(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -44,7 +44,8 @@ def golden_picture() -> NDArray[np.uint8]:
 def _answers() -> Iterator[NDArray[np.uint8]]:
     bgr, alpha = color.split_alpha(golden_picture())
     assert alpha is not None
-    luma, chroma = color.split_ycc(bgr)
+    luma, *planes = color.split_ycc(bgr)
+    chroma = np.dstack(planes)
     yield luma
     yield chroma
     yield color.gray_of(bgr)
@@ -56,4 +57,4 @@ def _answers() -> Iterator[NDArray[np.uint8]]:
         yield resample.resize(chroma, size, filter="cubic", siting=(0.25, 0.0))
         yield color.bound_alpha(resample.resize(alpha, size), alpha)
     yield resample.resize(bgr, Size(width=41, height=29), filter="lanczos3")
-    yield color.merge_ycc(resample.resize(luma, whole), resample.resize(chroma, whole))
+    yield color.merge_ycc([resample.resize(plane, whole) for plane in (luma, *planes)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,8 +29,9 @@ _BETWEEN_BITS = 6
 _FAST_BITS = 7
 #: Less than the smallest part of a weighted sum: it makes OpenCV, which rounds halves to even, round them up.
 _HALVES_UP = 2.0 ** -(_FAST_BITS + 2)
-#: Samples of a band: what lies between the two passes stays in the cache, and memory is bounded.
-_BAND_SAMPLES = 1 << 18
+#: Samples of a band: what lies between the two passes stays in the cache, and memory is bounded. Those of
+#: whole factors are bytes, so more of them do.
+_BAND_SAMPLES, _FAST_BAND_SAMPLES = 1 << 18, 1 << 19
 
 
 def resize(
@@ -75,19 +77,21 @@ class Resized:
         across, down = becomes or siting
         self._down = _axis(height, size.height, filter, siting[1], down)
         self._across = _axis(width, size.width, filter, siting[0], across)
+        whole = bool(self._down.whole_factor and self._across.whole_factor)
+        self._fast = whole and pixels.dtype == np.uint8
 
     def bands(self) -> list[slice]:
         """Rows of the answer, from the top down, a few at a time; :meth:`rows` takes no other slices."""
         multiple = max(1, self._down.whole_factor)
         samples = self._size.width * math.prod(self._pixels.shape[2:])
-        step = max(1, _BAND_SAMPLES // samples // multiple) * multiple
+        most = _FAST_BAND_SAMPLES if self._fast else _BAND_SAMPLES
+        step = max(1, most // samples // multiple) * multiple
         height = self._size.height
         return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
     def rows(self, band: slice) -> NDArray[Any]:
         """The rows ``band`` of the answer. May be called from several threads at once."""
-        whole = self._down.whole_factor and self._across.whole_factor
-        resized = _resized_fast if self._pixels.dtype == np.uint8 and whole else _resized_exactly
+        resized = _resized_fast if self._fast else _resized_exactly
         return resized(self._pixels, band, self._down, self._across)
 
 
@@ -95,13 +99,15 @@ class Resized:
 class _Axis:
     """How one side is resized: for each output, ``taps`` weights and the first source index (unclipped).
 
-    ``whole_factor`` is s where output j has the phase j mod s and 0 elsewhere.
+    ``whole_factor`` is s where output j has the phase j mod s and 0 elsewhere; ``kernels`` are then the
+    weights of each phase for OpenCV, None for a phase that is the pixel itself.
     """
 
     weights: NDArray[np.int32]  # (outputs, taps), each row sums to 2 ** _WEIGHT_BITS
     first: NDArray[np.intp]  # (outputs,)
     source: int
     whole_factor: int
+    kernels: tuple[NDArray[np.float32] | None, ...]  # each (taps,)
 
     @property
     def taps(self) -> int:
@@ -121,9 +127,17 @@ def _axis(source: int, target: int, filter: Filter, siting: float, becomes: floa
     whole = target // source if target % source == 0 else 0
     if whole > 4:
         whole = 0
-    return _Axis(
-        weights=_to_fixed_point(weights, _WEIGHT_BITS), first=first, source=source, whole_factor=whole
-    )
+    fixed = _to_fixed_point(weights, _WEIGHT_BITS)
+    kernels = tuple(_kernels(fixed[:whole], first))
+    return _Axis(weights=fixed, first=first, source=source, whole_factor=whole, kernels=kernels)
+
+
+def _kernels(weights: NDArray[np.int32], first: NDArray[np.intp]) -> Iterator[NDArray[np.float32] | None]:
+    """The weights of each phase in a few bits, as exact fractions; None for the pixel itself."""
+    fixed = _to_fixed_point(weights.astype(np.float64), _FAST_BITS) if len(weights) else weights
+    for start, row in zip(first, fixed, strict=False):
+        itself = np.count_nonzero(row) == 1 and 0 <= -start < len(row) and row[-start]
+        yield None if itself else row.astype(np.float32) / np.float32(1 << _FAST_BITS)
 
 
 def _kernel(filter: Filter, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -192,16 +206,19 @@ def _phases(pixels: NDArray[np.uint8], axis: _Axis, side: Literal[0, 1]) -> list
 
     OpenCV sums in float32, which is exact here on every CPU: products of bytes and weights of a few bits.
     """
-    weights = _to_fixed_point(axis.weights[: axis.whole_factor].astype(np.float64), _FAST_BITS)
     phases = []
-    for first, row in zip(axis.first, weights, strict=False):
-        if np.count_nonzero(row) == 1 and row[-first]:  # the pixel itself
+    for first, kernel in zip(axis.first, axis.kernels, strict=False):
+        if kernel is None:
             phases.append(pixels)
             continue
-        kernel = np.expand_dims(row / np.float32(1 << _FAST_BITS), 1 - side).astype(np.float32)
         anchor = (-int(first), 0) if side else (0, -int(first))
         phase = cv2.filter2D(
-            pixels, -1, kernel, anchor=anchor, delta=_HALVES_UP, borderType=cv2.BORDER_REPLICATE
+            pixels,
+            -1,
+            np.expand_dims(kernel, 1 - side),
+            anchor=anchor,
+            delta=_HALVES_UP,
+            borderType=cv2.BORDER_REPLICATE,
         )
         phases.append(np.asarray(phase, dtype=np.uint8).reshape(pixels.shape))
     return phases

@@ -253,12 +253,14 @@ class _Call:
             return self._plane(colour, Plane("luma"))
         if not self.choice.splits_luma:
             return self._plane(colour, Plane("rgb"))
-        luma, chroma = color.split_ycc(colour)
+        luma, *chroma = color.split_ycc(colour)
         luma = self._plane(luma, Plane("luma"))
-        resized = resample.Resized(chroma, self.target)
-        return self._in_bands(
-            (3,), luma.dtype, resized.bands(), lambda band: color.merge_ycc(luma[band], resized.rows(band))
-        )
+        planes = [resample.Resized(plane, self.target) for plane in chroma]
+
+        def merge(band: slice, answer: Pixels) -> None:
+            color.merge_ycc([luma[band], *(plane.rows(band) for plane in planes)], answer)
+
+        return self._in_bands((3,), luma.dtype, planes[0].bands(), merge)
 
     def _alpha(self, alpha: Pixels) -> Pixels:
         lowest = alpha.min()
@@ -275,7 +277,11 @@ class _Call:
         if pixels.shape[:2] == (self.target.height, self.target.width):
             return pixels
         resized = resample.Resized(pixels, self.target, filter="lanczos3")
-        return self._in_bands(pixels.shape[2:], pixels.dtype, resized.bands(), resized.rows)
+
+        def shrink(band: slice, answer: Pixels) -> None:
+            answer[...] = resized.rows(band)
+
+        return self._in_bands(pixels.shape[2:], pixels.dtype, resized.bands(), shrink)
 
     def _release_memory(self) -> None:
         """Give back the memory of the tiles: merging, shrinking and encoding need it next."""
@@ -287,15 +293,11 @@ class _Call:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         bands: list[slice],
-        rows: Callable[[slice], Pixels],
+        fill: Callable[[slice, Pixels], None],
     ) -> Pixels:
-        """The array that ``rows`` computes band by band, on all workers."""
+        """An array whose rows ``fill`` writes band by band, on all workers."""
         answer = np.empty((self.target.height, self.target.width, *shape), dtype=dtype)
-
-        def fill(band: slice) -> None:
-            answer[band] = rows(band)
-
-        self.workers.each(fill, bands)
+        self.workers.each(lambda band: fill(band, answer[band]), bands)
         return answer
 
     # Passes and tiles
