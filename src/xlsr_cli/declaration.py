@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 import operator
 import os
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import Field, field, fields, is_dataclass
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from xlsr_cli.errors import UsageError
 
@@ -31,8 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Panel = Literal["size", "quality", "network", "files", "film", "machine", "messages"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declared:
+class Declared(NamedTuple):
     """One option: the ``name`` and ``kind`` (type) of its field, its ``default`` and its ``help``.
 
     ``short``: a flag of one letter. ``value``: the placeholder for the value in the help. ``shown``: the
@@ -157,6 +155,8 @@ def _whole(value: Any) -> int | None:
 
 
 def _real(value: Any) -> float | None:
+    import numbers
+
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return float(value) if is_number else None
 

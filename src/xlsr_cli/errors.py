@@ -64,15 +64,13 @@ def in_parameters(message: str) -> str:
     >>> in_parameters("out.png exists already; give --overwrite, or raise --max-pixels")
     'out.png exists already; give overwrite=True, or raise max_pixels'
     """
-    return _FLAG.sub(lambda match: match["command"] or _parameter(match["flag"]), message)
+    return re.sub(_FLAG, lambda match: match["command"] or _parameter(match["flag"]), message)
 
 
 #: The options that are on or off. A test compares them with those that are declared.
 SWITCHES = frozenset({"overwrite", "lossless", "strip", "strict", "deinterlace", "copy_only", "reuse"})
 
-_FLAG = re.compile(
-    r"(?P<command>'xlsr [^']*'|\bpip (?:un)?install [^;,)]*)|(?<![\w-])--(?P<flag>[a-z][a-z0-9-]*)"
-)
+_FLAG = r"(?P<command>'xlsr [^']*'|\bpip (?:un)?install [^;,)]*)|(?<![\w-])--(?P<flag>[a-z][a-z0-9-]*)"
 
 
 def _parameter(flag: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import PurePath
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 #: The ``name`` of a row whose format can be written.
 PictureFormat = str
@@ -27,8 +27,7 @@ HEAD_BYTES = 1 << 16
 Held = Literal["icc", "cicp", "gamma", "exif", "xmp", "iptc", "dpi", "motion"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FormatCapabilities:
+class FormatCapabilities(NamedTuple):
     """What a format can hold, as still picture or as animation, and what writing it costs.
 
     ``shown``: its name in sentences. ``extensions``: those of its files, without dot, the usual one first.
@@ -66,7 +65,7 @@ class FormatCapabilities:
     lossless_memory: float | None = None
     stored: float = 3.0
     trusted: bool = False
-    longest: Mapping[str, int] = field(default_factory=dict)
+    longest: Mapping[str, int] = MappingProxyType({})
     dpi_range: tuple[float, float] = (0.0254, 50_000_000)  # from one pixel a metre to what 31 bits count
     dpi_in_exif: bool = False
     takes_exif_apart: bool = False
@@ -93,8 +92,7 @@ class FormatCapabilities:
 _DEFLATED = 8 * 1032
 
 
-@dataclass(frozen=True, kw_only=True)
-class Format:
+class Format(NamedTuple):
     """A picture format.
 
     ``name``: its name in ``--format``, in messages and in JSON. ``module``: in ``media/picture/codecs``,

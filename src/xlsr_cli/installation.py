@@ -19,6 +19,10 @@ OPENCVS = (
 )  # fmt: skip
 
 
+#: The folder of a distribution: its name and its version.
+_DISTRIBUTION = re.compile(r"(.+?)-(\d[^-]*)(?:-[^-]+)?\.(?:dist|egg)-info$")
+
+
 def python_complaint() -> str | None:
     """A sentence if this Python is too old, else None."""
     if sys.version_info >= OLDEST_PYTHON:
@@ -61,7 +65,7 @@ def installed_versions() -> dict[str, str]:
     for folder in sys.path:
         if os.path.basename(folder) in ("site-packages", "dist-packages"):  # noqa: PTH119
             for name in _names(folder):
-                match = re.match(r"(.+?)-(\d[^-]*)(?:-[^-]+)?\.(?:dist|egg)-info$", name)
+                match = _DISTRIBUTION.match(name) if name.endswith("-info") else None
                 if match:
                     found.setdefault(re.sub(r"[-_.]+", "-", match.group(1)).lower(), match.group(2))
     return found
@@ -71,7 +75,7 @@ def needed_versions() -> dict[str, str]:
     """The lowest version of each library, as the metadata of the installed package say."""
     for folder in sys.path:
         for name in _names(folder):
-            if re.match(r"xlsr_cli-[^-]+\.dist-info$", name):
+            if name.startswith("xlsr_cli-") and name.endswith(".dist-info"):
                 return _required(os.path.join(folder, name, "METADATA"))  # noqa: PTH118
     return {}
 
@@ -79,11 +83,11 @@ def needed_versions() -> dict[str, str]:
 def _required(metadata: str) -> dict[str, str]:
     try:
         with open(metadata, encoding="utf-8") as file:  # noqa: PTH123
-            lines = file.read().splitlines()
+            header = file.read().partition("\n\n")[0]  # behind it stands the README
     except OSError:
         return {}
-    matches = (re.match(r"Requires-Dist: ([\w.-]+)\s*>=\s*([\d.]+)$", line) for line in lines)
-    return {match.group(1).lower(): match.group(2) for match in matches if match}
+    matches = re.finditer(r"^Requires-Dist: ([\w.-]+)\s*>=\s*([\d.]+)$", header, re.MULTILINE)
+    return {match.group(1).lower(): match.group(2) for match in matches}
 
 
 def _names(folder: str) -> list[str]:

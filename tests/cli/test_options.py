@@ -394,11 +394,9 @@ def test_verbose_tells_what_became_of_the_runtimes(
     picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the work is long enough to try them; a broken one costs a line, and the picture is done."""
-    from dataclasses import replace
-
     from xlsr_cli.engine import fastest
 
-    row = replace(fastest.PLUG_INS[0], name="broken", module="colorsys")
+    row = fastest.PLUG_INS[0]._replace(name="broken", module="colorsys")
     monkeypatch.setattr(fastest, "PLUG_INS", (row,))
     monkeypatch.setattr(fastest, "PAYS_AFTER", 0.0)
     monkeypatch.setattr(fastest, "_broken", set())

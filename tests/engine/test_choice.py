@@ -73,7 +73,7 @@ def light_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     clean = [spec for spec in bundled_models() if spec.restore == "off"]
     light = [replace(spec, name=f"light_{spec.name}", restore="light") for spec in clean]
     for module in (models, choice_module):
-        monkeypatch.setattr(module, "bundled_models", lambda: (*clean, *light))
+        monkeypatch.setattr(module, "bundled_models", lambda *words: (*clean, *light))
 
 
 @pytest.mark.usefixtures("light_ones")

@@ -201,7 +201,7 @@ class TestPlugIns:
 
     def asked(self, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
         row = plugins.PLUG_INS[0]
-        monkeypatch.setattr(plugins, "PLUG_INS", (PlugIn(**{**vars(row), **changes}),))
+        monkeypatch.setattr(plugins, "PLUG_INS", (row._replace(**changes),))
         with pytest.raises(ResourceError) as caught:
             Session.bundled(SPEC, provider="openvino")
         return str(caught.value)

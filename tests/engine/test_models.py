@@ -115,6 +115,15 @@ def test_a_manifest_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize("spec", bundled_models(), ids=lambda spec: spec.name)
+def test_a_model_is_found_among_those_of_its_kind(spec: models.ModelSpec) -> None:
+    """Only the tables of a kind are parsed for a picture: they have to be all of that kind."""
+    kind = (spec.colour, spec.precision, spec.restore)
+    same = [each for each in bundled_models() if (each.colour, each.precision, each.restore) == kind]
+    assert list(bundled_models(*kind)) == same
+    assert bundled_model(spec.scale, *kind) == spec
+
+
 def test_models_are_found_by_name_file_and_path(tmp_path: Path) -> None:
     spec = bundled_models()[0]
     assert find_model(spec.name) is spec

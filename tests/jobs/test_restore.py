@@ -38,7 +38,7 @@ def every_level(monkeypatch: pytest.MonkeyPatch) -> None:
     levels = ("light", "strong", "drawing")
     others = [replace(spec, name=f"{level}_{spec.name}", restore=level) for spec in clean for level in levels]
     for module in (models, choice):
-        monkeypatch.setattr(module, "bundled_models", lambda: (*clean, *others))
+        monkeypatch.setattr(module, "bundled_models", lambda *words: (*clean, *others))
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_it_works_without_a_folder_for_temporary_files() -> None:
     result = run(
         "import os, tempfile\n"
         "def refuse(*a, **k): raise OSError('no')\n"
-        "tempfile.TemporaryFile = refuse\n"
+        "tempfile.TemporaryFile = os.memfd_create = refuse\n"
         "from xlsr_cli.media.native_stderr import native_messages\n"
         "with native_messages() as messages:\n"
         "    pass\n"

@@ -140,7 +140,7 @@ def test_a_provider_that_does_not_start_is_found(monkeypatch: pytest.MonkeyPatch
 def test_a_plug_in_that_is_missing_or_broken_is_no_problem(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], status: str, words: str
 ) -> None:
-    row = replace(plugins.PLUG_INS[0], **changes)  # type: ignore[arg-type]
+    row = plugins.PLUG_INS[0]._replace(**changes)  # type: ignore[arg-type]
     monkeypatch.setattr(plugins, "PLUG_INS", (row,))
     monkeypatch.setattr(plugins, "_registered", set())
     diagnosis = checked(doctor.examine())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -47,7 +46,7 @@ class Console:
         try:
             text.encode(self.stdout().encoding or "utf-8")
         except UnicodeEncodeError:
-            text = json.dumps(value, default=str)
+            text = json_line(value, ascii_only=True)
         self.lines(text)
 
     def binary(self) -> BinaryIO:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import unicodedata
 from typing import Any
 
 #: Joiners within words and emoji, which change nothing else.
@@ -20,15 +18,19 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(c if c in keep or _is_shown(c) else _escape(c) for c in text)
 
 
-def json_line(value: Any) -> str:
+def json_line(value: Any, *, ascii_only: bool = False) -> str:
     """``value`` as JSON on one line, without loss and without characters that control a terminal."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    import json
+
+    text = json.dumps(value, ensure_ascii=ascii_only, default=str)
     if text.isprintable():
         return text
     return "".join(c if _is_shown(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def _is_shown(character: str) -> bool:
+    import unicodedata
+
     return character in _HARMLESS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class Request:
     """One input and everything that was asked for.
 

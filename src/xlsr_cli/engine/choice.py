@@ -213,9 +213,9 @@ class Choice:
 
 def _bundled(scale: int, colour: Colour, precision: ModelPrecision, restore: Restore) -> ModelSpec:
     """The network of this kind; the one for clean sources where ``restore`` has none, as for drawn luma."""
-    wanted = (scale, colour, precision, restore)
-    known = ((spec.scale, spec.colour, spec.precision, spec.restore) for spec in bundled_models())
-    return bundled_model(scale, colour, precision, restore if wanted in known else "off")
+    same = bundled_models(colour, precision, restore)
+    exists = any((spec.scale, spec.restore) == (scale, restore) for spec in same)
+    return bundled_model(scale, colour, precision, restore if exists else "off")
 
 
 def chain_for(source: Size, target: Size) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.golden import answers_golden
 from xlsr_cli.engine.models import ModelSpec, load_bytes
 from xlsr_cli.engine.runtimes.plugins import PLUG_INS, PlugIn
 from xlsr_cli.engine.session import Session
@@ -97,6 +96,8 @@ class FastestSession(Session):
 
     def _started(self, plug_in: PlugIn) -> Session | None:
         """The model in ``plug_in``, its golden answer proved; None where that fails."""
+        from xlsr_cli.engine.golden import answers_golden
+
         try:
             session = Session(
                 self.spec, self._content, provider=plug_in.name, callers=self._callers, alone=True

@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -95,8 +94,7 @@ class Resized:
         return resized(self._pixels, band, self._down, self._across)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Axis:
+class _Axis(NamedTuple):
     """How one side is resized: for each output, ``taps`` weights and the first source index (unclipped).
 
     ``whole_factor`` is s where output j has the phase j mod s and 0 elsewhere; ``kernels`` are then the

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.cgroup import cpu_quota
 from xlsr_cli.engine.models import ModelSpec, find_model, load_bytes, read_model_file
-from xlsr_cli.engine.runtimes import foreign
 from xlsr_cli.engine.runtimes.plugins import PLUG_INS, find_plug_in, use_plug_in
 from xlsr_cli.errors import ModelError, ResourceError
 from xlsr_cli.options import EngineOptions
@@ -131,6 +130,8 @@ class Session:
         ``threads`` are for one that takes whole pictures; one that takes tiles gets one for each call, of
         which there may be ``threads``. Raises :class:`ModelError` when it is none that is understood.
         """
+        from xlsr_cli.engine.runtimes import foreign
+
         content = read_model_file(path)
         session = _load(content, path, provider, threads=1, callers=threads)
         found = foreign.read_form(session.get_inputs(), path)

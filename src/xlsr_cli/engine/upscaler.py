@@ -201,7 +201,7 @@ class Upscaler:
         return call.run(pixels)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Call:
     """One call: a picture from ``source`` to ``target``, and who hears of its progress."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import glob
 import os
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from xlsr_cli.declaration import option
 from xlsr_cli.engine.reading import read_at_most
@@ -19,7 +18,7 @@ from xlsr_cli.formats import HEAD_BYTES
 from xlsr_cli.media.sniff import Kind, kind_of
 
 #: ``scheme://``; a single letter before it would be a drive of Windows.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL = r"[A-Za-z][A-Za-z0-9+.-]+://"
 STANDARD_STREAM = "-"
 
 
@@ -56,8 +55,7 @@ def all_inputs(arguments: Iterable[str], lists: ListOptions) -> list[str]:
     return inputs
 
 
-@dataclass(frozen=True, kw_only=True)
-class Item:
+class Item(NamedTuple):
     """One input, and where its result goes.
 
     ``output``: a file, or ``-`` for stdout. Without it, the result goes into the folder ``into`` under the
@@ -145,12 +143,12 @@ def names_in(data: bytes, *, null: bool) -> list[str]:
 
 def refuse_no_file(name: str) -> None:
     """Raise :class:`InputError` for an input that cannot be a file: a URL, or a glob without a match."""
-    if _URL.match(name):
+    if re.match(_URL, name):
         raise InputError(
             f"{name} is a URL, and xlsr opens nothing on the network; download it first, "
             "or pipe it: curl -L URL | xlsr upscale - output.png"
         )
-    if glob.has_magic(name) and not os.path.lexists(name):
+    if _is_pattern(name) and not os.path.lexists(name):
         raise InputError(f"no file matches {name}")
 
 
@@ -179,10 +177,16 @@ def kind_of_file(name: str) -> Kind:
         return "unknown"
 
 
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
 def _matches(argument: str) -> list[str]:
     """The files that match a quoted pattern; else the argument itself."""
-    if not glob.has_magic(argument) or _URL.match(argument) or os.path.lexists(argument):
+    if not _is_pattern(argument) or re.match(_URL, argument) or os.path.lexists(argument):
         return [argument]
+    import glob
+
     found = glob.glob(argument, recursive=True)  # noqa: PTH207 - whatever the glob begins with
     return sorted(found) or [argument]
 

@@ -75,7 +75,7 @@ class PictureResult:
     compression: Compression | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PicturePlan:
     """What would be done with a picture, as far as possible from its header alone.
 
@@ -259,7 +259,7 @@ def _made_pixels(channels: int, *, deep: bool) -> NDArray[Any]:
     return np.asarray(pixels[..., 0] if channels == 1 else pixels)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Work:
     """The state of the work on one picture. ``picture`` is None once it is encoded.
 

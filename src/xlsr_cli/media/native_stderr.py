@@ -10,7 +10,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,12 +64,21 @@ def _whole_lines(sink: io.BufferedRandom) -> list[bytes]:
 def _sink() -> Iterator[io.BufferedRandom | None]:
     """A temporary file without a name for the messages; None if it cannot be made."""
     try:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below; only the opening may fail
+        file = _temporary_file()
     except OSError:
         yield None
         return
     with file:
         yield file
+
+
+def _temporary_file() -> io.BufferedRandom:
+    try:  # Linux: in memory, and without the search for a folder that can be written
+        return open(os.memfd_create("xlsr-messages"), "w+b")  # noqa: PTH123 - of a descriptor
+    except (AttributeError, OSError):
+        import tempfile
+
+        return tempfile.TemporaryFile()
 
 
 def _duplicate() -> int | None:

@@ -29,9 +29,9 @@ _VIDEO_SIGNATURES: tuple[bytes, ...] = (
 #: How bare H.264, HEVC and VVC begin: with a start code, and the set of parameters, delimiter or message that
 #: comes first; and the set of parameters without which there is no video.
 _BARE = (
-    (re.compile(rb"\x00?\x00\x00\x01[\x06\x09\x27\x47\x67]"), re.compile(rb"\x00\x00\x01[\x27\x47\x67]")),
-    (re.compile(rb"\x00?\x00\x00\x01[\x40\x42\x46\x4e]\x01"), re.compile(rb"\x00\x00\x01\x42\x01")),
-    (re.compile(rb"\x00?\x00\x00\x01\x00[\x71\x79\xa1]"), re.compile(rb"\x00\x00\x01\x00\x79")),
+    (rb"\x00?\x00\x00\x01[\x06\x09\x27\x47\x67]", rb"\x00\x00\x01[\x27\x47\x67]"),
+    (rb"\x00?\x00\x00\x01[\x40\x42\x46\x4e]\x01", rb"\x00\x00\x01\x42\x01"),
+    (rb"\x00?\x00\x00\x01\x00[\x71\x79\xa1]", rb"\x00\x00\x01\x00\x79"),
 )
 #: (length, where in it the 0x47 stands) of the packets of a transport stream: plain, with a time before each
 #: as on Blu-rays, with a checksum behind each.
@@ -75,7 +75,7 @@ def _is_video(head: bytes) -> bool:
 
 
 def _is_bare(head: bytes) -> bool:
-    return any(begins.match(head) and needs.search(head) for begins, needs in _BARE)
+    return any(re.match(begins, head) and re.search(needs, head) for begins, needs in _BARE)
 
 
 def _is_transport_stream(head: bytes) -> bool:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnxruntime
 
 from xlsr_cli.errors import ResourceError
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlugIn:
+class PlugIn(NamedTuple):
     """One runtime. To add one, add a row to :data:`PLUG_INS` and an extra of this name to pyproject.toml.
 
     ``name``: as ``--provider`` takes it. ``provider``: what onnxruntime calls it. ``distribution``: what pip
@@ -55,6 +52,8 @@ def _openvino(threads: int, callers: int) -> dict[str, str]:
         "ENABLE_CPU_PINNING": "NO",
         "INFERENCE_PRECISION_HINT": "f32",
     }
+    import json
+
     return {"load_config": json.dumps({"CPU": settings})}
 
 

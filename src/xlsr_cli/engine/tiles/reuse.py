@@ -47,7 +47,7 @@ class Reuse:
             self.reused += reused
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Pass:
     """A copy of what went into one pass of one frame, and its answer once there is one."""
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from xlsr_cli.engine import color
 from xlsr_cli.engine.models import ModelSpec
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
 from xlsr_cli.engine.session import Session, is_out_of_memory
 from xlsr_cli.engine.tiles import tiling
 from xlsr_cli.engine.tiles.bounds import keep_within_sources
@@ -27,6 +26,8 @@ def blank_tile(spec: ModelSpec, side: int) -> Pixels:
     Of the model's only size, where it has one.
     """
     if spec.layout == "planes":
+        from xlsr_cli.engine.runtimes.foreign import to_tensor
+
         size = spec.form.size or Size(width=side, height=side)
         blank = np.zeros((size.height, size.width, spec.input_channels), dtype=np.float32)
         return to_tensor(blank, spec.form)
@@ -118,6 +119,8 @@ def _run_planes(session: Session, pixels: Pixels, answer: Pixels, region: Region
 
     A model that takes one size only gets that size; what lies beyond the region's halo is dropped.
     """
+    from xlsr_cli.engine.runtimes.foreign import from_tensor, to_tensor
+
     spec, halo = session.spec, session.spec.halo or 0
     tile = tiling.cut(pixels, region, halo, spec.form.size)
     top = np.float32(np.iinfo(tile.dtype).max)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -29,8 +28,7 @@ _MIN_SIDE = 32
 _FEW_WORDS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Region:
+class Region(NamedTuple):
     """A rectangle of pixels: rows ``top`` … ``bottom - 1``, columns ``left`` … ``right - 1``."""
 
     top: int
@@ -67,8 +65,7 @@ class Region:
         return pixels[self.top : self.bottom, self.left : self.right]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tiling:
+class Tiling(NamedTuple):
     """How pictures are cut: ``side`` of the tiles or None, for ``workers`` at once, within ``max_memory``.
 
     ``max_memory`` is in bytes of activations, all workers together; None is the default.

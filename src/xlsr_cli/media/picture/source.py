@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.notices import Notice
@@ -67,8 +67,7 @@ class Source:
         self.data = b""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Decoded:
+class Decoded(NamedTuple):
     """Pixels as a decoder gives them: uint8 or uint16; gray, gray + alpha, BGR or BGRA.
 
     ``notices``: what of the pixels is lost. ``upright``: the orientation has been applied.
@@ -106,8 +105,7 @@ class Picture:
         return Size(width=int(self.pixels.shape[1]), height=int(self.pixels.shape[0]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Encoding:
+class Encoding(NamedTuple):
     """Settings for an encoder.
 
     ``quality``: 1 to 100, None for the format's default. ``lossless``: for formats that can be lossy.
@@ -120,8 +118,7 @@ class Encoding:
     threads: int = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Film:
+class Film(NamedTuple):
     """An animation without its pixels; see :class:`~xlsr_cli.media.picture.animation.Animation`."""
 
     size: Size

@@ -15,17 +15,15 @@ _HEIGHTS = (b"tiff:ImageLength", b"exif:PixelYDimension")
 
 #: The gain map of an Ultra HDR photograph (Google, Ultra HDR Image Format 1.1) and the directory of the
 #: pictures behind the first: neither is written, so the packet must not promise them.
-_GAIN_MAP = re.compile(rb"\shdrgm:[A-Za-z]*(?:Version|GainMap[A-Za-z]*)\s*=\s*(?:\"[^\"]*\"|'[^']*')")
-_DIRECTORY = re.compile(rb"<Container:Directory>.*?</Container:Directory>\s*", re.DOTALL)
-_DIRECTORY_ENTRY = re.compile(
-    rb"<rdf:li\b(?:(?!</rdf:li>).)*GainMap(?:(?!</rdf:li>).)*</rdf:li>\s*", re.DOTALL
-)
+_GAIN_MAP = rb"\shdrgm:[A-Za-z]*(?:Version|GainMap[A-Za-z]*)\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+_DIRECTORY = rb"(?s)<Container:Directory>.*?</Container:Directory>\s*"
+_DIRECTORY_ENTRY = rb"(?s)<rdf:li\b(?:(?!</rdf:li>).)*GainMap(?:(?!</rdf:li>).)*</rdf:li>\s*"
 
 #: How a video behind the picture is announced (Google, Motion Photo format 1.0, and MicroVideo before it).
-_MOTION = re.compile(rb"(\b\w+:(?:MotionPhoto|MicroVideo)(?:\s*=\s*[\"']|>))1")
+_MOTION = rb"(\b\w+:(?:MotionPhoto|MicroVideo)(?:\s*=\s*[\"']|>))1"
 
 #: Previews of the picture as it was, as Adobe's programs store them.
-_PREVIEWS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>\s*", re.DOTALL)
+_PREVIEWS = rb"(?s)<xmp:Thumbnails>.*?</xmp:Thumbnails>\s*"
 
 
 def orientation(packet: bytes) -> int:
@@ -37,7 +35,7 @@ def orientation(packet: bytes) -> int:
 
 def upright(packet: bytes) -> bytes:
     """The packet with ``tiff:Orientation`` reset to 1 and without previews of the picture as it was."""
-    return _set(_PREVIEWS.sub(b"", packet), b"tiff:Orientation", b"1")
+    return _set(re.sub(_PREVIEWS, b"", packet), b"tiff:Orientation", b"1")
 
 
 def for_size(packet: bytes, size: Size) -> bytes:
@@ -55,15 +53,15 @@ def has_gain_map(packet: bytes) -> bool:
 
 def without_gain_map(packet: bytes) -> bytes:
     """The packet without what it says about a gain map; a video that follows it stays announced."""
-    packet = _GAIN_MAP.sub(b"", packet)
-    if _MOTION.search(packet):
-        return _DIRECTORY_ENTRY.sub(b"", packet)
-    return _DIRECTORY.sub(b"", packet)
+    packet = re.sub(_GAIN_MAP, b"", packet)
+    if re.search(_MOTION, packet):
+        return re.sub(_DIRECTORY_ENTRY, b"", packet)
+    return re.sub(_DIRECTORY, b"", packet)
 
 
 def without_motion(packet: bytes) -> bytes:
     """The packet of a motion photo whose video is not there any more."""
-    return _DIRECTORY.sub(b"", _MOTION.sub(rb"\g<1>0", packet))
+    return re.sub(_DIRECTORY, b"", re.sub(_MOTION, rb"\g<1>0", packet))
 
 
 def _property(name: bytes) -> re.Pattern[bytes]:

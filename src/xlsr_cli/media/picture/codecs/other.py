@@ -47,7 +47,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     decoded = pillow.read_pixels(source, max_pixels)
     if source.format == "xbm":  # a bit that is set is ink, for everybody but Pillow
-        return replace(decoded, pixels=~decoded.pixels)
+        return decoded._replace(pixels=~decoded.pixels)
     return decoded
 
 

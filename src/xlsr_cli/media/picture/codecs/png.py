@@ -11,15 +11,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.picture.codecs import opencv
-from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, notices_of, reason_in
 from xlsr_cli.media.picture.in_order import in_order
 from xlsr_cli.media.picture.metadata import (
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlsr_cli.engine.pixels import Pixels
+    from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -362,8 +361,7 @@ _LEVEL, _STRATEGY, _MEMORY_LEVEL = 1, zlib.Z_RLE, 9
 _ZLIB_HEADER = b"\x78\x01"
 
 
-@dataclass(frozen=True, slots=True)
-class _Compressed:
+class _Compressed(NamedTuple):
     """The part of the zlib stream for a band, with ``checksum`` and ``length`` of the filtered bytes."""
 
     data: bytes
@@ -470,8 +468,7 @@ def _joined(first: int, second: int, length: int) -> int:
 _DISPOSALS: dict[int, Disposal] = {0: "stay", 1: "clear", 2: "restore"}
 
 
-@dataclass(kw_only=True)
-class _Frame:
+class _Frame(NamedTuple):
     """An fcTL chunk (PNG, section 11.3.6.2) and the pixel data behind it, which is that of a PNG."""
 
     control: bytes
@@ -480,6 +477,8 @@ class _Frame:
 
 def read_frames(source: Source, max_pixels: int) -> Frames:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
+    from xlsr_cli.media.picture.composing import Frames
+
     before: dict[bytes, memoryview] = {}
     for name, content in _chunks_of(source.data):
         if name in (b"IDAT", b"IEND"):
@@ -494,6 +493,8 @@ def _parts(
 ) -> Iterator[FramePart]:
     """The frames, decoded one by one. Raises :class:`ValueError` where one is damaged or missing."""
     from fractions import Fraction
+
+    from xlsr_cli.media.picture.composing import FramePart
 
     found = 0
     for found, frame in enumerate(_frames(source.data), start=1):

@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -366,7 +366,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
         else:
             if facts.bits > 8:
                 notices.append(Notice(code="depth-reduced", message=f"{facts.bits} bits are read as 8"))
-            return replace(decoded, notices=[*notices, *decoded.notices], upright=True)
+            return decoded._replace(notices=[*notices, *decoded.notices], upright=True)
     samples = _samples_of(source, failure)
     finish = _from_foreign if facts.mode else _finished
     return Decoded(pixels=finish(samples, source, notices), notices=notices)
