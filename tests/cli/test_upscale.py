@@ -22,6 +22,7 @@ from PIL import Image
 from tests.cli.pictures import photo, write
 from xlsr_cli.cli import app as program
 from xlsr_cli.cli.app import main
+from xlsr_cli.engine import models
 from xlsr_cli.engine import upscaler as engine
 from xlsr_cli.engine.session import Session, TileOutOfMemory
 
@@ -94,8 +95,11 @@ class TestStarting:
             ),
             *("pydoc", "rich", "secrets", "xlsr_cli.media.picture.animation"),
             *(
+                "xlsr_cli.engine.golden",
+                "xlsr_cli.engine.runtimes.foreign",
                 "xlsr_cli.media.picture.codecs.netpbm",
                 "xlsr_cli.media.picture.codecs.tiff",
+                "xlsr_cli.media.picture.composing",
                 "xlsr_cli.quality.page",
             ),
         ]
@@ -111,6 +115,35 @@ class TestStarting:
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
+
+    def test_a_png_loads_nothing_that_its_libraries_do_not_load(self, picture: Path) -> None:
+        unneeded = {"glob", "json", "random", "tempfile"}
+        script = (
+            "import sys, cv2, numpy, onnxruntime, typer.main\n"
+            "brought = set(sys.modules)\n"
+            "from xlsr_cli.cli.app import main\n"
+            f"assert main(['upscale', {str(picture)!r}]) == 0\n"
+            f"print(sorted({unneeded!r} & set(sys.modules) - brought))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    def test_a_picture_parses_the_models_of_its_kind_alone(
+        self, picture: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All 40 tables take 8 ms to parse, and a picture needs one."""
+        read = models.read_manifest
+        parsed: list[models.ModelSpec] = []
+
+        def counted(folder: Path, *words: str) -> tuple[models.ModelSpec, ...]:
+            found = read(folder, *words)
+            parsed.extend(found)
+            return found
+
+        monkeypatch.setattr(models, "read_manifest", counted)
+        models.bundled_models.cache_clear()
+        assert main(["upscale", str(picture)]) == 0
+        assert 0 < len(parsed) <= 2 * len(models.SCALES)
 
     def test_loading_suspends_the_collector_and_lets_it_go_on_whatever_happens(self) -> None:
         script = (
