@@ -158,7 +158,8 @@ class Crops:
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
     first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
-    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``.
+    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``. Crops are compressed
+    as files of ``level`` are, but for the share ``clean``.
     """
 
     def __init__(
@@ -173,13 +174,14 @@ class Crops:
         flat: int = 0,
         flat_weight: float = 1.0,
         level: Level | None = None,
+        clean: float = 0.0,
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
         if not self.pairs:
             raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
         self.scale, self.crop, self.batch = scale, crop, batch
         self.flat, self.flat_weight = flat, flat_weight
-        self.level = level
+        self.level, self.clean = level, clean
         self.intensities = np.asarray(intensities, dtype=np.float32)
         self.random = np.random.default_rng(seed)
 
@@ -211,11 +213,15 @@ class Crops:
         top = int(self.random.integers(whole_low.shape[0] - self.crop + 1))
         left = int(self.random.integers(whole_low.shape[1] - self.crop + 1))
         low = whole_low[top : top + self.crop, left : left + self.crop]
-        if self.level is not None and not pair.compressed:
+        if self.level is not None and not pair.compressed and not self._stays_clean():
             low = self._compressed(whole_low, top, left, self.level)
         inner, scale = self.crop - 2 * HALO, self.scale
         rows, columns = (slice((at + HALO) * scale, (at + HALO + inner) * scale) for at in (top, left))
         return low, whole_high[rows, columns], pair.weight
+
+    def _stays_clean(self) -> bool:
+        # Nothing is drawn without such a share, so that recipes without it see the crops that they saw.
+        return self.clean > 0 and self.random.random() < self.clean
 
     def _compressed(self, whole: Pixels, top: int, left: int, level: Level) -> Pixels:
         """The crop of ``whole``, compressed together with a random part of what is around it."""

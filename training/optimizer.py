@@ -120,11 +120,12 @@ def _followed(moments: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Adam for everything, or Muon or SOAP for the filter banks and Adam for the biases."""
+    """Adam for everything that is trained, or Muon or SOAP for the filter banks and Adam for the biases."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adam":
-        return [torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)]
-    banks = [parameter for parameter in network.parameters() if parameter.ndim == 4]
-    biases = [parameter for parameter in network.parameters() if parameter.ndim != 4]
+        return [torch.optim.Adam(trained, lr=recipe.learning_rate)]
+    banks = [parameter for parameter in trained if parameter.ndim == 4]
+    biases = [parameter for parameter in trained if parameter.ndim != 4]
     matrices = Muon if recipe.optimizer == "muon" else SOAP
     return [matrices(banks, lr=recipe.learning_rate), torch.optim.Adam(biases, lr=recipe.learning_rate)]
 

@@ -9,6 +9,8 @@ quantize networks, Frantar et al. 2022, "GPTQ"), and leaves a third of a grey le
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,13 +22,20 @@ from training.quantize import LEVELS, WEIGHT_MAX, QuantizedXLSR, fill_steps, sma
 BATCHES = 100
 
 
+def _as_it_is() -> None:
+    """Nothing between two layers."""
+
+
 @torch.no_grad()
-def round_weights(network: QuantizedXLSR, crops: Crops, batches: int = BATCHES) -> None:
+def round_weights(
+    network: QuantizedXLSR, crops: Crops, batches: int = BATCHES, settle: Callable[[], None] = _as_it_is
+) -> None:
     """Make all weights of ``network`` 7-bit multiples of their ``step`` and all biases whole.
 
     Each layer is rounded for the inputs that the layers before it, rounded already, give it on ``batches`` of
     crops; each crop counts as much as its weight says. Copies of the picture stay what they are: what 7 bits
-    hold exactly is not changed.
+    hold exactly is not changed. A rounded layer is trained no more; after each but the last, ``settle`` may train the
+    layers behind, which can make up for what rounding changed.
     """
     fill_steps(network)
     for name, conv in network.convolutions().items():
@@ -34,6 +43,9 @@ def round_weights(network: QuantizedXLSR, crops: Crops, batches: int = BATCHES) 
         rounded, step = round_jointly(conv_matrix(conv), gram, smallest_step(conv.weight).double())
         conv.get_buffer("step").copy_(step)
         store_matrix(conv, rounded)
+        conv.requires_grad_(False)
+        if conv is not network.tail:
+            settle()
 
 
 def _gram(network: QuantizedXLSR, name: str, conv: nn.Conv2d, crops: Crops, batches: int) -> Tensor:

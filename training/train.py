@@ -69,16 +69,16 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
         training = _weighed(network, training, recipe)
     crops = _crops(recipe, training)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = _teacher(recipe, runs)
     average = copy.deepcopy(network)
     optimizers = build_optimizers(network, recipe)
     step = _resume(checkpoint, network, average, optimizers, crops)
     log = _open_log(run / "log.jsonl", step)
     saved, shown, loss_sum = time.monotonic(), (time.monotonic(), step), 0.0
     while step < recipe.steps:
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, recipe)
-        loss_sum += _step(recipe, network, optimizers, crops.next(), device, _rounds(recipe, step))
+        _set_rate(optimizers, learning_rate_at(step, recipe))
+        batch = _taught(recipe, crops.next(), teacher)
+        loss_sum += _step(recipe, network, optimizers, batch, device, _rounds(recipe, step))
         _update_average(average, network, min(recipe.ema, (step + 1) / (step + 10)))
         step += 1
         if step % LOG_EVERY == 0:
@@ -93,7 +93,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
             _save(run, recipe, step, network, average, optimizers, crops)
             saved = time.monotonic()
     if recipe.solves:
-        _solve(recipe, run, crops, held, log)
+        _solve(recipe, run, crops, held, log, teacher)
     log.close()
     finished = load_checkpoint(run)
     assert finished is not None
@@ -142,19 +142,59 @@ def _is_finished(recipe: Recipe, checkpoint: dict[str, Any]) -> bool:
     return bool(checkpoint["step"] >= recipe.steps and (not recipe.solves or "solved" in checkpoint))
 
 
-def _solve(recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO) -> None:
+def _solve(
+    recipe: Recipe, run: Path, crops: Crops, held: list[Pair], log: TextIO, teacher: nn.Module | None
+) -> None:
     """Solve the last layer of the trained network, or its integers, and add the result to its checkpoint."""
     checkpoint = load_checkpoint(run)
     assert checkpoint is not None
     network = restore_network(recipe, checkpoint)
     if isinstance(network, QuantizedXLSR):
-        round_weights(network, crops)
+        _hold_anchors(network, recipe)
+        round_weights(network, crops, settle=lambda: _settle(recipe, network, crops, teacher))
     else:
         assert isinstance(network, FoldedXLSR)
         refit_tail(network, crops)
     psnr = _held_out_psnr(network, held, recipe.scale)
     log.write(json.dumps({"step": recipe.steps, "solved": True, "psnr": psnr}) + "\n")
     _store(run, checkpoint | {"recipe": asdict(recipe), "solved": network.state_dict()})
+
+
+def _settle(recipe: Recipe, network: nn.Module, crops: Crops, teacher: nn.Module | None) -> None:
+    """Train what is not rounded yet for ``recipe.settle`` steps, at half its rate, falling to nothing."""
+    if not recipe.settle:
+        return
+    phase = replace(recipe, steps=recipe.settle, warmup=0, learning_rate=recipe.learning_rate / 2)
+    optimizers = build_optimizers(network, phase)
+    for step in range(phase.steps):
+        _set_rate(optimizers, learning_rate_at(step, phase))
+        batch = _taught(phase, crops.next(), teacher)
+        with torch.enable_grad():  # type: ignore[no-untyped-call]
+            _step(phase, network, optimizers, batch, torch.device("cpu"), bfloat16=False)
+
+
+def _set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _teacher(recipe: Recipe, runs: Path) -> nn.Module | None:
+    """The network that ``recipe`` starts from, where it is to be followed."""
+    if not recipe.teacher or recipe.start is None:
+        return None
+    checkpoint = load_checkpoint(runs / recipe.start)
+    assert checkpoint is not None
+    return restore_network(Recipe(**checkpoint["recipe"]), checkpoint).eval()
+
+
+@torch.no_grad()
+def _taught(
+    recipe: Recipe, batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``batch`` with its targets between the pictures and what ``teacher`` answers."""
+    low, high, weight = batch
+    return (low, high if teacher is None else high.lerp(teacher(low), recipe.teacher), weight)
 
 
 def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -166,12 +206,16 @@ def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     the same shape at every scale.
     """
     network = _start_network(recipe, runs, crops)
+    _hold_anchors(network, recipe)
+    return network
+
+
+def _hold_anchors(network: nn.Module, recipe: Recipe) -> None:
     if recipe.anchored:
         anchors = (recipe.colours, recipe.colours)
         copies = exact_copies(recipe.colours) if recipe.form == "int8" else anchors
         for layer, rows in zip((network.skip, network.fuse), copies, strict=True):
             hold(layer, rows)  # type: ignore[arg-type]
-    return network
 
 
 def _start_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
@@ -284,6 +328,7 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         flat=recipe.flat,
         flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
         level=_level(recipe),
+        clean=recipe.clean,
     )
 
 
