@@ -9,6 +9,7 @@ Y′, a border of *scale* pixels cropped. None of the pictures may have been tra
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
 import time
 from collections import defaultdict
@@ -21,7 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from training.compress import ROBIDOUX, scaled_table
 from xlsr_cli.engine.models import Restore, bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import open_file
@@ -32,12 +35,29 @@ from xlsr_cli.quality.metrics import luma_psnr
 
 Pixels = NDArray[np.uint8]
 
-#: Format and the qualities of OpenCV's encoder (JPEG in 4:2:0); 0 is lossless.
-FILES: tuple[tuple[str, tuple[int, ...]], ...] = (
-    (".jpg", (30, 50, 65, 75, 80, 85, 90, 95, 98)),
-    (".webp", (30, 50, 65, 75, 85, 95)),
-    (".avif", (30, 50, 65, 75, 85, 95)),
-    (".png", (0,)),
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """A kind of file, the qualities at which pictures are stored in it, and whether as PNG afterwards, too.
+
+    ``tables``: the JPEG has mozjpeg's quantization tables. ``chroma``: it keeps all of its chroma (4:4:4).
+    """
+
+    name: str
+    suffix: str
+    qualities: tuple[int, ...]
+    tables: bool = False
+    chroma: bool = False
+    was: bool = False
+
+
+FILES = (
+    Encoding(name="jpg", suffix=".jpg", qualities=(30, 50, 65, 75, 80, 85, 90, 95, 98), was=True),
+    Encoding(name="jpg 4:4:4", suffix=".jpg", qualities=(50, 75, 85, 95), chroma=True),
+    Encoding(name="jpg, mozjpeg's tables", suffix=".jpg", qualities=(50, 75, 85, 95), tables=True),
+    Encoding(name="webp", suffix=".webp", qualities=(30, 50, 65, 75, 85, 95)),
+    Encoding(name="avif", suffix=".avif", qualities=(30, 50, 65, 75, 85, 95)),
+    Encoding(name="png", suffix=".png", qualities=(0,)),
 )
 #: Encoder and the constant rate factors of films.
 FILMS: tuple[tuple[str, str, dict[str, str], tuple[int, ...]], ...] = (
@@ -57,6 +77,7 @@ class Scored:
     """One file: what was found, the level that was chosen, and each level's gain over bicubic in dB."""
 
     kind: str
+    picture: int
     found: str
     number: float
     chosen: Restore
@@ -75,6 +96,7 @@ def main() -> None:
     options.add_argument("--every", type=int, default=1, help="only every n-th picture of a folder")
     options.add_argument("--scale", type=int, default=2)
     options.add_argument("--films", action="store_true", help="films instead of pictures")
+    options.add_argument("--list", type=Path, help="a CSV file for what was found in every file")
     given = options.parse_args()
     pictures = [
         picture
@@ -86,6 +108,8 @@ def main() -> None:
     score = _films if given.films else _files
     with tempfile.TemporaryDirectory() as place:
         scored = list(score([np.asarray(p, np.uint8) for p in pictures], given.scale, upscaler, Path(place)))
+    if given.list:
+        _list(scored, given.list)
     _print(scored)
     if not given.films:
         _print_cost()
@@ -99,31 +123,45 @@ def levels() -> list[Restore]:
 
 
 def _files(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) -> Iterator[Scored]:
-    for picture in pictures:
+    for number, picture in enumerate(pictures):
         reference = _whole(picture, scale)
         low = shrink(reference, scale)
-        for suffix, qualities in FILES:
-            for quality in qualities:
-                path = place / f"file{suffix}"
-                flags = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
-                flags |= {".avif": cv2.IMWRITE_AVIF_QUALITY}
-                cv2.imwrite(str(path), low, [flags[suffix], quality] if quality else [])
-                yield _scored(f"{suffix[1:]} {quality or ''}".strip(), path, reference, scale, upscaler)
-                if suffix == ".jpg":
+        for encoding in FILES:
+            for quality in encoding.qualities:
+                path = place / f"file{encoding.suffix}"
+                _store(low, path, encoding, quality)
+                kind = f"{encoding.name} {quality or ''}".strip()
+                yield _scored(kind, number, path, reference, scale, upscaler)
+                if encoding.was:
                     decoded = cv2.imread(str(path))
                     assert decoded is not None
                     cv2.imwrite(str(place / "was.png"), decoded)
-                    kind = f"png that was jpg {quality}"
-                    yield _scored(kind, place / "was.png", reference, scale, upscaler)
+                    kind = f"png that was {kind}"
+                    yield _scored(kind, number, place / "was.png", reference, scale, upscaler)
 
 
-def _scored(kind: str, path: Path, reference: Pixels, scale: int, upscaler: Upscaler) -> Scored:
+def _store(picture: Pixels, path: Path, encoding: Encoding, quality: int) -> None:
+    if encoding.tables:
+        table = scaled_table(ROBIDOUX, quality)
+        Image.fromarray(picture[..., ::-1]).save(path, qtables=[table, table], subsampling=2)
+        return
+    flags = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
+    flags |= {".avif": cv2.IMWRITE_AVIF_QUALITY}
+    settings = [flags[encoding.suffix], quality] if quality else []
+    if encoding.chroma:
+        settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    cv2.imwrite(str(path), picture, settings)
+
+
+def _scored(kind: str, number: int, path: Path, reference: Pixels, scale: int, upscaler: Upscaler) -> Scored:
     source = open_file(path)
     decoded = np.asarray(decode(source, max_pixels=1 << 30)[0].pixels, np.uint8)
     _, found = for_picture(upscaler, source, lambda: decoded)
     assert found is not None
     gains = _gains(decoded, reference, scale, upscaler, {*levels(), found.level})
-    return Scored(kind=kind, found=found.what, number=found.value, chosen=found.level, gains=gains)
+    return Scored(
+        kind=kind, picture=number, found=found.what, number=found.value, chosen=found.level, gains=gains
+    )
 
 
 def _gains(
@@ -139,7 +177,7 @@ def _gains(
 
 def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) -> Iterator[Scored]:
     """Pictures that are panned over; every fourth frame is scored."""
-    for picture in pictures:
+    for picture_number, picture in enumerate(pictures):
         frames = [_whole(frame, 2 * scale) for frame in _panned(picture)]
         if not frames:
             continue
@@ -155,6 +193,7 @@ def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) 
                 gains = {level: float(np.mean([one[level] for one in each])) for level in levels()}
                 yield Scored(
                     kind=f"{encoder} {factor}",
+                    picture=picture_number,
                     found=found.what,
                     number=found.value,
                     chosen=found.level,
@@ -207,6 +246,15 @@ def _frames_of(path: Path) -> list[Pixels]:
 def _whole(picture: Pixels, scale: int) -> Pixels:
     height, width = (side // scale * scale for side in picture.shape[:2])
     return picture[:height, :width]
+
+
+def _list(scored: list[Scored], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["kind", "picture", "found", "value", "chosen", *levels()])
+        for one in scored:
+            gains = [f"{one.gains[level]:.3f}" for level in levels()]
+            rows.writerow([one.kind, one.picture, one.found, f"{one.number:.3f}", one.chosen, *gains])
 
 
 def _print(scored: list[Scored]) -> None:

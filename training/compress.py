@@ -22,7 +22,7 @@ Random = np.random.Generator
 
 #: The table of quality 50 that mozjpeg takes by default for luma and chroma alike (Robidoux's, as
 #: ImageMagick had it), row by row.
-_ROBIDOUX = (
+ROBIDOUX = (
     (16, 16, 16, 18, 25, 37, 56, 85),
     (16, 17, 20, 27, 34, 40, 53, 75),
     (16, 20, 24, 31, 43, 62, 91, 135),
@@ -99,7 +99,7 @@ def _jpeg(picture: Pixels, quality: int, random: Random) -> Pixels:
     kind = random.random()
     if kind < 0.7:
         return through_file(picture, "JPEG", quality=quality, subsampling=subsampling)
-    table = scaled_table(_ROBIDOUX if kind < 0.9 else _FLAT if kind < 0.95 else LUMA_STEPS.tolist(), quality)
+    table = scaled_table(ROBIDOUX if kind < 0.9 else _FLAT if kind < 0.95 else LUMA_STEPS.tolist(), quality)
     return through_file(picture, "JPEG", qtables=[table, table], subsampling=subsampling)
 
 

@@ -158,8 +158,8 @@ class Crops:
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
     first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
-    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``. Crops are compressed
-    as files of ``level`` are, but for the share ``clean``.
+    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``. Crops are
+    compressed as files of ``level`` are, but for the share ``clean``.
     """
 
     def __init__(

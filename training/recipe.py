@@ -25,14 +25,14 @@ class Recipe:
     weights, which it rounds to eight bits, settle where the rounded ones are best. ``flat`` crops of each
     batch are plain colours and ramps. ``restore`` is what the low-resolution side went through
     (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames of films
-    (:mod:`training.films`). ``quality`` makes it JPEG of just that quality, to compare with. ``clean`` is the share
-    of crops that are shown as they were nevertheless. ``teacher`` is how much of each target is what the network
-    answers that this one starts from.
+    (:mod:`training.films`). ``quality`` makes it JPEG of just that quality, to compare with. ``clean`` is the
+    share of crops that are shown as they were nevertheless. ``teacher`` is how much of each target is what
+    the network answers that this one starts from.
     ``overshoot`` adds that much of the mean overshoot to the loss.
     ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
     The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once
-    training is over (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`), with
-    ``settle`` steps of training for the layers behind after each layer.
+    training is over (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`),
+    with ``settle`` steps of training for the layers behind after each layer.
     ``groups`` and ``clipped`` exist for the ablation record.
     """
 

@@ -34,8 +34,8 @@ def round_weights(
 
     Each layer is rounded for the inputs that the layers before it, rounded already, give it on ``batches`` of
     crops; each crop counts as much as its weight says. Copies of the picture stay what they are: what 7 bits
-    hold exactly is not changed. A rounded layer is trained no more; after each but the last, ``settle`` may train the
-    layers behind, which can make up for what rounding changed.
+    hold exactly is not changed. A rounded layer is trained no more; after each but the last, ``settle`` may
+    train the layers behind, which can make up for what rounding changed.
     """
     fill_steps(network)
     for name, conv in network.convolutions().items():

@@ -169,7 +169,7 @@ def _settle(recipe: Recipe, network: nn.Module, crops: Crops, teacher: nn.Module
     for step in range(phase.steps):
         _set_rate(optimizers, learning_rate_at(step, phase))
         batch = _taught(phase, crops.next(), teacher)
-        with torch.enable_grad():  # type: ignore[no-untyped-call]
+        with torch.enable_grad():
             _step(phase, network, optimizers, batch, torch.device("cpu"), bfloat16=False)
 
 
