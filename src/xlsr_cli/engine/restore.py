@@ -128,17 +128,8 @@ def look(pixels: NDArray[Any], note: str = "") -> Compression:
 
     16-bit pixels never were compressed. ``note`` says why nobody else knew.
     """
-    pixels = _visible(pixels)
     traces = jpeg_traces(pixels) if pixels.dtype == np.uint8 else None
     if traces is None:
         return Compression(level="drawing" if looks_drawn(pixels) else "off", seen="pixels", note=note)
     found = jpeg(traces.quality, seen="pixels")
     return replace(found, note=note)
-
-
-def _visible(pixels: NDArray[Any]) -> NDArray[Any]:
-    """``pixels`` with black for the colours that alpha hides: what nobody sees has no say."""
-    if pixels.ndim != 3 or pixels.shape[2] not in (2, 4):
-        return pixels
-    hidden = pixels[..., -1] == 0
-    return np.where(hidden[..., None], pixels.dtype.type(0), pixels) if hidden.any() else pixels

@@ -3,7 +3,7 @@
 A decoded JPEG's coefficients stand close to multiples of these steps, at the place of the block grid and
 nowhere else (Fan and de Queiroz, "Identification of bitmap compression history: JPEG detection and
 quantizer estimation", IEEE Transactions on Image Processing 12(2), 2003). All sums are of integers, in
-float64 where a product of matrices wants it: any order of summation gives the same bits on every machine.
+floating point where a product of matrices wants it: any order gives the same bits on every machine.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from xlsr_cli.engine.traces.samples import is_new, windows
 
 #: float64 that holds whole numbers below 2**53.
 Exact = NDArray[np.float64]
@@ -38,14 +39,14 @@ LUMA_STEPS: Integers = np.array(
 )
 
 #: How many blocks are looked at where the grid is, and how many places where it is looked for.
-_BLOCKS, _WINDOWS = 1024, 192
+_BLOCKS, _WINDOWS = 256, 64
 #: Fewer blocks than that without clipped colours are too few.
 _FEW = 24
 #: BT.601 weights of B, G and R, as JFIF has them, and the cosines, with so many bits behind the point.
 _WEIGHT_BITS, _COSINE_BITS = 12, 11
-_WEIGHTS = np.round(np.array([0.114, 0.587, 0.299]) * (1 << _WEIGHT_BITS))
+_WEIGHTS = np.round(np.array([0.114, 0.587, 0.299]) * (1 << _WEIGHT_BITS)).astype(np.int32)
 #: Coefficients are counted in bins of a quarter, up to ``_LARGEST``; larger ones tell no more.
-_BINS_PER_UNIT, _LARGEST, _LARGEST_OF_WINDOWS = 4, 120, 60
+_BINS_PER_UNIT, _LARGEST, _LARGEST_OF_WINDOWS = 4, 120, 40
 #: So many steps are tried, from 2: a step of 1 leaves nothing that rounding to 8 bits would not.
 _STEPS, _STEPS_OF_WINDOWS = 78, 28
 #: Steps of the constant coefficient that count: qualities of 6 to 50 have them.
@@ -64,6 +65,8 @@ _DEVIATION = 0.4
 _ASTRAY = 0.15
 #: Units of evidence a nat.
 _UNITS = 16
+#: OpenBLAS multiplies matrices of up to so many products (rows by columns by terms) on one thread.
+_ALONE = 1 << 18
 #: What the best step of a frequency has to be better by, since it is the best of so many.
 _CHOSEN = round(_UNITS * math.log(_STEPS))
 #: What ``evidence`` has to reach: photographs and drawings that never were JPEG stay below it.
@@ -88,14 +91,17 @@ class JpegTraces:
 def jpeg_traces(pixels: NDArray[Any]) -> JpegTraces | None:
     """What JPEG left in ``pixels``; None where nothing is found.
 
-    uint8, (H, W) or (H, W, C): gray, gray and alpha, BGR or BGRA. Looks at about a thousand blocks of 8×8,
-    whatever the size, and costs a few milliseconds.
+    uint8, (H, W) or (H, W, C): gray, gray and alpha, BGR or BGRA. Looks at 256 blocks of 8×8, and where they
+    show nothing, at 64 windows for a grid that begins elsewhere.
     """
     found = _traces_at(pixels, 0, 0)
     if found is not None and found.certain:
         return found
+    place = _likeliest_place(pixels)
+    if place is None or place == (0, 0):
+        return found
     # Of a picture that was cropped at one side alone, some of the evidence is at the corner.
-    elsewhere = _traces_at(pixels, *_likeliest_place(pixels))
+    elsewhere = _traces_at(pixels, *place)
     if found is None or (elsewhere is not None and elsewhere.evidence > _MUCH_MORE * found.evidence):
         return elsewhere
     return found
@@ -108,15 +114,15 @@ def quality_for_scale(scale: float) -> int:
 
 
 def _traces_at(pixels: NDArray[Any], left: int, top: int) -> JpegTraces | None:
-    blocks = _windows(pixels[top:, left:], side=8, most=_BLOCKS)
-    bins = _distinct(_bins(blocks.reshape(-1, 64) @ _TRANSFORM))
+    blocks = _luma(windows(pixels[top:, left:], side=8, every=8, most=_BLOCKS))
+    bins = _distinct(_bins(_coefficients(blocks)[_FREQUENCIES]))
     evidence = _evidence(bins, _rewards(_LARGEST, _STEPS))
     best = evidence.argmax(axis=1)
     weights = np.maximum(0, evidence[np.arange(len(best)), best] - _CHOSEN)
     total = int(weights.sum())
-    if total < _ENOUGH or len(np.unique(blocks)) < _MANY_SHADES:
+    if total < _ENOUGH or np.count_nonzero(np.bincount(blocks.ravel() >> _WEIGHT_BITS)) < _MANY_SHADES:
         return None
-    certain = total >= _CERTAIN * len(blocks) or _brightness_is_rounded(blocks)
+    certain = total >= _CERTAIN * blocks.shape[2] or _brightness_is_rounded(blocks)
     # Lines alone, all of one contrast, are no evidence: what changes both ways has to agree, or where that
     # is rounded to nothing, how bright blocks are.
     if not certain and weights[_MIXED].sum() < total * _MIXED_SHARE:
@@ -134,45 +140,37 @@ def _traces_at(pixels: NDArray[Any], left: int, top: int) -> JpegTraces | None:
     )
 
 
-def _likeliest_place(pixels: NDArray[Any]) -> tuple[int, int]:
-    """Left and top of the grid for which a few frequencies speak most, were it a JPEG's."""
-    windows = _windows(pixels, side=15, most=_WINDOWS)
-    rows = (windows @ _SLIDING).swapaxes(1, 2) @ _SLIDING  # (N, left and u, top and v)
-    both = rows.reshape(-1, 8, _SLID, 8, _SLID)
-    chosen = np.stack([both[:, :, u, :, v] for u, v in _SLID_PAIRS], axis=-1)
-    rewards = _rewards(_LARGEST_OF_WINDOWS, _STEPS_OF_WINDOWS)
-    evidence = _evidence(_bins(chosen.reshape(len(windows), -1)), rewards).max(axis=1)
-    evidence = np.maximum(0, evidence - _CHOSEN)
-    best = int(evidence.reshape(64, -1).sum(axis=1).argmax())
-    return best // 8, best % 8
+def _likeliest_place(pixels: NDArray[Any]) -> tuple[int, int] | None:
+    """Left and top of the grid for which a few frequencies speak most, if any does, were it a JPEG's."""
+    seen = _luma(windows(pixels, side=15, every=8, most=_WINDOWS)).astype(np.float64)
+    if not seen.size:
+        return None
+    across = np.matmul(_SLIDING.reshape(-1, 15), seen).reshape(15, len(_SLID), 8, -1)
+    both = [
+        _SLIDING[list(chosen)].reshape(-1, 15) @ across[:, index].reshape(15, -1)
+        for index, chosen in enumerate(_SLID_WITH)
+    ]
+    bins = _bins(np.concatenate(both).reshape(-1, seen.shape[2]))
+    evidence = _evidence(bins, _rewards(_LARGEST_OF_WINDOWS, _STEPS_OF_WINDOWS)).max(axis=1)
+    speaking = np.maximum(0, evidence - _CHOSEN).reshape(-1, 64).sum(axis=0)
+    top, left = divmod(int(speaking.argmax()), 8)
+    return (left, top) if speaking.any() else None
 
 
-def _windows(pixels: NDArray[Any], *, side: int, most: int) -> Exact:
-    """At most ``most`` windows of luma (N, side, side) on a grid of 8, evenly spread.
+def _luma(found: NDArray[Any]) -> Integers:
+    """Luma of windows (N, C, side, side), scaled by the weights' bits: (side, side, N).
 
     Those that hold 0 or 255 are left out, since clipped, unless there are hardly any others.
     """
-    across, down = ((extent - side) // 8 + 1 for extent in (pixels.shape[1], pixels.shape[0]))
-    if across < 1 or down < 1:
-        return np.zeros((1, side, side))
-    number = min(most, across * down)
-    places = np.arange(number) * (across * down) // number
-    everywhere = sliding_window_view(pixels, (side, side), axis=(0, 1))
-    # (N, side, side) or (N, C, side, side)
-    windows = everywhere[8 * (places // across), 8 * (places % across)]
-    windows = np.moveaxis(windows, 1, -1) if windows.ndim == 4 else windows
-    flat = windows.reshape(number, -1)
+    flat = found.reshape(len(found), math.prod(found.shape[1:]))
     whole = (flat.max(axis=1) < 255) & (flat.min(axis=1) > 0)
-    return _luma(windows[whole] if whole.sum() >= _FEW else windows)
-
-
-def _luma(windows: NDArray[Any]) -> Exact:
-    """Luma of (N, H, W) or (N, H, W, C), scaled by the weights' bits."""
-    if windows.ndim == 3:
-        return windows.astype(np.float64) * (1 << _WEIGHT_BITS)
-    if windows.shape[-1] < 3:
-        return windows[..., 0].astype(np.float64) * (1 << _WEIGHT_BITS)
-    return np.asarray(windows[..., :3].astype(np.float64) @ _WEIGHTS)
+    found = found[whole] if whole.sum() >= _FEW else found
+    if found.shape[1] < 3:
+        luma = found[:, 0].astype(np.int32) << _WEIGHT_BITS
+    else:
+        blue, green, red = (found[:, channel] * weight for channel, weight in enumerate(_WEIGHTS))
+        luma = blue + green + red
+    return np.ascontiguousarray(np.moveaxis(luma, 0, -1))
 
 
 def _cosines() -> Exact:
@@ -183,6 +181,7 @@ def _cosines() -> Exact:
     return np.asarray(np.round(rows * (1 << _COSINE_BITS)))
 
 
+_COSINES = _cosines()
 #: The frequencies that are looked at, as places in a flat block; the highest ones are zero nearly always.
 _FREQUENCIES = np.array([8 * v + u for v in range(8) for u in range(8) if 1 <= u + v <= 7])
 #: Those of them that change both ways.
@@ -190,31 +189,40 @@ _MIXED = (_FREQUENCIES % 8 > 0) & (_FREQUENCIES >= 8)
 _MIXED_SHARE = 0.2
 #: Numbers by which blocks are told apart, modulo 2**64.
 _ODD = np.cumprod(np.full(64, 0x9E3779B97F4A7C15, dtype=np.uint64)).astype(np.int64)
-#: A flat block's coefficients of these frequencies, (64, frequencies).
-_TRANSFORM = np.kron(_cosines(), _cosines())[_FREQUENCIES].T.copy()
 
-#: Of the places of the grid, so many frequencies each way are worked out, and these pairs are looked at.
-_SLID = 5
-_SLID_PAIRS = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (2, 2), (0, 4), (4, 0)]
+#: Where the grid is looked for, these frequencies are worked out across, and with each of them those down
+#: (their places in the first row).
+_SLID = (0, 1, 2, 4)
+_SLID_WITH = ((1, 2, 3), (0, 1), (0, 2), (0,))
 
 
 def _sliding() -> Exact:
-    """The first DCT coefficients of 15 values from each of 8 places: (15, place and frequency)."""
-    rows = np.zeros((15, 8, _SLID))
+    """Those coefficients of 15 values from each of 8 places: (frequency, place, 15)."""
+    rows = np.zeros((len(_SLID), 8, 15))
     for place in range(8):
-        rows[place : place + 8, place] = _cosines()[:_SLID].T
-    return rows.reshape(15, -1)
+        rows[:, place, place : place + 8] = _COSINES[list(_SLID)]
+    return rows
 
 
 _SLIDING = _sliding()
 
 
-def _brightness_is_rounded(blocks: Exact) -> bool:
+def _coefficients(blocks: Integers) -> Exact:
+    """The DCT of ``blocks`` (8, 8, N), scaled: (64, N), frequencies in rows of a rising one across."""
+    if not blocks.size:
+        return np.zeros((64, 0))
+    # Two small products: a large one would wake BLAS's other threads.
+    down = (_COSINES @ blocks.reshape(8, -1).astype(np.float64)).reshape(8, 8, -1)
+    return np.asarray(np.matmul(_COSINES, down)).reshape(64, -1)
+
+
+def _brightness_is_rounded(blocks: Integers) -> bool:
     """Whether the blocks' constant coefficients stand at multiples of a step as large as low qualities have.
 
     Drawings have multiples of small steps: those of a few colours.
     """
-    constant = np.unique(np.floor(blocks.sum(axis=(1, 2)) / (8 << _WEIGHT_BITS) + 0.5)) - 8 * 128
+    constant = np.sort(np.floor(blocks.sum(axis=(0, 1)) / (8 << _WEIGHT_BITS) + 0.5)) - 8 * 128
+    constant = constant[is_new(constant)]
     steps: Integers = np.arange(*_STEPS_OF_BRIGHTNESS)
     off: Exact = constant[:, None] - steps * np.floor(constant[:, None] / steps + 0.5)
     evidence: Exact = np.round(_UNITS * _nats(off, steps, _DEVIATION_OF_BRIGHTNESS))
@@ -224,21 +232,27 @@ def _brightness_is_rounded(blocks: Exact) -> bool:
 def _bins(coefficients: Exact) -> Integers:
     """The size of each coefficient, in bins."""
     scale = _BINS_PER_UNIT / (1 << (_WEIGHT_BITS + 2 * _COSINE_BITS))
-    return np.floor(np.abs(coefficients) * scale + 0.5).astype(np.int64)
+    return np.asarray(np.abs(coefficients) * scale + 0.5).astype(np.int64)
 
 
 def _distinct(blocks: Integers) -> Integers:
-    """Each block (rows) once: letters and patterns repeat, and what repeats is no second evidence."""
-    sums = blocks @ _ODD[: blocks.shape[1]]
-    return blocks[np.unique(sums, return_index=True)[1]]
+    """Each block (columns) once: letters and patterns repeat, and what repeats is no second evidence."""
+    sums = _ODD[: len(blocks)] @ blocks
+    order = np.argsort(sums, kind="stable")
+    return np.asarray(blocks[:, order[is_new(sums[order])]])
 
 
 def _evidence(bins: Integers, rewards: Small) -> Integers:
-    """For every column of ``bins`` (rows) and every step (columns): how much likelier it is than none."""
-    columns, most = bins.shape[1], len(rewards)
-    kept = (bins + np.arange(columns) * most)[bins < most]
-    counts = np.bincount(kept, minlength=columns * most).reshape(columns, most)
-    return (counts.astype(np.float32) @ rewards).astype(np.int64)
+    """For every row of ``bins`` and every step (columns): how much likelier it is than none."""
+    rows, most = len(bins), len(rewards)
+    # What is too large comes last in its row, and is dropped.
+    places = np.minimum(bins, most) + np.arange(rows)[:, None] * (most + 1)
+    counts = np.bincount(places.ravel(), minlength=rows * (most + 1)).reshape(rows, -1)
+    counts = counts[:, :-1].astype(np.float32)
+    # In parts for which BLAS wakes no other thread.
+    together = next(part for part in range(_ALONE // rewards.size, 0, -1) if rows % part == 0)
+    evidence = np.asarray(np.matmul(counts.reshape(-1, together, most), rewards))
+    return evidence.reshape(rows, -1).astype(np.int64)
 
 
 @functools.cache
