@@ -146,12 +146,15 @@ def test_streams_that_begin_on_the_way_are_counted() -> None:
         """Gives packets 0 to 5, of which 2 and 3 are of a stream that nobody knows."""
 
         packets = iter(range(6))
+        file = None
 
         def demux(self) -> Iterator[Any]:
             for number in self.packets:
                 if number in (2, 3):
                     raise IndexError("list index out of range")
-                yield SimpleNamespace(size=1, number=number)
+                yield SimpleNamespace(
+                    size=1, number=number, stream_index=0, time_base=None, pts=None, dts=None, duration=0
+                )
 
     unknown: list[int] = []
     container: Any = Container()

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.jobs.video.films import FIXTURES, codes, lost, run
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import open_video
 from xlsr_cli.media.video.output.tracks import Track, read_tracks
 
@@ -112,3 +114,20 @@ def test_every_container_is_begun_where_it_was_asked(tmp_path: Path, upscaler: U
     shown = clips.plane(clips.frames(result.output)[0])[::2, ::2].astype(int)
     distances = [np.abs(clips.plane(frame).astype(int) - shown).mean() for frame in clips.frames(source)]
     assert distances.index(min(distances)) == round(begin * 25)
+
+
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_a_picture_later_than_its_sound_begins_an_avi(codec: Any, tmp_path: Path, upscaler: Upscaler) -> None:
+    """An AVI begins with all of its streams: the first frame stands there until its own time comes."""
+    times = range(12, 30)
+    source = clips.make(tmp_path / "a.mkv", frames=18, times=times, audio=[{"codec": "pcm_s16le"}])
+    done = run(source, tmp_path / "b.avi", upscaler, codec=codec, strict=True)
+    assert "start-filled" in codes(done)
+    with pyav.open_input(str(done.output)) as container:
+        found = [packet for packet in container.demux(video=0) if packet.size]
+        assert [packet.dts for packet in found] == [0, *times]
+        assert bytes(found[0]) == bytes(found[1])
+    part = run(source, tmp_path / "c.avi", upscaler, codec=codec, strict=True, start=0.2)
+    assert "start-filled" not in codes(part)
+    with pyav.open_input(str(part.output)) as container:
+        assert [packet.dts for packet in container.demux(video=0) if packet.size] == list(range(13))

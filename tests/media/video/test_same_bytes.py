@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.jobs.video.films import FIXTURES, run
+from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.media.video.output.containers import CONTAINERS
 from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encoder_options
@@ -138,3 +139,22 @@ def test_any_two_runs_give_the_same_file(tmp_path: Path, dirty_memory: Any) -> N
             result = run(FIXTURES / "long_320.mp4", tmp_path / f"{byte}.mp4", upscaler, frames=40)
         found.add(result.output.read_bytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_two_runs_write_the_same_file(suffix: str, tmp_path: Path) -> None:
+    """No random identifiers, no clock; the second film goes through FFmpeg's tee muxer into Matroska."""
+    rich = clips.make(
+        tmp_path / "a.mkv",
+        frames=3,
+        audio=[{"language": "fra"}, {"codec": "flac"}],
+        subtitles=[{}],
+        attachments=[("a.ttf", "font/ttf", b"font")],
+        chapters=[(0, 100, "one")],
+        aspect=Fraction(4, 3),
+    )
+    for source in (rich, FIXTURES / "wma.wmv"):
+        results = [tmp_path / f"{source.stem}{number}{suffix}" for number in range(2)]
+        for result in results:
+            run(source, result, Upscaler(threads=1), end=0.12)
+        assert results[0].read_bytes() == results[1].read_bytes()

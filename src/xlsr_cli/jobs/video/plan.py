@@ -25,7 +25,8 @@ from xlsr_cli.media.video.tags import Hdr, Rotation
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
-_HIGHEST_RATE = 1000
+#: Frames per second that encoders are told.
+_LOWEST_RATE, _HIGHEST_RATE = Fraction(1, 65535), Fraction(1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,12 @@ class VideoPlan:
         if not self.trial:
             return self.mux.cut
         first, last = times[0][0] * base, sum(times[-1]) * base
-        moved = Fraction(0) if self.begin is None else self.file.first - first
+        if self.begin is None:
+            moved = Fraction(0)
+        elif self.mux.container.constant:
+            moved = -first - self.mux.cut.shift  # nothing is before the first frame, which begins the file
+        else:
+            moved = self.file.first - first
         return Cut(begin=None if self.begin is None else first, end=last, shift=self.mux.cut.shift + moved)
 
     def late_notices(self, reader: FrameReader, upscaled: FrameUpscaler) -> list[Notice]:
@@ -167,7 +173,7 @@ def _settings(
     if aspect is not None and upright is not None and upright.swaps:
         aspect = 1 / aspect
     rate = _constant_rate(file) if container.constant else file.rate
-    rate = min(rate, Fraction(_HIGHEST_RATE)).limit_denominator(65535)
+    rate = max(min(rate, _HIGHEST_RATE), _LOWEST_RATE).limit_denominator(65535)
     family, becomes = layout.family, layout_of(pix_fmt)
     tags = file.tags.enlarged(file.size, size, family=family, becomes=becomes.family)
     siting: Siting = "left"
@@ -294,6 +300,10 @@ def _format_notices(
     if file.programs > 1:
         message = f"the {file.programs} programs of the source become one that holds all of their streams"
         notices.append(Notice(code="programs-merged", message=message))
+    gap = file.first + plan.mux.cut.shift
+    if plan.mux.container.constant and plan.begin is None and round(gap * settings.rate) > 0:
+        message = f"the first frame is also shown for the {float(gap):.2f} s of sound before it"
+        notices.append(Notice(code="start-filled", message=message, loss=False))
     films = [s for s in file.streams if s.kind == "video" and s.index in plan.mux.copied]
     if films:
         message = f"{len(films)} more video streams are copied as they are; only the main one is enlarged"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from xlsr_cli.errors import InputError, OutputError
+from xlsr_cli.media.video.demux import InputLostError
 from xlsr_cli.media.video.output.encoder import Packet
 from xlsr_cli.notices import Notice
 
@@ -242,6 +243,8 @@ def open_segments(output: Path, key: str, *, patience: float = 0.0) -> Iterator[
         segments = Segments(folder, _connect(folder, output, key, patience))
     try:
         yield segments
+    except InputLostError:
+        raise
     except InputError:
         segments.remove()  # this source stays unusable; a repaired one has another key
         raise

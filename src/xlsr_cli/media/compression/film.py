@@ -28,8 +28,8 @@ from xlsr_cli.engine.restore import (
     look,
 )
 from xlsr_cli.media.compression import headers, jpeg_tables
-from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of, sought
-from xlsr_cli.media.video.pyav import side_data
+from xlsr_cli.media.video.demux import decoded, faults_mapped, main_stream, open_video, packets_of, sought
+from xlsr_cli.media.video.pyav import FAULTS, side_data
 
 if TYPE_CHECKING:
     from xlsr_cli.media.video.demux import AnyPacket
@@ -54,7 +54,7 @@ def compression_of(path: Path) -> Compression:
     none of these make sense, by the pixels of the first frame. Raises :class:`InputError` for a file that is
     no video.
     """
-    with open_video(path) as container:
+    with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
         context = stream.codec_context
         name, pixels = context.codec.canonical_name, context.width * context.height
@@ -116,7 +116,7 @@ def _next_packets(container: av.container.InputContainer, stream: av.VideoStream
 
 def _decoded(packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     for packet in packets:
-        with contextlib.suppress(av.error.FFmpegError):
+        with contextlib.suppress(*FAULTS):
             yield from stream.decode(packet)
 
 
@@ -137,7 +137,7 @@ def _exported(frame: av.VideoFrame) -> int | None:
 
 
 def _by_first_frame(path: Path, note: str) -> Compression:
-    with open_video(path) as container:
+    with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
         frame = next(decoded(packets_of(container), stream, lambda: None), None)
         return look(np.zeros((1, 1), np.uint8) if frame is None else frame.to_ndarray(format="bgr24"), note)

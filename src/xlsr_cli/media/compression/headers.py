@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import av
 from av.bitstream import BitStreamFilterContext
 
-from xlsr_cli.media.video.pyav import ffmpeg_messages
+from xlsr_cli.media.video.pyav import FAULTS, ffmpeg_messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ def _traced(stream: Any, packets: Iterable[Any]) -> Iterator[tuple[str, int]]:
             with ffmpeg_messages() as messages:
                 filter.filter(packet)
             yield from _lines(messages)
-    except av.error.FFmpegError:
+    except FAULTS:
         return
 
 

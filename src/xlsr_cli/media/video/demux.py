@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -35,18 +36,42 @@ _NO_FILMS = {
 }
 #: Bytes that FFmpeg asks the file for at a time.
 _READ_BLOCK = 1 << 18
+#: Seconds: nearly as many nanoseconds as 64 bits hold, which is more than 200 years.
+_LATEST = 1 << 33
+
+
+class InputLostError(InputError):
+    """A film cannot be read to its end because of the disk or the network; later it may be."""
 
 
 class _File(io.FileIO):
     """A film for FFmpeg: bytes, and a name that is only the suffix.
 
     FFmpeg reads other files where a name is a pattern (``v%d.png``) or a protocol (``concat:…``).
+
+    No exception leaves a call that FFmpeg makes: PyAV would raise it later, out of another call, or print it.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "rb")
         suffix = "".join(letter for letter in path.suffix if letter.isalnum())
         self.name = f"film.{suffix}"
+        self._path = path
+        self._failure: Exception | None = None
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes; none any more once the system could not read, which :meth:`check` raises."""
+        try:
+            return b"" if self._failure else super().read(-1 if size is None else size)
+        except (OSError, MemoryError) as error:
+            self._failure = error
+            return b""
+
+    def check(self) -> None:
+        """Raise :class:`InputLostError` if something could not be read."""
+        if self._failure is not None:
+            reason = getattr(self._failure, "strerror", None) or "memory is short"
+            raise InputLostError(f"cannot read {self._path}: {reason}") from self._failure
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """The new position; for a place that no file has, the negative number that means so to FFmpeg.
@@ -65,38 +90,57 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
 
     Only the file itself is read: a playlist, a DASH manifest or a list of parts is refused. Metadata that
     are not UTF-8 are kept as they are. Raises :class:`InputError` when it is missing or no container that
-    FFmpeg knows.
+    FFmpeg knows, and at the end where the system could not read it.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(_File(path))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        try:
             container = pyav.open_input(
                 file, container_options={"protocol_whitelist": "none"}, buffer_size=_READ_BLOCK
             )
-        except OSError as error:
-            if isinstance(error, av.error.FFmpegError):
-                raise _unreadable(path, error) from error
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-        except (av.error.FFmpegError, UnicodeError, ValueError, OverflowError) as error:
-            raise _unreadable(path, error) from error
+        except pyav.FAULTS as error:
+            file.check()
+            raise InputError(
+                f"{path}: the file is damaged or no video that xlsr can read ({said(error)})"
+            ) from error
         stack.callback(container.close)
-        yield container
+        file.check()
+        try:
+            yield container
+        except Exception:
+            file.check()  # then all else follows from it
+            raise
+        file.check()
+
+
+@contextmanager
+def faults_mapped(path: Path) -> Iterator[None]:
+    """Raise :class:`InputError` for what PyAV raises within, where nothing but ``path`` is read."""
+    try:
+        yield
+    except pyav.FAULTS as error:
+        raise InputError(f"{path}: the file is damaged ({said(error)})") from error
 
 
 def is_film(path: Path) -> bool:
     """Whether FFmpeg finds a video in the file that it does not take for pictures or drawn text."""
     try:
-        with open_video(path) as container:
+        with faults_mapped(path), open_video(path) as container:
             drawn = container.format.name in _NO_FILMS or container.format.name.endswith("_pipe")
-            return not drawn and any(stream.width > 0 for stream in container.streams.video)
+            return not drawn and any(_width(stream) > 0 for stream in container.streams.video)
     except InputError:
         return False
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: the file is damaged or no video that xlsr can read ({said(error)})")
+def _width(stream: av.VideoStream) -> int:
+    """Of its frames; 1 where no decoder is known, which is said once the film is opened."""
+    context: Any = stream.codec_context
+    return 1 if context is None else int(context.width)
 
 
 def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
@@ -110,9 +154,17 @@ def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoS
     stream = next((s for s in films if s.disposition & av.stream.Disposition.default), films[0])
     if stream.codec_context is None:
         raise InputError(f"{path}: no decoder is known for the video stream")
-    if stream.codec_context.codec_tag.lower() in ("encv", "drmi"):
+    if _tag(stream.codec_context) in ("encv", "drmi"):
         raise InputError(f"{path}: the video is encrypted; decrypt it first")
     return stream
+
+
+def _tag(context: av.VideoCodecContext) -> str:
+    """The container's four letters for the codec; none where they are no letters."""
+    try:
+        return context.codec_tag.lower()
+    except UnicodeDecodeError:
+        return ""
 
 
 def is_cover(stream: Any) -> bool:
@@ -121,35 +173,77 @@ def is_cover(stream: Any) -> bool:
 
 
 def packets_of(
-    container: av.container.InputContainer, unknown: Callable[[], None] = lambda: None
+    container: av.container.InputContainer,
+    unknown: Callable[[], None] = lambda: None,
+    broken: Callable[[Exception], None] = lambda error: None,
 ) -> Iterator[AnyPacket]:
-    """All packets in file order. A damaged end is treated as the end, as players do.
+    """All packets in file order, without times and durations that mean nothing.
 
-    ``unknown`` is called for a packet of a stream that was not there when the file was opened, as a transport
-    stream may have it: PyAV cannot give such a packet.
+    A damaged place that FFmpeg does not get over is treated as the end, as players do, and ``broken`` is
+    called. ``unknown`` is called for a packet of a stream that was not there when the file was opened, as a
+    transport stream may have it: PyAV cannot give such a packet. Raises :class:`InputLostError`.
     """
-    packets = container.demux()
+    check = _check_of(container)
+    packets: Iterator[AnyPacket | None] = container.demux()
+    latest = _Latest()
     while True:
         try:
-            packet = next(packets)
+            packet = next(packets, None)
         except IndexError:
             unknown()
             packets = container.demux()
             continue
-        except (StopIteration, av.error.InvalidDataError, av.error.EOFError, av.error.OSError):
+        except pyav.FAULTS as error:
+            check()
+            broken(error)
             return
+        check()
+        if packet is None:
+            return
+        latest.clean(packet)
         if packet.size or packet.pts is not None or packet.dts is not None:
             yield packet
+
+
+def _check_of(container: av.container.InputContainer) -> Callable[[], None]:
+    """What tells whether the file could be read; a file of somebody else raises by itself."""
+    file = getattr(cast(Any, container).file, "file", None)
+    return file.check if isinstance(file, _File) else lambda: None
+
+
+class _Latest:
+    """Which times in packets are none: beyond, clocks of 64 bits would overflow."""
+
+    def __init__(self) -> None:
+        self._ticks: dict[int, int] = {}
+
+    def clean(self, packet: AnyPacket) -> None:
+        """Remove them from ``packet``."""
+        ticks = self._ticks.get(packet.stream_index)
+        if ticks is None:
+            ticks = self._ticks[packet.stream_index] = latest_tick(pyav.exact(packet.time_base))
+        if packet.pts is not None and abs(packet.pts) > ticks:
+            packet.pts = None
+        if packet.dts is not None and abs(packet.dts) > ticks:
+            packet.dts = None
+        if packet.duration is not None and not 0 <= packet.duration <= ticks:
+            packet.duration = 0
+
+
+def latest_tick(base: Fraction | None) -> int:
+    """The largest time that is taken for one, in ticks of ``base``."""
+    return int(_LATEST / base) if base and base > 0 else _LATEST
 
 
 def sought(container: av.container.InputContainer, at: int, stream: av.VideoStream | None = None) -> bool:
     """Seek to the key frame at or before ``at``; False where that does not work, as in a damaged file.
 
-    ``at``: in ticks of ``stream``, or in microseconds without it.
+    ``at``: in ticks of ``stream``, or in microseconds without it. Raises :class:`InputLostError`.
     """
     try:
         container.seek(at, stream=stream)
-    except (av.error.FFmpegError, OverflowError):
+    except pyav.FAULTS:
+        _check_of(container)()
         return False
     return True
 
@@ -164,11 +258,11 @@ def decoded(
         if packet.stream_index == stream.index:
             try:
                 frames = decoder.decode(packet)
-            except (av.error.FFmpegError, ValueError):
+            except pyav.FAULTS:
                 damaged()
                 continue
             yield from frames
-    with contextlib.suppress(av.error.FFmpegError):
+    with contextlib.suppress(*pyav.FAULTS):
         yield from decoder.decode(None)
 
 

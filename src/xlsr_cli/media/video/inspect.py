@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,11 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.container
-import av.error
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.demux import decoded, is_cover, main_stream, open_video, packets_of, said
+from xlsr_cli.media.video.demux import (
+    decoded,
+    faults_mapped,
+    is_cover,
+    main_stream,
+    open_video,
+    packets_of,
+    said,
+)
 from xlsr_cli.media.video.facts import Crop, Facts, facts_of
 from xlsr_cli.media.video.layout import Siting, layout_of
 from xlsr_cli.media.video.tags import (
@@ -164,6 +170,11 @@ def inspect(path: Path) -> VideoFile:
     Raises :class:`InputError` for a file without a video stream, without frames, encrypted, or damaged so
     that no frame can be decoded.
     """
+    with faults_mapped(path):
+        return _inspected(path)
+
+
+def _inspected(path: Path) -> VideoFile:
     with open_video(path) as container:
         stream = main_stream(container, path)
         scan = _scan(container, stream, path)
@@ -182,7 +193,7 @@ def inspect(path: Path) -> VideoFile:
     stored = Size(width=frame.width, height=frame.height)
     crop, cropped = _cropping(first, stored, path)
     rotation, notices = rotation_of(frame)
-    notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing)]
+    notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing, scan)]
     if scan.unknown:
         message = f"streams that begin on the way, {scan.unknown} packets of them, cannot be copied"
         notices.append(Notice(code="stream-dropped", message=message))
@@ -220,8 +231,11 @@ def inspect(path: Path) -> VideoFile:
     )
 
 
-def _missing_notices(path: Path, missing: float) -> list[Notice]:
-    if missing:
+def _missing_notices(path: Path, missing: float, scan: _Scan) -> list[Notice]:
+    if scan.broken:
+        message = f"the file is damaged after {float(scan.reached):.1f} seconds ({scan.broken}); "
+        message += "what is before is upscaled"
+    elif missing:
         message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
     elif cut := missing_bytes(path):
         message = f"the last {cut} bytes of the file are missing; what is there is upscaled"
@@ -268,6 +282,7 @@ class _Scan:
     reached: Fraction = Fraction(0)
     latest: int | None = None
     unknown: int = 0
+    broken: str = ""
 
     def keep_head(self, packet: AnyPacket) -> None:
         head, index = self.heads.setdefault(packet.stream_index, []), packet.stream_index
@@ -277,6 +292,9 @@ class _Scan:
 
     def count_unknown(self) -> None:
         self.unknown += 1
+
+    def note_break(self, error: Exception) -> None:
+        self.broken = said(error)
 
     def add_frame(self, stamp: int | None, packet: AnyPacket) -> None:
         self.packets += 1
@@ -296,17 +314,16 @@ class _Scan:
 def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
     scan = _Scan(codec=stream.codec_context.name)
     decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses
-    with _mapped(path):
-        for packet in packets_of(container, scan.count_unknown):
-            if packet.has_sidedata("encryption_info"):
-                raise InputError(f"{path}: the video is encrypted; decrypt it first")
-            scan.keep_head(packet)
-            stamp = packet.dts if decoding or packet.pts is None else packet.pts
-            if stamp is not None:
-                ticks = stamp + (packet.duration or 0)
-                scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
-            if packet.stream_index == stream.index and not packet.is_discard:
-                scan.add_frame(stamp, packet)
+    for packet in packets_of(container, scan.count_unknown, scan.note_break):
+        if packet.has_sidedata("encryption_info"):
+            raise InputError(f"{path}: the video is encrypted; decrypt it first")
+        scan.keep_head(packet)
+        stamp = packet.dts if decoding or packet.pts is None else packet.pts
+        if stamp is not None:
+            ticks = stamp + (packet.duration or 0)
+            scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
+        if packet.stream_index == stream.index and not packet.is_discard:
+            scan.add_frame(stamp, packet)
     if not scan.packets:
         raise InputError(f"{path}: the video stream holds no frame; nothing to upscale")
     return scan
@@ -407,13 +424,5 @@ def _plausible(stated: Sequence[Fraction | None], times: Sequence[int], base: Fr
     """The first of the stated frame rates that the times do not contradict; else what the times say."""
     span = (max(times) - min(times)) * base if times else Fraction(0)
     counted = (Fraction(len(times) - 1) / span).limit_denominator(1001) if span > 0 else None
-    rates = [rate for rate in stated if rate and (counted is None or rate < 4 * counted)]
+    rates = [rate for rate in stated if rate and rate > 0 and (counted is None or rate < 4 * counted)]
     return next(iter(rates), counted or Fraction(25))
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (av.error.FFmpegError, UnicodeError) as error:
-        raise InputError(f"{path}: the file is damaged ({said(error)})") from error

@@ -1,4 +1,4 @@
-"""The differences of PyAV 18 and 19: opening a container, exact numbers, and the side data of a frame.
+"""What the rooms of videos need to know of PyAV itself: its exceptions, and how 18 and 19 differ.
 
 PyAV 18 is the last one for Python 3.11. PyAV 19 decodes metadata as needed here by default, and has its own
 rational type, which rounds where a :class:`~fractions.Fraction` is exact.
@@ -7,6 +7,7 @@ rational type, which rounds where a :class:`~fractions.Fraction` is exact.
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,25 @@ from typing import Any, cast
 
 import av
 import av.container
+import av.error
 import av.logging
+from av.sidedata.sidedata import Type as SideDataType
 
 #: A decoded frame, for rooms that do not know PyAV.
 VideoFrame = av.VideoFrame
+
+#: What PyAV raises, and computing with what it read, where a file is damaged: errors of FFmpeg, and numbers,
+#: names and indexes in headers that mean nothing. Errors of the system and of memory are none of these.
+FAULTS: tuple[type[Exception], ...] = (
+    av.error.FFmpegError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    struct.error,
+)
 
 #: FFmpeg's log belongs to the whole process: one thread at a time captures it.
 _LISTENING = threading.Lock()
@@ -45,15 +61,21 @@ def exact(number: Any) -> Fraction | None:
 
 
 def side_data(frame: av.VideoFrame) -> tuple[Any, ...]:
-    """All side data of a decoded frame, each with its ``type`` and its bytes.
-
-    PyAV 18 tells none where one is of a kind that it has no name for, such as the EXIF of Motion JPEG.
-    """
-    try:
-        entries: Any = frame.side_data
-    except ValueError:
-        return ()
+    """All side data of a decoded frame, each with its ``type`` and its bytes."""
+    entries: Any = frame.side_data
     return tuple(entries if _BEFORE_19 else entries.values())
+
+
+def _unnamed(kinds: type[SideDataType], value: object) -> Any:
+    """A kind of side data that PyAV has no name for, such as the EXIF of Motion JPEG."""
+    kind: Any = object.__new__(kinds)
+    kind._name_, kind._value_ = f"UNNAMED_{value}", value
+    return kind
+
+
+if _BEFORE_19:
+    # PyAV 18 would raise ValueError for all side data of a frame because of one such kind.
+    SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
 
 
 @contextmanager

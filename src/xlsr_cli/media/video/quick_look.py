@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.demux import is_cover, main_stream, open_video
+from xlsr_cli.media.video.demux import faults_mapped, is_cover, main_stream, open_video
 from xlsr_cli.options import Size
 
 #: The number of frames that is assumed if the header has no length.
@@ -30,13 +30,14 @@ def quick_look(path: Path) -> FilmGlance | None:
 
     Raises :class:`InputError` where it is damaged, encrypted or nothing that can be read.
     """
-    with open_video(path) as container:
+    with faults_mapped(path), open_video(path) as container:
         if container.streams.audio and all(is_cover(stream) for stream in container.streams.video):
             return None
         stream = main_stream(container, path)
         rate = pyav.exact(stream.average_rate) or pyav.exact(stream.guessed_rate) or Fraction(25)
         seconds = Fraction(container.duration or 0, av.time_base)
-        frames = stream.frames or round(seconds * rate) or _UNKNOWN_FRAMES
+        frames = stream.frames or round(seconds * rate)
+        frames = frames if frames > 0 else _UNKNOWN_FRAMES
         layout = stream.codec_context.format
         deep = layout is not None and any(component.bits > 8 for component in layout.components)
         size = Size(width=max(1, stream.width), height=max(1, stream.height))

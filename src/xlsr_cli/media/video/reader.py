@@ -15,7 +15,15 @@ import av.error
 import av.filter
 
 from xlsr_cli.media.video import pyav
-from xlsr_cli.media.video.demux import decoded, main_stream, open_video, packets_of, sought
+from xlsr_cli.media.video.demux import (
+    decoded,
+    faults_mapped,
+    latest_tick,
+    main_stream,
+    open_video,
+    packets_of,
+    sought,
+)
 from xlsr_cli.media.video.inspect import VideoFile, time_of
 from xlsr_cli.media.video.tags import carries_captions, lost_side_data
 from xlsr_cli.notices import Notice
@@ -86,7 +94,7 @@ class FrameReader:
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-        with open_video(self.file.path) as container:
+        with faults_mapped(self.file.path), open_video(self.file.path) as container:
             stream = main_stream(container, self.file.path)
             yield container, stream
 
@@ -128,11 +136,13 @@ class FrameReader:
     def _timed(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
         step = max(1, round(1 / (self.file.rate * self.file.time_base)))
         previous: int | None = None
-        end = round(self.file.end / self.file.time_base)
+        end, latest = round(self.file.end / self.file.time_base), latest_tick(self.file.time_base)
         for picture in pictures:
             pts = self._counted_time(step, previous) if self._counted else picture.pts
             if pts is None and not self._counted:
                 pts = picture.dts
+            if pts is not None and abs(pts) > latest:
+                pts = None
             self.decoded += 1
             if pts is None or (previous is not None and pts <= previous):
                 self.repaired += 1

@@ -208,8 +208,12 @@ class Rotation:
         """The matrix for frames enlarged by ``x`` and ``y``: its shift is in pixels."""
         matrix = list(self.matrix)
         across, down = (y, x) if self.swaps else (x, y)
-        matrix[6], matrix[7] = round(matrix[6] * across), round(matrix[7] * down)
+        matrix[6], matrix[7] = _int32(matrix[6] * across), _int32(matrix[7] * down)
         return tuple(matrix)
+
+
+def _int32(number: Fraction) -> int:
+    return max(-1 << 31, min(round(number), (1 << 31) - 1))
 
 
 def rotation_of(frame: av.VideoFrame) -> tuple[Rotation | None, list[Notice]]:

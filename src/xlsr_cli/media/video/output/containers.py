@@ -62,8 +62,9 @@ _MOV = Container(
     sound=("aac", "pcm"),
     text="mov_text",
 )
-#: ``passthrough``: no stream becomes a default one that was none.
-_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"))
+#: ``passthrough``: no stream becomes a default one that was none. ``bitexact``: no random identifiers, which
+#: would make every run's bytes others.
+_MATROSKA = (_KEEP_TIMES, ("default_mode", "passthrough"), ("fflags", "+bitexact"))
 _MKV = Container(
     format="matroska",
     reader="matroska",

@@ -90,7 +90,7 @@ def _fitted(index: int, encoder: str, source: Any) -> Conversion | None:
     rate = source.sample_rate if source.sample_rate in rates else rates[0]
     usual = _LAYOUTS.get(source.layout.nb_channels, "stereo")
     for layout in dict.fromkeys((source.layout.name, usual, "5.1", "stereo")):
-        with contextlib.suppress(av.error.FFmpegError, ValueError):
+        with contextlib.suppress(*pyav.FAULTS):
             conversion = Conversion(index=index, encoder=encoder, rate=rate, layout=layout)
             context = av.CodecContext.create(encoder, "w")
             _set_up(context, conversion, source)
@@ -133,7 +133,7 @@ class SoundConverter:
         """The converted packets for ``packet``; none while the encoder waits, or if it is damaged."""
         try:
             frames = self._source.decode(packet)
-        except (av.error.FFmpegError, ValueError):
+        except pyav.FAULTS:
             return
         for frame in frames:
             yield from self._encoded(frame)
@@ -141,7 +141,7 @@ class SoundConverter:
     def finish(self) -> Iterator[AnyPacket]:
         """The remaining packets of decoder and encoder."""
         frames = []
-        with contextlib.suppress(av.error.FFmpegError, ValueError):
+        with contextlib.suppress(*pyav.FAULTS):
             frames = self._source.decode(None)
         for frame in frames:
             yield from self._encoded(frame)
@@ -180,7 +180,7 @@ class TextConverter:
         """What becomes of ``packet``: one for each line that it holds."""
         try:
             lines = self._source.decode(packet) if packet.size else []
-        except (av.error.FFmpegError, ValueError, RuntimeError):
+        except pyav.FAULTS:
             return
         milliseconds = round(1000 * (packet.duration or 0) * self.base)
         for line in lines:

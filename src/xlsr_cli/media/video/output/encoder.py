@@ -16,9 +16,10 @@ import av.error
 
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.machine import cpu_features
+from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.demux import said
 from xlsr_cli.media.video.layout import Siting
 from xlsr_cli.media.video.output.containers import WEBM, Container
-from xlsr_cli.media.video.pyav import usual_scheduling
 from xlsr_cli.media.video.tags import RANGE_LIMITED, ColorTags, Hdr
 from xlsr_cli.options import Size, VideoCodec, VideoOptions
 
@@ -207,7 +208,7 @@ def encoder_formats(encoder: str) -> tuple[str, ...]:
     """
     try:
         formats = av.Codec(encoder, "w").video_formats
-    except (ValueError, av.error.FFmpegError) as error:
+    except pyav.FAULTS as error:
         raise UsageError(f"this build of PyAV has no encoder {encoder}; choose another --codec") from error
     names = (format.name for format in formats or [])
     return tuple(name for name in names if encoder == "ffv1" or not name.startswith(("yuva", "gbrap")))
@@ -247,16 +248,16 @@ class Packet:
 class Encoder:
     """An encoder of its own for one segment: it begins with a key frame and knows nothing of the others."""
 
-    @usual_scheduling()
+    @pyav.usual_scheduling()
     def __init__(self, settings: Settings) -> None:
         """Open it. Raises :class:`UsageError` when the settings are refused."""
         self._context: Any = av.CodecContext.create(settings.encoder, "w")
-        configure(self._context, settings)
         self._frames = 0
         self._given = 0
         try:
+            configure(self._context, settings)
             self._context.open()
-        except (av.error.FFmpegError, ValueError) as error:
+        except pyav.FAULTS as error:
             raise UsageError(
                 f"{settings.encoder} cannot encode {settings.size} in {settings.pix_fmt} with these "
                 "settings; try another --codec, --preset or --pix-fmt"
@@ -280,9 +281,8 @@ class Encoder:
     def _packets(self, picture: av.VideoFrame | None) -> list[Packet]:
         try:
             packets = self._context.encode(picture)
-        except av.error.FFmpegError as error:
-            reason = error.strerror or error
-            raise ResourceError(f"the encoder failed ({reason}); memory may be short") from error
+        except pyav.FAULTS as error:
+            raise ResourceError(f"the encoder failed ({said(error)}); memory may be short") from error
         self._given += len(packets)
         return [Packet(frame=p.pts, key=p.is_keyframe, data=bytes(p)) for p in packets]
 

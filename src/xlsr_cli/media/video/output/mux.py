@@ -115,7 +115,7 @@ def write(
         try:
             others = ((packet.stream_index, packet) for packet in packets_of(original))
             return mux(file, source, original, plan, video, others)
-        except (av.error.FFmpegError, ValueError) as error:
+        except pyav.FAULTS as error:
             raise OutputError(
                 f"{name}: the container refuses the streams ({said(error)}); try an .mkv file"
             ) from error
@@ -408,19 +408,33 @@ def chapters_of(original: av.container.InputContainer, cut: Cut) -> list[Any]:
 def _video_packets(
     video: Iterable[Encoded], stream: Any, source: VideoFile, plan: MuxPlan
 ) -> Iterator[AnyPacket]:
+    if plan.container.constant:
+        yield from _on_grid(video, stream, source, plan)
+        return
     shift = round(plan.cut.shift / source.time_base)
-    rate = plan.settings.rate
     for encoded in video:
-        packet: AnyPacket = av.Packet(encoded.data)
-        packet.time_base = source.time_base
-        packet.pts, packet.dts = encoded.pts + shift, encoded.dts + shift
-        packet.duration = encoded.duration
-        if plan.container.constant:
-            packet.pts = packet.dts = round(packet.pts * source.time_base * rate)
-            packet.time_base, packet.duration = 1 / rate, 1
-        packet.is_keyframe = encoded.key
-        packet.stream = stream
-        yield packet
+        times = encoded.pts + shift, encoded.dts + shift, encoded.duration
+        yield _packet(encoded, stream, source.time_base, *times)
+
+
+def _on_grid(video: Iterable[Encoded], stream: Any, source: VideoFile, plan: MuxPlan) -> Iterator[AnyPacket]:
+    """Packets of one duration each. Where the first would come later than the file begins, as in an AVI all
+    streams begin together, it is there twice, also at the beginning."""
+    rate, begun = plan.settings.rate, False
+    for encoded in video:
+        place = round((encoded.pts * source.time_base + plan.cut.shift) * rate)
+        if not begun and place > 0:
+            yield _packet(encoded, stream, 1 / rate, 0, 0, 1)
+        begun = True
+        yield _packet(encoded, stream, 1 / rate, place, place, 1)
+
+
+def _packet(encoded: Encoded, stream: Any, base: Fraction, pts: int, dts: int, duration: int) -> AnyPacket:
+    packet: AnyPacket = av.Packet(encoded.data)
+    packet.time_base, packet.pts, packet.dts, packet.duration = base, pts, dts, duration
+    packet.is_keyframe = encoded.key
+    packet.stream = stream
+    return packet
 
 
 def _carried_packets(

@@ -10,6 +10,7 @@ import av.container
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.demux import said
 from xlsr_cli.media.video.output.mux import MuxPlan
 from xlsr_cli.media.video.output.tracks import Comparison, Track, pair, read_tracks
 
@@ -23,8 +24,11 @@ def verify(file: Any, plan: MuxPlan, meant: Sequence[Track], *, name: str) -> No
 
     Raises :class:`OutputError` for the first difference.
     """
-    with reopened(file, plan) as result:
-        wrong = next(differences(meant, read_tracks(result), plan), None)
+    try:
+        with reopened(file, plan) as result:
+            wrong = next(differences(meant, read_tracks(result), plan), None)
+    except pyav.FAULTS as error:
+        wrong = f"the output cannot be read back ({said(error)})"
     if wrong is not None:
         raise OutputError(f"{name}: {wrong}; the container cannot hold that, try an .mkv file")
 
@@ -43,12 +47,30 @@ def differences(
     offset = next((_wraps(a, b, plan) for a, b in pairs if a.main and b is not None), Fraction(0))
     for track, after in pairs:
         base = track.base if after is None else after.base
-        exact = track.main and plan.container.constant
-        tick = Fraction(0) if exact else plan.tick(base, track.base)
-        comparison = Comparison(tick=tick, offset=offset, heads=heads)
+        own = offset if after is None else offset + _cut_off(track, after, plan)
+        comparison = Comparison(tick=_tick(track, base, plan), offset=own, heads=heads)
         wrong = comparison.difference(track, after)
         if wrong is not None:
             yield wrong
+
+
+def _tick(track: Track, base: Fraction, plan: MuxPlan) -> Fraction:
+    """By how much times of ``track`` may be off where ``base`` is the unit in which they came back.
+
+    The sound of an AVI is counted in its own frames, on a film that was moved to its start: both round.
+    """
+    if not plan.container.constant:
+        return plan.tick(base, track.base)
+    return Fraction(0) if track.main else base + track.base
+
+
+def _cut_off(meant: Track, found: Track, plan: MuxPlan) -> Fraction:
+    """How much later a stream of an AVI begins than meant, where the film was cut within one of its packets:
+    less than a frame. An AVI begins with all of its streams."""
+    if not plan.container.constant or plan.cut.begin is None or meant.main:
+        return Fraction(0)
+    late = (found.first or Fraction(0)) - (meant.first or Fraction(0))
+    return late if abs(late) <= 1 / plan.settings.rate else Fraction(0)
 
 
 def _wraps(meant: Track, found: Track, plan: MuxPlan) -> Fraction:

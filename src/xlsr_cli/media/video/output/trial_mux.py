@@ -134,7 +134,7 @@ def _refusal(
             packet.stream = copy
             output.mux_one(rising.moved(packet, copy))
         output.close()
-    except (av.error.FFmpegError, ValueError, UnicodeError):
+    except pyav.FAULTS:
         return refused
     if not _comes_back(file, stream, container, exact=through_tee):
         return refused
@@ -169,7 +169,7 @@ def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: b
     try:
         with pyav.open_input(file, format=container.reader) as result:
             found = [(other.type, codec_of(other) if exact else "") for other in result.streams]
-    except av.error.FFmpegError:
+    except pyav.FAULTS:
         return not exact  # the beginning of one stream may be too little to tell
     return found[:1] in ([], [(stream.type, codec_of(stream) if exact else "")])
 
@@ -225,7 +225,7 @@ class _Trial:
                     for track in pair(self.meant, found)
                 ]
                 return wrong, list(_lost(self.original, result, streams, self.source, plan))
-        except (av.error.FFmpegError, ValueError) as error:
+        except pyav.FAULTS as error:
             what = f"{plan.settings.codec.name} in {plan.settings.pix_fmt}, {plan.settings.size},"
             raise UsageError(
                 f"{self.name}: {what} cannot be written to this container ({said(error)}); "
