@@ -362,7 +362,7 @@ FORMATS: tuple[Format, ...] = (
         is_one=_is_netpbm,
         pillow=("PPM",),
         still=FormatCapabilities(
-            shown="PNM", extensions=("ppm", "pnm", "pgm"), bits=16, alpha=False,
+            shown="PNM", extensions=("ppm", "pnm", "pgm"), bits=16, alpha=False, text=(b"PNM",),
             encoder_memory=2.05, stored=3.0,
         ),
         header_in_head=True,

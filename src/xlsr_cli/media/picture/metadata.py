@@ -20,6 +20,10 @@ DAMAGED_PROFILE = Notice(
 )
 
 GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
+#: Colours that are neither sRGB's nor described by a profile.
+GAMMA = Notice(
+    code="gamma-dropped", message="its gamma and primaries are not kept, and it may look different"
+)
 MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
 
 
@@ -33,7 +37,7 @@ def behind_the_end(rest: bytes) -> list[Notice]:
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {
     "exif-dropped", "xmp-extended-dropped", "geo-dropped", "chunks-dropped", "segments-dropped",
-    "trailer-dropped",
+    "trailer-dropped", "boxes-dropped", "blocks-dropped", "tags-dropped", "text-dropped",
 }  # fmt: skip
 
 _METERS_PER_INCH = 0.0254

@@ -48,18 +48,18 @@ def _markers(data: bytes, begin: int) -> Iterator[tuple[int, int]]:
             at += max(2, int.from_bytes(data[at : at + 2], "big"))
 
 
-def behind(data: bytes) -> bytes:
-    """What follows the pictures in a file of JPEGs."""
-    at = end_of_picture(data)
-    for _ in range(_MOST_PICTURES):
+def behind(data: bytes) -> tuple[int, bytes]:
+    """How many pictures follow the first in a file of JPEGs, and what follows them all."""
+    at, pictures = end_of_picture(data), 0
+    for pictures in range(_MOST_PICTURES):
         if at is None:
-            return b""
+            return pictures, b""
         rest = data[at : at + _MOST_PADDING]
         begin = at + len(rest) - len(rest.lstrip(b"\0"))
         if data[begin : begin + 2] != b"\xff\xd8":
             break
         at = end_of_picture(data, begin)
-    return b"" if at is None else data[at:]
+    return pictures, b"" if at is None else data[at:]
 
 
 def is_motion_photo(trailer: bytes) -> bool:

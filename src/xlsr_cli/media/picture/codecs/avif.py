@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes, opencv
+from xlsr_cli.media.picture.codecs.boxes import items
 from xlsr_cli.media.picture.damage import damaged
-from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
+from xlsr_cli.media.picture.metadata import ASPECT, MASTERING, Metadata
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
@@ -84,7 +85,6 @@ def _with_facts(source: Source, facts: _Facts) -> Source:
     if facts.monochrome:
         channels = 1 if channels in (1, 3) else 2
     lost = (
-        (GAIN_MAP, facts.gain_map),
         (MASTERING, facts.mastering),
         (ASPECT, facts.aspect),
         (_CROP, facts.crop),
@@ -95,8 +95,8 @@ def _with_facts(source: Source, facts: _Facts) -> Source:
         bits=facts.bits,
         maximum=(1 << facts.bits) - 1,
         lossless=facts.lossless,
-        metadata=replace(source.metadata, cicp=facts.cicp),
-        notices=tuple(notice for notice, holds in lost if holds),
+        metadata=replace(source.metadata, cicp=facts.cicp, motion=items.film(source.data)),
+        notices=(*items.losses(source.data), *(notice for notice, holds in lost if holds)),
     )
 
 
@@ -117,9 +117,8 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
 class _Facts:
     """``width``, ``height`` in pixels, before turning. ``bits``: 8, 10 or 12. ``monochrome``: no colour.
 
-    ``lossless``: coded as RGB and not as luma and chroma. ``gain_map``: one follows the picture.
-    ``mastering``: it tells how bright HDR was mastered. ``aspect``: its pixels are said not to be square.
-    ``crop``: it asks to be cropped.
+    ``lossless``: coded as RGB and not as luma and chroma. ``mastering``: it tells how bright HDR was
+    mastered. ``aspect``: its pixels are said not to be square. ``crop``: it asks to be cropped.
     """
 
     width: int
@@ -127,7 +126,6 @@ class _Facts:
     bits: int
     monochrome: bool
     lossless: bool
-    gain_map: bool
     mastering: bool
     aspect: bool
     crop: bool
@@ -135,25 +133,21 @@ class _Facts:
 
 
 def _read_facts(data: bytes) -> _Facts:
-    """What the properties of the picture say; the properties of the first item are the picture's own."""
+    """What the properties of the picture say."""
     av1c = cicp = size = None
     mastering = aspect = crop = False
-    brands = b""
-    for path, begin, end in boxes.walk(data):
-        content = data[begin:end]
-        if path[-1] == b"ftyp":
-            brands = content
-        elif path[-1] == b"ispe" and size is None and len(content) >= 12:
+    for kind, content in items.properties(data):
+        if kind == b"ispe" and size is None and len(content) >= 12:
             size = struct.unpack(">II", content[4:12])
-        elif path[-1] in (b"clli", b"mdcv", b"cclv"):
+        elif kind in (b"clli", b"mdcv", b"cclv"):
             mastering = True
-        elif path[-1] == b"clap":
+        elif kind == b"clap":
             crop = True
-        elif path[-1] == b"pasp":
+        elif kind == b"pasp":
             aspect = content[:4] != content[4:8]
-        elif path[-1] == b"av1C" and av1c is None and len(content) >= 4:
+        elif kind == b"av1C" and av1c is None and len(content) >= 4:
             av1c = content[2]
-        elif path[-1] == b"colr" and content[:4] == b"nclx" and cicp is None and len(content) >= 11:
+        elif kind == b"colr" and content[:4] == b"nclx" and cicp is None and len(content) >= 11:
             primaries, transfer, matrix = struct.unpack(">HHH", content[4:10])
             cicp = (primaries, transfer, matrix, content[10] >> 7)
     flags = av1c or 0
@@ -163,7 +157,6 @@ def _read_facts(data: bytes) -> _Facts:
         bits=12 if flags & 0x20 else 10 if flags & 0x40 else 8,
         monochrome=bool(flags & 0x10),
         lossless=cicp is not None and cicp[2] == 0,
-        gain_map=b"tmap" in brands,
         mastering=mastering,
         aspect=aspect,
         crop=crop,

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged
-from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.picture.metadata import (
+    GAMMA,
+    Metadata,
+    behind_the_end,
+    dpi_from_meters,
+    meters_from_dpi,
+)
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
@@ -32,8 +38,17 @@ _BITFIELDS, _JPEG, _PNG, _ALPHA_BITFIELDS = 3, 4, 5, 6
 #: Compressions for printers, by the format that they contain.
 _WRAPPED = {_JPEG: "JPEG", _PNG: "PNG"}
 
-_V5 = 124
-_PROFILE_EMBEDDED = b"DEBM"  # 'MBED' as a little-endian number
+_OS2, _V5 = 12, 124
+_PROFILE_EMBEDDED, _PROFILE_LINKED = b"DEBM", b"KNIL"  # 'MBED', 'LINK' as little-endian numbers
+
+#: A profile that is not in the file, and must not be looked for elsewhere.
+LINKED_PROFILE = Notice(
+    code="icc-dropped", message="its colour profile is another file, and its colours may look different"
+)
+
+#: bV4CSType of colours that the header itself describes: end points of sRGB in 2.30 fixed point, and gamma.
+_V4, _CALIBRATED = 108, 0
+_SRGB_ENDPOINTS, _NEAR = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06), 0.01
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
@@ -55,7 +70,14 @@ def _described(source: Source, image: Image.Image) -> Source:
     if dpi is not None:
         dpi = (dpi_from_meters(meters_from_dpi(dpi[0])), dpi_from_meters(meters_from_dpi(dpi[1])))
     profile = _embedded_profile(source.data)
-    return replace(source, metadata=replace(source.metadata, dpi=dpi, icc=profile))
+    notices = [GAMMA] if profile is None and _has_unusual_colors(source.data) else []
+    if source.data[70:74] == _PROFILE_LINKED and _unpack("<I", source.data, _INFO) >= _V5:
+        notices.append(LINKED_PROFILE)
+    return replace(
+        source,
+        metadata=replace(source.metadata, dpi=dpi, icc=profile),
+        notices=(*notices, *behind_the_end(_beside(source.data))),
+    )
 
 
 def _by_masks(data: bytes, name: str, format: Format) -> Source | None:
@@ -68,6 +90,7 @@ def _by_masks(data: bytes, name: str, format: Format) -> Source | None:
         format=format.name,
         stored_size=masks.size,
         channels=masks.channels,
+        notices=tuple(behind_the_end(_beside(data))),
         detail=masks,
     )
 
@@ -117,6 +140,43 @@ def _embedded_profile(data: bytes) -> bytes | None:
     begin, length = struct.unpack_from("<II", data, _INFO + 112)
     profile = data[_INFO + begin : _INFO + begin + length]
     return profile if 128 <= length == len(profile) else None
+
+
+def _has_unusual_colors(data: bytes) -> bool:
+    """Whether a header of version 4 or 5 describes colours that are not sRGB's."""
+    if len(data) < _INFO + _V4 or _unpack("<I", data, _INFO) < _V4:
+        return False
+    if _unpack("<I", data, _INFO + 56) != _CALIBRATED:
+        return False
+    points = struct.unpack_from("<9I", data, _INFO + 60)
+    found = [points[at] / (1 << 30) for at in (0, 1, 3, 4, 6, 7)]
+    gammas = [value / 65536 for value in struct.unpack_from("<3I", data, _INFO + 96)]
+    pairs = zip(found, _SRGB_ENDPOINTS, strict=True)
+    usual = not any(found) or all(abs(value - expected) <= _NEAR for value, expected in pairs)
+    return not usual or any(gamma and not 2.1 <= gamma <= 2.3 for gamma in gammas)
+
+
+def _beside(data: bytes) -> bytes:
+    """What stands between palette and pixels and behind all; nothing where only decoding tells."""
+    begin, head = _unpack("<I", data, 10), _unpack("<I", data, _INFO)
+    if head == _OS2:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, _INFO + 4)
+        compression = size = colors = 0
+    else:
+        width, height, _, bits, compression, size = struct.unpack_from("<iiHHII", data, _INFO + 4)
+        colors = _unpack("<I", data, _INFO + 32) if head >= 36 else 0
+        if head < 24:  # the short header of OS/2 2 ends behind the bits
+            compression = size = 0
+    colors = colors or (1 << bits if bits <= 8 else 0)
+    masks = {_BITFIELDS: 12, _ALPHA_BITFIELDS: 16}.get(compression, 0) if head == 40 else 0
+    first = _INFO + head + masks + colors * (3 if head == _OS2 else 4)
+    if compression in (0, _BITFIELDS, _ALPHA_BITFIELDS):
+        size = (width * bits + 31) // 32 * 4 * abs(height)
+    end = begin + size if size else len(data)
+    profile = _embedded_profile(data)
+    if profile is not None:
+        end = max(end, data.rfind(profile) + len(profile))
+    return data[min(first, begin) : begin] + data[end:]
 
 
 def _wrapped_format(data: bytes) -> str | None:

@@ -48,6 +48,8 @@ _EXTENSION, _PICTURE, _END = 0x21, 0x2C, 0x3B
 _CONTROL, _COMMENT, _PLAIN_TEXT, _APPLICATION = 0xF9, 0xFE, 0x01, 0xFF
 #: Both of these blocks tell how often it is played.
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+#: The colour profile.
+_ICC = b"ICCRGBG1012"
 #: No GIF has so many blocks, or so many stray bytes between two of them.
 _MOST_BLOCKS, _MOST_JUNK = 500_000, 100_000
 
@@ -114,7 +116,9 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         channels=(1 if grays else 3) + alpha,
         pages=count,
         animated=count > 1,
-        metadata=Metadata(xmp=_xmp_of(data), text=tuple((b"GIF", text) for text in texts)),
+        metadata=Metadata(
+            icc=_profile_of(data), xmp=_xmp_of(data), text=tuple((b"GIF", text) for text in texts)
+        ),
         notices=tuple(notices),
     ).oriented()
 
@@ -297,7 +301,7 @@ def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
             comments.append(bytes(block.head) + _joined(block.data))
         elif block.kind == _PLAIN_TEXT:
             others.append(b"plain text")
-        elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data")):
+        elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data", _ICC)):
             others.append(bytes(block.head))
     return comments, list(dict.fromkeys(others)), end
 
@@ -305,6 +309,12 @@ def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
 def _color_table(flags: int) -> int:
     """How many bytes a colour table takes, by the flags before it."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _profile_of(data: bytes) -> bytes | None:
+    """The colour profile of a GIF (ICC.1:2022, annex B.6), None without one."""
+    found = (_joined(block.data) for block in _blocks(data) if bytes(block.head) == _ICC)
+    return next(found, None) or None
 
 
 def _xmp_of(data: bytes) -> bytes | None:

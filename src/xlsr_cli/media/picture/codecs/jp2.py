@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes, opencv
 from xlsr_cli.media.picture.fitting import depth_reduced
-from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.picture.metadata import Metadata, behind_the_end, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.picture.pixels import reduced
-from xlsr_cli.media.picture.source import Encoding, Source
+from xlsr_cli.media.picture.source import Encoding, Source, further_pages
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 #: ``JpgTiffExif->JP2``, as exiv2 and ExifTool write and read it.
 _EXIF_UUID = b"JpgTiffExif->JP2"
+#: IPTC-IIM, as ExifTool and Adobe's programs name it, and a place on the map (GeoJP2).
+_IPTC_UUID = uuid.UUID("33c7a4d2-b81d-4723-a0ba-f1a3e097ad38").bytes
+_GEO_UUID = uuid.UUID("b14bf8bd-083d-4b43-a5ae-8cd7d5a6ce03").bytes
+
+#: Boxes that hold the picture, say how it is coded, or hold nothing; without those that are read.
+_UNDERSTOOD = {
+    b"jP  ", b"ftyp", b"jp2h", b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res ", b"resc",
+    b"resd", b"jp2c", b"rreq", b"free",
+}  # fmt: skip
+
+#: A comment in a codestream, and how those begin in which encoders only name themselves.
+_COMMENT, _LATIN, _ENCODERS = 0xFF64, 1, (b"Created by", b"Creator:", b"Kakadu", b"Jasper", b"LuraWave")
 
 _SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
@@ -59,7 +71,13 @@ def _by_boxes(data: bytes, name: str, format: Format) -> Source | None:
 
 
 def _with_facts(source: Source, facts: _Facts) -> Source:
-    return replace(source, bits=facts.bits, maximum=(1 << facts.bits) - 1, metadata=facts.metadata).oriented()
+    return replace(
+        source,
+        bits=facts.bits,
+        maximum=(1 << facts.bits) - 1,
+        metadata=facts.metadata,
+        notices=facts.notices,
+    ).oriented()
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
@@ -102,13 +120,14 @@ def _small(pixels: Pixels) -> bytes:
 
 @dataclass(frozen=True)
 class _Facts:
-    """``bits`` per sample of the codestream, and the metadata in the boxes."""
+    """``bits`` per sample of the codestream, the metadata in the boxes, and notices of all else."""
 
     width: int
     height: int
     components: int
     bits: int
     metadata: Metadata
+    notices: tuple[Notice, ...]
 
 
 def _read_facts(data: bytes) -> _Facts | None:
@@ -125,11 +144,56 @@ def _read_facts(data: bytes) -> _Facts | None:
         components=components,
         bits=(depth & 0x7F) + 1,
         metadata=_metadata(data),
+        notices=tuple(_losses(data, start)),
     )
 
 
+def _losses(data: bytes, start: int) -> list[Notice]:
+    """What is in the file, whose codestream begins at ``start``, beside the picture and what is read."""
+    unknown, streams, is_read, geo = [], 0, set(), False
+    if not data.startswith(_SIGNATURE):
+        end = data.rfind(b"\xff\xd9") + 2
+        return _comment_dropped(data) + behind_the_end(data[end:] if end > start else b"")
+    for path, begin, end in boxes.walk(data):
+        kind, identity = path[-1], data[begin : begin + 16]
+        streams += kind == b"jp2c"
+        if kind == b"uuid" and identity == _GEO_UUID:
+            geo = True
+        elif kind == b"uuid" and identity in (_XMP_UUID, _EXIF_UUID, _IPTC_UUID) and identity not in is_read:
+            is_read.add(identity)
+        elif kind == b"xml " and _XMP_UUID not in is_read and b"<x:xmpmeta" in data[begin:end]:
+            is_read.add(_XMP_UUID)
+        elif kind not in _UNDERSTOOD:
+            unknown.append(kind)
+    notices = [further_pages(streams)] if streams > 1 else []
+    if geo:
+        notices.append(Notice(code="geo-dropped", message="its place on the map (GeoJP2) no longer fits"))
+    told = boxes.dropped(unknown) + _comment_dropped(data[start:])
+    return [*notices, *told, *behind_the_end(data[boxes.end(data) :])]
+
+
+def _comment_dropped(stream: bytes) -> list[Notice]:
+    """The notice of a comment in the main header of a codestream (ISO/IEC 15444-1, section A.9.2)."""
+    at = 2
+    for _ in range(_MOST_MARKERS):
+        if at + 6 > len(stream):
+            break
+        marker, length, kind = struct.unpack_from(">HHH", stream, at)
+        if marker == _TILE or length < 2:
+            break
+        content = stream[at + 6 : at + 2 + length]
+        if marker == _COMMENT and not (kind == _LATIN and content.startswith(_ENCODERS)):
+            return [Notice(code="text-dropped", message="comments in its codestream are not kept")]
+        at += 2 + length
+    return []
+
+
+#: Start of a tile, behind which no main header goes on; no header has so many markers.
+_TILE, _MOST_MARKERS = 0xFF90, 10_000
+
+
 def _metadata(data: bytes) -> Metadata:
-    icc = exif = xmp = dpi = None
+    icc = exif = xmp = iptc = dpi = None
     if not data.startswith(_SIGNATURE):
         return Metadata()
     for path, begin, end in boxes.walk(data):
@@ -142,9 +206,11 @@ def _metadata(data: bytes) -> Metadata:
             xmp = content[16:].rstrip(b"\0")
         elif path[-1] == b"uuid" and content[:16] == _EXIF_UUID:
             exif = content[16:].removeprefix(b"Exif\0\0")
+        elif path[-1] == b"uuid" and content[:16] == _IPTC_UUID:
+            iptc = content[16:]
         elif path[-1] == b"xml " and b"<x:xmpmeta" in content and xmp is None:
             xmp = content
-    return Metadata(icc=icc, exif=exif or None, xmp=xmp or None, dpi=dpi)
+    return Metadata(icc=icc, exif=exif or None, xmp=xmp or None, iptc=iptc or None, dpi=dpi)
 
 
 def _dpi(content: bytes) -> tuple[float, float] | None:

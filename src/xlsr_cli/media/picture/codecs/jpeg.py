@@ -68,12 +68,16 @@ def _described(source: Source, image: Image.Image) -> Source:
     if (kind := _unusual_kind(data)) is not None:
         raise not_supported(source.name, kind)
     notices = []
-    metadata, pages = source.metadata, _pages(image)
+    metadata = source.metadata
+    pictures, following = trailer.behind(data)
+    previews = _previews(image)
+    pages = max(source.pages - previews, 1 + pictures - previews, 1)
     if _holds_gain_map(data) or (metadata.xmp is not None and xmp.has_gain_map(metadata.xmp)):
         notices.append(GAIN_MAP)
         if metadata.xmp is not None:
             metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
-    elif pages > 1:
+        pages = max(1, pages - 1)
+    if pages > 1:
         notices.append(further_pages(pages))
     if _holds_extended_xmp(data):
         message = "the part of its XMP that stands in further segments is not kept"
@@ -87,7 +91,6 @@ def _described(source: Source, image: Image.Image) -> Source:
     width, height = image.info.get("jfif_density", (1, 1))
     if image.info.get("jfif_unit") == 0 and width != height and width and height:
         notices.append(ASPECT)
-    following = trailer.behind(data)
     is_motion = trailer.is_motion_photo(following)
     notices += [] if is_motion else behind_the_end(following)
     dpi = metadata.dpi
@@ -113,12 +116,11 @@ def _photoshop(data: bytes) -> bytes:
     )
 
 
-def _pages(image: Image.Image) -> int:
-    """How many pictures an MPO holds, without the previews that cameras append."""
-    pages = int(getattr(image, "n_frames", 1))
-    entries: Any = getattr(image, "mpinfo", {}).get(0xB002, []) if pages > 1 else []
+def _previews(image: Image.Image) -> int:
+    """How many of the pictures in an MPO are previews, as cameras append them."""
+    entries: Any = getattr(image, "mpinfo", {}).get(0xB002, [])
     kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries[1:]]
-    return max(1, pages - sum("Thumbnail" in kind for kind in kinds))
+    return sum("Thumbnail" in kind for kind in kinds)
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:

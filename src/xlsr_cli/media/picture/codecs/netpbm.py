@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import opencv
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
 from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats, full_range
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
 from xlsr_cli.notices import Notice
@@ -42,7 +42,9 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         raise not_supported(name, "a PAM of CMYK")
     if header is None:
         raise damaged(name, "its PNM header makes no sense")
-    pages = _count_pages(data, header)
+    pages, end = _count_pages(data, header)
+    notices = [further_pages(pages)] if pages > 1 else []
+    comments = _comments(data[: header.begin])
     return Source(
         data=data,
         name=name,
@@ -52,7 +54,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         bits=header.maximum.bit_length(),
         maximum=header.maximum,
         pages=pages,
-        notices=(further_pages(pages),) if pages > 1 else (),
+        metadata=Metadata(text=tuple((_COMMENT_KIND, comment) for comment in comments)),
+        notices=(*notices, *behind_the_end(data[end:])),
         detail=header,
     )
 
@@ -73,7 +76,10 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    file.write(opencv.imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, []))
+    encoded = opencv.imencode(".pgm" if pixels.ndim == 2 else ".ppm", pixels, [])
+    comments = [b"# " + comment.replace(b"\n", b" ") for kind, comment in metadata.text]
+    file.write(b"\n".join([bytes(encoded[:2]), *comments]))
+    file.write(encoded[2:])
     return []
 
 
@@ -95,9 +101,11 @@ class _Header:
 
     @property
     def end(self) -> int | None:
-        """Where the samples end; None for bitmaps and for samples written as text."""
-        if self.kind in "1234":
+        """Where the samples end; None for samples written as text."""
+        if self.kind in "123":
             return None
+        if self.kind == "4":
+            return self.begin + (self.size.width + 7) // 8 * self.size.height
         return self.begin + self.size.pixels * self.channels * self.sample_bytes
 
     @property
@@ -134,16 +142,27 @@ def _holds_cmyk(data: bytes) -> bool:
 _MOST_PAGES = 200
 
 
-def _count_pages(data: bytes, header: _Header) -> int:
-    """How many pictures ``data`` holds; ``header`` describes the first."""
-    pages, begin = 1, header.end
+def _count_pages(data: bytes, header: _Header) -> tuple[int, int]:
+    """How many pictures ``data`` holds, of which ``header`` describes the first, and where they end."""
+    pages, begin, end = 1, header.end, header.end
     while begin is not None and pages < _MOST_PAGES:
         following = _read_header(data[begin : begin + _MOST])
         if following is None or following.size.pixels == 0:
             break
         pages += 1
-        begin = None if following.end is None else begin + following.end
-    return pages
+        begin = end = None if following.end is None else begin + following.end
+    return pages, _end_of_text(data, header) if end is None and pages == 1 else end or len(data)
+
+
+def _end_of_text(data: bytes, header: _Header) -> int:
+    """Where the samples end that are written as text: behind the last number, comment or white space."""
+    found = _SAMPLES_AS_TEXT.match(data, header.begin)
+    return found.end() if found else len(data)
+
+
+def _comments(head: bytes) -> list[bytes]:
+    """The comments of a header, without what marks them."""
+    return [found[1].strip() for found in _HEADER_COMMENT.finditer(head) if found[1].strip()]
 
 
 def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
@@ -170,6 +189,10 @@ def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
 
 
 _NUMBERS = re.compile(rb"[\d\s]*")
+_SAMPLES_AS_TEXT = re.compile(rb"(?:[\d\s]+|#[^\n]*)*+")
+_HEADER_COMMENT = re.compile(rb"#([^\n]*)")
+#: The kind of comments that a PNM holds, see :class:`~xlsr_cli.media.picture.metadata.Metadata`.
+_COMMENT_KIND = b"PNM"
 _COMMENT = re.compile(rb"#[^\n]*")
 
 #: No file has so many comments among its samples.

@@ -6,10 +6,13 @@ import re
 from dataclasses import replace
 from functools import partial
 
+from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture import photoshop
-from xlsr_cli.media.picture.codecs import pillow
-from xlsr_cli.media.picture.source import Decoded, Source
+from xlsr_cli.media.picture.codecs import ends, pillow
+from xlsr_cli.media.picture.metadata import behind_the_end
+from xlsr_cli.media.picture.pixels import without_premultiplication
+from xlsr_cli.media.picture.source import Decoded, Source, further_pages
 from xlsr_cli.notices import Notice
 
 
@@ -18,11 +21,39 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     known = {"psd": _unsupported_psd, "xpm": _unsupported_xpm}.get(format.name)
     unsupported = None if known is None else partial(known, data)
     source = pillow.read_header(data, name, format, unsupported=unsupported)
-    if format.name == "sgi" and data[3] == 2:
-        return replace(source, notices=(Notice(code="depth-reduced", message="16 bits are read as 8"),))
-    if format.name == "psd":
-        return _with_resources(source)
-    return source
+    notices = [*_losses(source), *behind_the_end(ends.behind(data, format.name) or b"")]
+    source = replace(source, notices=tuple(notices))
+    return _with_resources(source) if format.name == "psd" else source
+
+
+_COMMENTS = Notice(code="text-dropped", message="its comments are not kept")
+_DEVELOPED = Notice(code="tags-dropped", message="its developers' areas are not kept")
+_EXTRA_CHANNELS = Notice(
+    code="extra-channels-dropped", message="channels that are neither colour nor alpha are not kept"
+)
+
+
+def _losses(source: Source) -> list[Notice]:
+    """What the formats hold that their pictures do not need."""
+    data = source.data
+    match source.format:
+        case "sgi" if data[3] == 2:
+            return [Notice(code="depth-reduced", message="16 bits are read as 8")]
+        case "dds" if len(data) >= 148 and (sides := ends.dds_sides(data)) > 1:
+            return [further_pages(sides)]
+        case "xpm" | "xbm" if ends.comments_of_c(data):
+            return [_COMMENTS]
+        case "tga":
+            areas = ends.tga_areas(data)
+            lost = [_COMMENTS] * bool(areas.text) + [_DEVELOPED] * areas.developed
+            return lost + behind_the_end(areas.behind)
+        case "psd" if int.from_bytes(data[12:14], "big") > _psd_channels(source):
+            return [_EXTRA_CHANNELS]
+    return []
+
+
+def _psd_channels(source: Source) -> int:
+    return 4 if source.mode == "CMYK" else source.channels
 
 
 def _with_resources(source: Source) -> Source:
@@ -46,9 +77,37 @@ def _with_resources(source: Source) -> Source:
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     decoded = pillow.read_pixels(source, max_pixels)
+    notices = [*decoded.notices, *behind_the_end(_behind(source, max_pixels))]
+    pixels = decoded.pixels
     if source.format == "xbm":  # a bit that is set is ink, for everybody but Pillow
-        return decoded._replace(pixels=~decoded.pixels)
-    return decoded
+        pixels = ~pixels
+    if source.format == "tga" and pixels.ndim == 3 and ends.tga_areas(source.data).alpha == _PREMULTIPLIED:
+        pixels = without_premultiplication(pixels)
+    return decoded._replace(pixels=pixels, notices=notices)
+
+
+#: What a TGA says of its alpha.
+_PREMULTIPLIED = 4
+
+
+def _behind(source: Source, max_pixels: int) -> bytes:
+    """What stands behind the picture where only its decoder knows where it ends."""
+    data = source.data
+    if ends.behind(data, source.format) is not None:
+        return b""
+    if source.format == "tga":
+        data = data[: ends.tga_areas(data).begin]
+    if (source.format == "pcx" and source.mode == "P") or source.format == "dds":
+        return b""  # its palette stands there, or the texture is of an unknown kind
+
+    def decodes(part: bytes) -> bool:
+        try:
+            pillow.read_pixels(replace(source, data=part), max_pixels)
+        except InputError:
+            return False
+        return True
+
+    return ends.unneeded(data, decodes)
 
 
 #: A colour of an XPM: its characters, what it is for, and a name or ``#``.

@@ -21,11 +21,12 @@ from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture import photoshop, xmp
 from xlsr_cli.media.picture.codecs import pillow
+from xlsr_cli.media.picture.codecs.ends import tiff as ends
 from xlsr_cli.media.picture.codecs.tiff_strips import colors_of_subsampled, samples_by_libtiff
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, reason_in, reason_of, refusal_of
 from xlsr_cli.media.picture.exif import EXIF_IFD, GPS_IFD, ExifBlock, packed, packed_with_linked, pointer
 from xlsr_cli.media.picture.in_order import in_order
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.metadata import GAMMA, Metadata, behind_the_end
 from xlsr_cli.media.picture.pixels import (
     FLOAT_CONVERTED,
     bgr_of,
@@ -164,6 +165,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         raise InputError(refusal_of(format_named("raw"), name))
     if pages > 1:
         notices.append(further_pages(pages))
+    notices += behind_the_end(data[ends.end(data) :])
     return Source(
         data=data,
         name=name,
@@ -290,8 +292,7 @@ def _metadata(tags: dict[int, Any], data: bytes) -> tuple[Metadata, list[Notice]
     if _LAYERS in tags:
         notices.append(Notice(code="layers-dropped", message="its layers are not kept, only their sum"))
     if _ICC not in tags and (_TRANSFER in tags or not _usual_primaries(tags)):
-        message = "its gamma and primaries are not kept, and it may look different"
-        notices.append(Notice(code="gamma-dropped", message=message))
+        notices.append(GAMMA)
     if others := sorted(set(tags) - _DESCRIPTIVE - _LAYOUT - _READ):
         names = ", ".join(str(tag) for tag in others[:8])
         notices.append(Notice(code="tags-dropped", message=f"its tags {names} are not kept"))

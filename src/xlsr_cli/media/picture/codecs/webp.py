@@ -40,14 +40,26 @@ _MOST_CHUNKS = 10_000
 
 def _unknown_chunks(data: bytes) -> list[bytes]:
     """The names of chunks that are not understood, such as those with content credentials."""
-    found, at, end = set(), 12, min(len(data), 8 + int.from_bytes(data[4:8], "little"))
-    for _ in range(_MOST_CHUNKS):
-        if at + 8 > end:
-            break
-        found.add(data[at : at + 4])
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + size + size % 2
+    found = set()
+    for name, begin, end in _chunks(data, 12, 8 + int.from_bytes(data[4:8], "little")):
+        found.add(name)
+        if name == b"ANMF":
+            found |= {inner for inner, _, _ in _chunks(data, begin + _FRAME_HEADER, end)}
     return sorted(found - _KNOWN)
+
+
+#: What stands before the chunks in one of a frame.
+_FRAME_HEADER = 16
+
+
+def _chunks(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin and end of the content of the chunks from ``at`` to ``end``."""
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > min(end, len(data)):
+            return
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], at + 8, at + 8 + size
+        at += 8 + size + size % 2
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:

@@ -13,10 +13,11 @@ from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import boxes
+from xlsr_cli.media.picture.codecs.boxes import items
 from xlsr_cli.media.picture.damage import damaged, missing_library, notices_of, reason_in
-from xlsr_cli.media.picture.metadata import ASPECT, GAIN_MAP, MASTERING, Metadata
+from xlsr_cli.media.picture.metadata import ASPECT, MASTERING, Metadata
 from xlsr_cli.media.picture.pixels import bgr_of, full_range, without_premultiplication
-from xlsr_cli.media.picture.source import Decoded, Source, further_pages
+from xlsr_cli.media.picture.source import Decoded, Source, further_frames
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 #: Channels by Pillow's name of the layout, without its depth.
 _CHANNELS = {"L": 1, "I": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
-_GAIN_MAPS = ("gainmap", "hdrgain")
-_LEFT_OUT = Notice(
-    code="extra-channels-dropped", message="its depth maps and other pictures about the picture are not kept"
-)
 _EXIF_PREFIX = b"Exif\0\0"
 
 
@@ -56,7 +53,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         maximum=(1 << bits) - 1,
         mode=mode if mode == "RGBa" else "",
         pages=pages,
-        metadata=_metadata(info),
+        metadata=replace(_metadata(info), motion=items.film(data)),
         notices=tuple(_losses(data, info, pages)),
         detail=image,
     )
@@ -89,20 +86,15 @@ def _metadata(info: dict[str, Any]) -> Metadata:
 
 
 def _losses(data: bytes, info: dict[str, Any], pages: int) -> list[Notice]:
-    """What beside the picture is not kept; alpha is no picture beside it, and previews do not count."""
-    kinds = [kind.lower() for kind in info.get("aux", {}) if "alpha" not in kind.lower()]
-    gain_map = any(word in kind for kind in kinds for word in _GAIN_MAPS)
-    others = any(not any(word in kind for word in _GAIN_MAPS) for kind in kinds)
+    """What beside the picture is not kept."""
     bright = ("content_light_level", "mastering_display_colour_volume")
     aspect = info.get("pixel_aspect_ratio")
     lost = (
-        (GAIN_MAP, gain_map or b"tmap" in data[:64]),
-        (_LEFT_OUT, others or bool(info.get("depth_images"))),
         (MASTERING, any(name in info for name in bright)),
         (ASPECT, aspect is not None and aspect[0] != aspect[1]),
-        (further_pages(pages), pages > 1),
+        (further_frames(frames := items.frames(data)), frames > 1),
     )
-    return [notice for notice, holds in lost if holds]
+    return [*items.losses(data, pages), *(notice for notice, holds in lost if holds)]
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:

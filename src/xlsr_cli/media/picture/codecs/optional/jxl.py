@@ -24,7 +24,7 @@ from xlsr_cli.media.picture.damage import (
     notices_of,
     reason_in,
 )
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.metadata import GAIN_MAP, Metadata, behind_the_end
 from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats
 from xlsr_cli.media.picture.source import Decoded, Source
 from xlsr_cli.notices import Notice
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _TIFF = (b"II*\0", b"MM\0*")
+
+#: Boxes that say what the file is and where frames stand, or hold nothing; those that are read are not here.
+_UNDERSTOOD = {b"JXL ", b"ftyp", b"jxll", b"jxli", b"free", b"skip"}
+#: ISO 21496-1, as ISO/IEC 18181-2 has it.
+_GAIN_MAP_BOX = b"jhgm"
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
@@ -64,7 +69,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     )
     if inner is None:
         return found
-    return replace(inner, format=format.name, data=data, detail=inner)
+    told = dict.fromkeys([*inner.notices, *notices])
+    return replace(inner, format=format.name, data=data, detail=inner, notices=tuple(told))
 
 
 def _library(name: str, format: Format) -> ModuleType:
@@ -130,30 +136,44 @@ class _Parts:
     metadata: Metadata
     packed: tuple[bytes, ...] = ()
     is_jpeg: bool = False
+    gain_map: bool = False
+    unknown: tuple[bytes, ...] = ()
+    behind: bytes = b""
 
 
 def _parts(data: bytes) -> _Parts:
     if data.startswith(CODESTREAM):
         return _Parts(codestream=data, metadata=Metadata())
     streams, packed, found, is_jpeg = [], [], Metadata(), False
+    unknown = []
     for kind, begin, end in boxes.boxes(data):
         content = data[begin:end]
         if kind == b"jxlc":
             streams.append(content)
         elif kind == b"jxlp":
             streams.append(content[4:])  # behind the part's number
-        elif kind == b"Exif":
+        elif kind == b"Exif" and found.exif is None:
             # A number says how far behind it TIFF's header is; some writers leave it out.
             skipped = 0 if content.startswith(_TIFF) else 4 + int.from_bytes(content[:4], "big")
             found = replace(found, exif=content[skipped:] or None)
-        elif kind == b"xml ":
+        elif kind == b"xml " and found.xmp is None:
             found = replace(found, xmp=content.rstrip(b"\0") or None)
         elif kind == b"brob":
             packed.append(content[:4])
         elif kind == b"jbrd":
             is_jpeg = True
+        elif kind not in _UNDERSTOOD:
+            unknown.append(kind)
     found = replace(found, dpi=found.dpi_of_exif)
-    return _Parts(codestream=b"".join(streams), metadata=found, packed=tuple(packed), is_jpeg=is_jpeg)
+    return _Parts(
+        codestream=b"".join(streams),
+        metadata=found,
+        packed=tuple(packed),
+        is_jpeg=is_jpeg,
+        gain_map=_GAIN_MAP_BOX in unknown,
+        unknown=tuple(kind for kind in unknown if kind != _GAIN_MAP_BOX),
+        behind=data[boxes.end(data) :],
+    )
 
 
 def _losses(header: Header, parts: _Parts) -> Iterator[Notice]:
@@ -162,6 +182,11 @@ def _losses(header: Header, parts: _Parts) -> Iterator[Notice]:
         if kind in names and not parts.is_jpeg:
             code, shown = names[kind]
             yield Notice(code=code, message=f"its {shown} is compressed by Brotli and not kept")
+    if parts.gain_map or _GAIN_MAP_BOX in parts.packed:
+        yield GAIN_MAP
+    packed = [kind for kind in parts.packed if kind not in (*names, _GAIN_MAP_BOX)]
+    yield from boxes.dropped([*parts.unknown, *packed])
+    yield from behind_the_end(parts.behind)
     if header.bits > 8 and not header.gray:
         yield Notice(code="depth-reduced", message=f"{header.bits} bits are read as 8")
     if header.others:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.source import Source
+from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,6 +77,21 @@ def walk(data: bytes) -> Iterator[tuple[tuple[bytes, ...], int, int]]:
         if kind in _CONTAINERS and len(path) < 4:
             inner = list(boxes(data, begin + _CONTAINERS[kind], end))
             todo += [((*path, kind), box) for box in reversed(inner)]
+
+
+def dropped(names: Iterable[bytes | str]) -> list[Notice]:
+    """The notice that boxes, or what is in them, are not kept; none where there are none."""
+    shown = sorted(
+        {one if isinstance(one, str) else one.decode("ascii", "backslashreplace").strip() for one in names}
+    )
+    if not shown:
+        return []
+    return [Notice(code="boxes-dropped", message=f"its boxes {', '.join(shown[:8])} are not kept")]
+
+
+def end(data: bytes) -> int:
+    """Where the last whole box ends."""
+    return max((last for _, _, last in boxes(data)), default=0)
 
 
 def box(kind: bytes, content: bytes) -> bytes:
