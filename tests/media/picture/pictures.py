@@ -60,7 +60,7 @@ def image(*shape: int) -> Image.Image:
 def saved(picture: Image.Image, format: str, **options: Any) -> bytes:
     """``picture`` as a file."""
     target = io.BytesIO()
-    picture.save(target, format, **options)
+    picture.copy().save(target, format, **options)
     return target.getvalue()
 
 

@@ -64,13 +64,14 @@ _NUMBERS = bytes(value for number in range(256) for value in (number, 255 - numb
 class _Block:
     """A picture or an extension. ``kind``: :data:`_PICTURE`, or the extension's. ``head``: of a picture, its
     place, size and flags; of an extension, its first sub-block. ``palette``: a picture's own. ``data``: the
-    rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``whole``: it ends, and
-    so at ``end``."""
+    rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``begin``: where in the
+    file. ``whole``: it ends, and so at ``end``."""
 
     kind: int
     head: memoryview
     palette: memoryview
     data: memoryview
+    begin: int
     whole: bool
     end: int
 
@@ -252,7 +253,15 @@ def _blocks(data: bytes) -> Iterator[_Block]:
         else:
             at, junk = at + 1, junk + 1
             continue
-        yield _Block(kind=kind, head=head, palette=palette, data=view[begin:end], whole=whole, end=end + 1)
+        yield _Block(
+            kind=kind,
+            head=head,
+            palette=palette,
+            data=view[begin:end],
+            begin=at,
+            whole=whole,
+            end=end + 1,
+        )
         at = end + 1
 
 
@@ -294,8 +303,10 @@ def _plays(data: bytes) -> int:
 
 def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
     """The comments, the names of blocks that are not understood, and where the last block ends."""
-    comments, others, end = [], [], 0
+    comments, others, end = [], [], 13 + (_color_table(data[10]) if len(data) > 10 else 0)
     for block in _blocks(data):
+        if data[end : block.begin].strip(b"\0"):
+            others.append(b"without a type")
         end = block.end
         if block.kind == _COMMENT:
             comments.append(bytes(block.head) + _joined(block.data))
@@ -303,6 +314,8 @@ def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
             others.append(b"plain text")
         elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data", _ICC)):
             others.append(bytes(block.head))
+        elif block.kind not in (_PICTURE, _CONTROL, _APPLICATION):
+            others.append(b"of type %d" % block.kind)
     return comments, list(dict.fromkeys(others)), end
 
 

@@ -246,11 +246,12 @@ def _holds_gain_map(data: bytes) -> bool:
 
 
 #: What application segments begin with that are read, or that only concern the encoder or the order of
-#: what follows: JFIF, Adobe's colour transform, Photoshop's "save for web", the index of an MPO.
+#: what follows: JFIF and its previews, the fields of a film, Adobe's colour transform, Photoshop's "save for
+#: web", the index of an MPO.
 _UNDERSTOOD = (
-    (_APP0, b""), (_APP1, _EXIF_PREFIX), (_APP1, b"Exif\0"), (_APP1, _XMP_PREFIX),
-    (_APP1, _EXTENDED_XMP_PREFIX), (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"), (_APP2, _GAIN_MAP_PREFIX),
-    (0xEC, b"Ducky"), (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
+    (_APP0, b"JFIF\0"), (_APP0, b"JFXX\0"), (_APP0, b"AVI1"), (_APP1, _EXIF_PREFIX), (_APP1, b"Exif\0"),
+    (_APP1, _XMP_PREFIX), (_APP1, _EXTENDED_XMP_PREFIX), (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"),
+    (_APP2, _GAIN_MAP_PREFIX), (0xEC, b"Ducky"), (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
 )  # fmt: skip
 
 
@@ -262,7 +263,21 @@ def _unknown_segments(data: bytes) -> list[str]:
             marker == known and content.startswith(begin) for known, begin in _UNDERSTOOD
         ):
             found.append(f"APP{marker - 0xE0}")
+    if _between_segments(data).strip(b"\0\xff"):
+        found.append("between the others")
     return sorted(set(found))
+
+
+def _between_segments(data: bytes) -> bytes:
+    """What stands between segments before the pixels."""
+    parts, at = [], 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(data, at, at + _MOST_BETWEEN)
+        if found is None or found[1][0] in (_SOS, 0xD9):
+            break
+        parts.append(data[at : found.start()])
+        at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+    return b"".join(parts)
 
 
 def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:

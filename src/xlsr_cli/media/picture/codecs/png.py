@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from xlsr_cli.formats import Format, format_named
+from xlsr_cli.media.picture import photoshop
 from xlsr_cli.media.picture.codecs import opencv
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, notices_of, reason_in
 from xlsr_cli.media.picture.in_order import in_order
@@ -257,6 +258,7 @@ def _has_colors(found: dict[bytes, bytes], icc: bytes | None) -> bool:
 
 def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]]) -> Metadata:
     exif, xmp, iptc, text = found.get(b"eXIf"), None, None, []
+    icc = _profile(found.get(b"iCCP"))
     for chunk, content in chunks:
         if chunk not in _TEXT:
             continue
@@ -264,19 +266,22 @@ def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]])
         if keyword == _XMP:
             xmp = xmp or _international_text(chunk, rest)
         elif keyword.startswith(b"Raw profile type "):  # ImageMagick's way before PNG had a chunk for it
-            kind = keyword[17:].lower()
-            if kind in (b"exif", b"app1") and exif is None:
-                raw = _raw_profile(_international_text(chunk, rest)) or b""
-                exif = raw[6:] if raw.startswith(b"Exif\0\0") else None
-            elif kind == b"xmp" and xmp is None:
-                xmp = _raw_profile(_international_text(chunk, rest))
-            elif kind == b"iptc" and iptc is None:
-                iptc = _raw_profile(_international_text(chunk, rest))
+            kind, raw = keyword[17:].lower(), _raw_profile(_international_text(chunk, rest)) or b""
+            if kind in (b"exif", b"app1") and raw.startswith(b"Exif\0\0"):
+                exif = exif or raw[6:]
+            elif kind == b"xmp" and raw:
+                xmp = xmp or raw
+            elif kind == b"iptc" and raw:
+                iptc = iptc or (photoshop.resource(raw, photoshop.IPTC) if raw[:4] == b"8BIM" else raw)
+            elif kind in (b"icc", b"icm") and raw:
+                icc = icc or raw
+            else:
+                text.append((chunk, bytes(content)))
         else:
             text.append((chunk, bytes(content)))
     cicp = found.get(b"cICP", b"")
     return Metadata(
-        icc=_profile(found.get(b"iCCP")),
+        icc=icc,
         cicp=(cicp[0], cicp[1], cicp[2], cicp[3]) if len(cicp) == 4 else None,
         exif=exif.removeprefix(b"Exif\0\0") if exif else None,
         xmp=xmp.rstrip(b"\0") if xmp else None,

@@ -26,26 +26,28 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     source = pillow.read_header(data, name, format)
     notices = behind_the_end(data[8 + int.from_bytes(data[4:8], "little") :])
-    if others := _unknown_chunks(data):
+    if others := _unknown_chunks(data, source.metadata):
         names = " ".join(other.decode("ascii", "backslashreplace").strip() for other in others[:8])
         notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
     lossless = b"VP8L" in data[:HEAD_BYTES]
     return replace(source, lossless=lossless, animated=source.pages > 1, notices=tuple(notices))
 
 
-#: What is read, or is about the pixels (WebP container specification, RFC 9649).
-_KNOWN = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
+#: What is about the pixels (WebP container specification, RFC 9649).
+_KNOWN = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"}
 _MOST_CHUNKS = 10_000
 
 
-def _unknown_chunks(data: bytes) -> list[bytes]:
-    """The names of chunks that are not understood, such as those with content credentials."""
+def _unknown_chunks(data: bytes, metadata: Metadata) -> list[bytes]:
+    """The names of chunks that are not understood, such as those with content credentials, and of those
+    that the flags of the file deny, so that no decoder takes them."""
     found = set()
     for name, begin, end in _chunks(data, 12, 8 + int.from_bytes(data[4:8], "little")):
         found.add(name)
         if name == b"ANMF":
             found |= {inner for inner, _, _ in _chunks(data, begin + _FRAME_HEADER, end)}
-    return sorted(found - _KNOWN)
+    read = {b"ICCP": metadata.icc, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
+    return sorted(found - _KNOWN - {name for name, content in read.items() if content})
 
 
 #: What stands before the chunks in one of a frame.
