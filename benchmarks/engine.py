@@ -153,8 +153,9 @@ def models(options: argparse.Namespace) -> tuple[str, Noise]:
     """Every bundled model for clean sources on the same picture; the others have the same layers."""
     specs = [spec for spec in bundled_models() if spec.restore == "off"]
     upscalers = {spec.name: Upscaler(spec.scale, model=spec.name, threads=options.threads) for spec in specs}
-    repeats = getattr(options, "models_repeats", None) or options.repeats
-    measured = side_by_side(on_picture(upscalers), threads=options.threads, repeats=repeats, in_a_row=1)
+    measured = side_by_side(
+        on_picture(upscalers), threads=options.threads, repeats=options.repeats, in_a_row=1
+    )
     rows = []
     for spec in specs:
         timing = measured.timings[spec.name]
@@ -180,10 +181,14 @@ def models(options: argparse.Namespace) -> tuple[str, Noise]:
 
 def main(options: argparse.Namespace) -> None:
     """Measure, print, and write where it is asked for; what is too noisy does not keep the others out."""
-    with tempfile.TemporaryDirectory() as folder:
-        text, noise = compare(options, Path(folder))
-        texts = {"layers": (layers(Path(folder)), noise), "engine": (text, noise)}
-    texts["models"] = models(options)
+    texts: dict[str, tuple[str, Noise]] = {}
+    parts = getattr(options, "parts", None) or PARTS
+    if "engine" in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            text, noise = compare(options, Path(folder))
+            texts |= {"layers": (layers(Path(folder)), noise), "engine": (text, noise)}
+    if "models" in parts:
+        texts["models"] = models(options)
     refusals = []
     for name, (text, noise) in texts.items():
         try:
@@ -194,7 +199,11 @@ def main(options: argparse.Namespace) -> None:
         raise SystemExit("; ".join(refusals))
 
 
+#: What can be measured alone.
+PARTS = ("engine", "models")
+
+
 if __name__ == "__main__":
     command = parser(__doc__)
-    command.add_argument("--models-repeats", type=int, help="rounds of all models; as many as --repeats")
+    command.add_argument("--parts", nargs="+", choices=PARTS, help="which; by default all")
     main(command.parse_args())
