@@ -481,6 +481,12 @@ def format_for(name: str) -> PictureFormat | None:
     return next(found, None)
 
 
+def animation_format(extension: str) -> PictureFormat | None:
+    """The format of animations whose files end in ``extension`` (without dot, in small letters)."""
+    found = (f.name for f in FORMATS if f.animation is not None and extension in f.animation.extensions)
+    return next(found, None)
+
+
 def extension_for(format: PictureFormat) -> str:
     """The usual extension of ``format``, with its dot."""
     return f".{still_of(format).extensions[0]}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.errors import InputError, OutputError, UsageError
-from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, refuse_no_file
+from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, refuse_no_file
 from xlsr_cli.options import PictureOptions, VideoOptions
 from xlsr_cli.progress import Counted, Progress
 
@@ -169,7 +169,6 @@ class Request:
         self._report(result)
 
     def _run_film_to_pictures(self, path: Path, target: Path) -> None:
-        from xlsr_cli.jobs.sequence import is_pattern
         from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
 
         self._refuse_options_of_pictures("a video")
@@ -181,16 +180,15 @@ class Request:
         self._report(result)
 
     def _run_video(self, path: Path) -> None:
+        from xlsr_cli.formats import animation_format
         from xlsr_cli.jobs.picture import refuse_same_file
-        from xlsr_cli.jobs.sequence import is_pattern
         from xlsr_cli.jobs.video.run import upscale_video
-        from xlsr_cli.media.picture.animation import animation_format
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._film_output(path)
         refuse_same_file(path, target)
-        if is_pattern(str(target)) or animation_format(target.suffix.lstrip(".").lower()) is not None:
+        if is_pattern(str(target)) or animation_format(target.suffix[1:].lower()) is not None:
             self._run_film_to_pictures(path, target)
             return
         self._refuse_page("a video")
@@ -230,7 +228,7 @@ class Request:
         """Whether the input was ``camera:0`` or a pattern such as ``frame_%05d.png``."""
         if not self.source.startswith("camera:") and "%" not in self.source:
             return False
-        from xlsr_cli.jobs.sequence import is_pattern, upscale_camera, upscale_sequence
+        from xlsr_cli.jobs.sequence import upscale_camera, upscale_sequence
         from xlsr_cli.media.video.camera import camera_number
 
         number = camera_number(self.source)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xlsr_cli.engine.tiles.reuse import Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
-from xlsr_cli.formats import FORMATS, either, still_of
+from xlsr_cli.formats import FORMATS, animation_format, either, still_of
 from xlsr_cli.jobs.memory import check_memory
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.jobs.results import FramesResult
@@ -19,7 +19,6 @@ from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
     Animation,
     AnimationFormat,
-    animation_format,
     capabilities_of,
     check_animation_limits,
     open_animation,

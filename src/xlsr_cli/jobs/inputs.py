@@ -20,6 +20,8 @@ from xlsr_cli.media.sniff import Kind, kind_of
 #: ``scheme://``; a single letter before it would be a drive of Windows.
 _URL = r"[A-Za-z][A-Za-z0-9+.-]+://"
 STANDARD_STREAM = "-"
+#: What stands for the number of a picture in the name of many, with its zero and its width.
+NUMBER = r"%(0?)(\d*)d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,13 @@ def refuse_no_file(name: str) -> None:
             f"{name} is a URL, and xlsr opens nothing on the network; download it first, "
             "or pipe it: curl -L URL | xlsr upscale - output.png"
         )
-    if _is_pattern(name) and not os.path.lexists(name):
+    if _has_wildcards(name) and not os.path.lexists(name):
         raise InputError(f"no file matches {name}")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether ``name`` stands for numbered pictures: it holds one ``%d`` or ``%05d`` in its last part."""
+    return len(re.findall(NUMBER, Path(name).name)) == 1 and not Path(name).exists()
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -177,13 +184,13 @@ def kind_of_file(name: str) -> Kind:
         return "unknown"
 
 
-def _is_pattern(name: str) -> bool:
+def _has_wildcards(name: str) -> bool:
     return any(mark in name for mark in "*?[")
 
 
 def _matches(argument: str) -> list[str]:
     """The files that match a quoted pattern; else the argument itself."""
-    if not _is_pattern(argument) or re.match(_URL, argument) or os.path.lexists(argument):
+    if not _has_wildcards(argument) or re.match(_URL, argument) or os.path.lexists(argument):
         return [argument]
     import glob
 

@@ -13,6 +13,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import PictureFormat, either, format_for, still_capabilities
+from xlsr_cli.jobs.inputs import NUMBER
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.results import FramesResult
@@ -25,20 +26,13 @@ from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
 from xlsr_cli.progress import QUIET, Progress
 
-_NUMBER = re.compile(r"%(0?)(\d*)d")
-
-
-def is_pattern(name: str) -> bool:
-    """Whether ``name`` stands for numbered pictures: it holds one ``%d`` or ``%05d`` in its last part."""
-    return len(_NUMBER.findall(Path(name).name)) == 1 and not Path(name).exists()
-
 
 def numbered(pattern: Path) -> list[tuple[int, Path]]:
     """The files that ``pattern`` stands for, by rising number; gaps are passed over.
 
     Raises :class:`InputError` where there is none.
     """
-    match = _NUMBER.search(pattern.name)
+    match = re.search(NUMBER, pattern.name)
     assert match is not None
     digits = rf"\d{{{match[2]},}}" if match[1] else r"\d+"
     before, after = pattern.name[: match.start()], pattern.name[match.end() :]
@@ -71,7 +65,7 @@ def upscale_sequence(
     Nothing is written where any output exists and may not be replaced. ``video.frames`` takes the first
     so many. Raises what :func:`~xlsr_cli.jobs.picture.upscale_file` raises; pictures before are done.
     """
-    if not _NUMBER.search(output.name):
+    if not re.search(NUMBER, output.name):
         raise UsageError(
             f"{output.name}: the output of numbered pictures is numbered as well, such as "
             f"{source.name.replace('%', 'x2_%', 1)}; ffmpeg makes a video of them"
@@ -117,7 +111,7 @@ def upscale_camera(
     Ctrl-C is how a recording ends: what was recorded is kept. Raises :class:`InputError` where no camera
     answers, :class:`UsageError` for an output of another kind.
     """
-    pictures = bool(_NUMBER.search(output.name))
+    pictures = bool(re.search(NUMBER, output.name))
     if not pictures:
         check_recording(output.name)
         check_output(output, overwrite=options.overwrite)
@@ -195,7 +189,7 @@ def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:
 
 def named(pattern: Path, number: int) -> Path:
     """The file with this number."""
-    return pattern.with_name(_NUMBER.sub(lambda match: match[0] % number, pattern.name))
+    return pattern.with_name(re.sub(NUMBER, lambda match: match[0] % number, pattern.name))
 
 
 def format_of_frames(output: Path, options: PictureOptions) -> PictureFormat:

@@ -15,7 +15,7 @@ import numpy as np
 
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.errors import InputError, OutputError
-from xlsr_cli.formats import FORMATS, FormatCapabilities, format_named
+from xlsr_cli.formats import FormatCapabilities, format_named
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.composing import Frames, composed
@@ -144,12 +144,6 @@ def _with_channels(canvas: Pixels, channels: int) -> Pixels:
     """BGRA as gray (H, W), BGR or BGRA; all frames of an animation have the same."""
     pixels: Pixels = canvas[..., 0] if channels == 1 else canvas[..., :channels]
     return np.ascontiguousarray(pixels)
-
-
-def animation_format(extension: str) -> AnimationFormat | None:
-    """The format of animations whose files end in ``extension`` (without dot, in small letters)."""
-    found = (f.name for f in FORMATS if f.animation is not None and extension in f.animation.extensions)
-    return next(found, None)
 
 
 def capabilities_of(format: AnimationFormat) -> FormatCapabilities:
