@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,19 +17,33 @@ from xlsr_cli.formats import JPEG
 #: What was looked at: the file's own word, or the pixels since it has none.
 Seen = Literal["file", "pixels"]
 
-#: JPEG's quality below which the network for light, and for strong compression scores best.
-_LIGHT_BELOW, _STRONG_BELOW = 97, 80
-
 
 @dataclass(frozen=True)
 class Quantizers:
-    """A codec's name, and its quantizers from which on, and below which, the source is no more than that."""
+    """A codec's name, and the quantizers from which on a source counts as lightly or strongly compressed.
+
+    A smooth picture shows more of its compression than one full of detail, whose file has more bits a pixel:
+    each doubling of these counts as ``doubling`` quantizers less.
+    """
 
     name: str
     light_from: float
     strong_from: float
     largest: int
+    doubling: float = 0
 
+    def level(self, quantizer: float, bits: float = 1) -> Restore:
+        """The network for a picture of ``quantizer`` and as many ``bits`` a pixel."""
+        detail = math.log2(min(max(bits, _LEAST_BITS), _MOST_BITS))
+        strength = quantizer - self.doubling * detail
+        return "off" if strength < self.light_from else "light" if strength < self.strong_from else "strong"
+
+
+#: Fewer or more bits a pixel tell no more about detail.
+_LEAST_BITS, _MOST_BITS = 0.25, 8
+#: JPEG, by what its quality lacks of 100: where the bits a pixel are known, and where they are not.
+_JPEG_FILES = Quantizers(JPEG.shown, -1.5, 17.5, 99, doubling=2)
+_JPEG_ALONE = Quantizers(JPEG.shown, 3.5, 20.5, 99)
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
@@ -92,22 +107,23 @@ class Compression:
         return name
 
 
-def jpeg(quality: int, *, codec: str = JPEG.shown, seen: Seen = "file") -> Compression:
-    """A JPEG of libjpeg's ``quality``, a film of such, or pixels that were one."""
-    level: Restore = "off" if quality >= _LIGHT_BELOW else "light" if quality >= _STRONG_BELOW else "strong"
+def jpeg(
+    quality: int, bits: float | None = None, *, codec: str = JPEG.shown, seen: Seen = "file"
+) -> Compression:
+    """A JPEG of libjpeg's ``quality`` and ``bits`` a pixel, a film of such, or pixels that were one."""
+    lacks = 100 - quality
+    level = _JPEG_ALONE.level(lacks) if bits is None else _JPEG_FILES.level(lacks, bits)
     return Compression(level=level, codec=codec, measure="quality", value=quality, seen=seen)
 
 
-def by_quantizer(known: Quantizers | None, quantizer: float) -> Compression | None:
+def by_quantizer(known: Quantizers, quantizer: float, bits: float = 1) -> Compression | None:
     """A picture or film by the mean of its quantizers; None for a value that its codec does not have.
 
-    ``known``: the limits of the codec; None, which gives None, for a codec whose limits nobody measured.
+    ``bits``: of a picture, how many its file has a pixel.
     """
-    if known is None or not 0 <= quantizer <= known.largest:
+    if not 0 <= quantizer <= known.largest:
         return None
-    level: Restore = (
-        "off" if quantizer < known.light_from else "light" if quantizer < known.strong_from else "strong"
-    )
+    level = known.level(quantizer, bits)
     return Compression(level=level, codec=known.name, measure="quantizer", value=round(quantizer))
 
 

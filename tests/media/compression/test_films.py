@@ -9,9 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.jobs.video.films import FIXTURES
 from tests.photographs import photograph
+from xlsr_cli.cli.app import app
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.compression.film import compression_of
 from xlsr_cli.media.video.pyav import usual_scheduling
@@ -89,6 +91,44 @@ def test_codecs_without_quantizers_are_judged_by_their_bits(tmp_path: Path) -> N
     assert found.measure == "bits"
     assert found.codec == "ProRes"
     assert found.level == "off"
+
+
+def with_deep_tables(jpeg: bytes) -> bytes:
+    """``jpeg`` with steps of 16 bits, 320, which its coefficients never had."""
+    at = jpeg.index(b"\xff\xdb")
+    length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    tables = b"".join(bytes([0x10 | number]) + b"\x01\x40" * 64 for number in range(2))
+    return jpeg[:at] + b"\xff\xdb" + (2 + len(tables)).to_bytes(2, "big") + tables + jpeg[at + 2 + length :]
+
+
+def test_a_film_that_lies_is_judged_by_its_pixels(tmp_path: Path) -> None:
+    honest = film(tmp_path / "honest.avi", "mjpeg", {"qmin": "2", "qmax": "2"}, "yuvj420p", frames=12)
+    path = tmp_path / "lies.mkv"
+    with av.open(str(honest)) as source, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                copy = av.Packet(with_deep_tables(bytes(packet)))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.pts, packet.time_base
+                copy.stream = stream
+                output.mux(copy)
+    found = compression_of(path)
+    assert (found.seen, found.note) == ("pixels", "the quantizers of the Motion JPEG stream make no sense")
+    assert found.level in ("off", "light", "strong", "drawing")
+    done = CliRunner().invoke(app, ["upscale", str(path), "--dry-run", "--verbose"])
+    assert done.exit_code == 0, done.output
+    assert "quantizers of the Motion JPEG stream make no sense" in done.output
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seen"), [([900, -40, 77], "pixels"), ([20, 22, 900], "file"), ([20], "file")]
+)
+def test_a_few_absurd_quantizers_are_damage(
+    numbers: list[int], seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "film.mp4", "libx264", {"crf": "20"}, frames=6)
+    monkeypatch.setattr("xlsr_cli.media.compression.headers.quantizers", lambda *_: numbers)
+    assert compression_of(path).seen == seen
 
 
 def test_the_answer_is_the_same_again(tmp_path: Path) -> None:

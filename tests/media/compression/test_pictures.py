@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.photographs import photograph
-from xlsr_cli.engine.restore import Compression
+from xlsr_cli.engine.restore import Compression, Quantizers
 from xlsr_cli.media.compression import picture
 from xlsr_cli.media.compression.jpeg_tables import quality_of, quality_of_table
 from xlsr_cli.media.compression.webp import quantizer_of
@@ -171,3 +171,52 @@ def test_the_level_follows_the_quality() -> None:
     assert len(levels) == 100
     assert levels == sorted(levels)
     assert set(levels) == {0, 1, 2}
+
+
+def smooth() -> np.ndarray:
+    rows, columns = np.mgrid[:64, :80]
+    return np.dstack([100 + rows, 60 + columns, 90 + (rows + columns) // 2]).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "flag", "quality"),
+    [
+        (".jpg", cv2.IMWRITE_JPEG_QUALITY, 97),
+        (".webp", cv2.IMWRITE_WEBP_QUALITY, 95),
+        (".avif", cv2.IMWRITE_AVIF_QUALITY, 95),
+    ],
+)
+def test_the_same_quality_harms_a_smooth_picture_more(suffix: str, flag: int, quality: int) -> None:
+    format = {".jpg": "jpeg"}.get(suffix, suffix[1:])
+    noisy = np.random.default_rng(0).integers(0, 256, PICTURE.shape, np.uint8)
+    found = [
+        compression_of(cv2.imencode(suffix, pixels, [flag, quality])[1].tobytes(), format)
+        for pixels in (noisy, smooth())
+    ]
+    assert [one and one.level for one in found] == ["off", "light"]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_what_a_file_holds_beside_the_picture_has_no_say(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a long description " * 2000
+    with_notes = saved(format, quality=97, exif=exif)
+    assert len(with_notes) > 3 * len(saved(format, quality=97))
+    assert compression_of(with_notes, format.lower()) == compression_of(
+        saved(format, quality=97), format.lower()
+    )
+
+
+@given(
+    quantizer=st.floats(0, 127),
+    bits=st.floats(0, 1e9),
+    more=st.floats(0, 1e9),
+    doubling=st.sampled_from([0, 2, 30]),
+)
+def test_more_bits_a_pixel_never_make_a_stronger_network(
+    quantizer: float, bits: float, more: float, doubling: float
+) -> None:
+    known = Quantizers("a codec", 10, 50, 127, doubling=doubling)
+    order = ["off", "light", "strong"]
+    assert order.index(known.level(quantizer, bits + more)) <= order.index(known.level(quantizer, bits))
+    assert order.index(known.level(quantizer + 1, bits)) >= order.index(known.level(quantizer, bits))

@@ -12,13 +12,13 @@ from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_input
 
-_LIMITS = Quantizers("AVIF", light_from=25, strong_from=122, largest=255)
+_LIMITS = Quantizers("AVIF", light_from=-10, strong_from=115, largest=255, doubling=30)
 
 
 def compression_of(data: bytes) -> tuple[Compression | None, str]:
-    """By AV1's quantizer index; a lossless picture may be anything."""
-    quantizer = quantizer_of(data)
-    return None if not quantizer else by_quantizer(_LIMITS, quantizer), ""
+    """By AV1's quantizer index and the bits a pixel; a lossless picture may be anything."""
+    found = _first_frame(data)
+    return None if found is None or not found[0] else by_quantizer(_LIMITS, *found), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:
@@ -31,11 +31,19 @@ def quantizer_of(data: bytes) -> int | None:
 
     The first item's: of a picture made of tiles its first tile, of an animation its first frame.
     """
+    found = _first_frame(data)
+    return None if found is None else found[0]
+
+
+def _first_frame(data: bytes) -> tuple[int, float] | None:
+    """The quantizer index, and the bits a pixel."""
     try:
         with open_input(io.BytesIO(data), format="mov") as container:
             stream = container.streams.video[0]
             packet = next(packet for packet in container.demux(stream) if packet.size)
+            size = packet.size  # reading the header takes it away
             found = headers.quantizers("av1", stream, [packet])
+            pixels = stream.codec_context.width * stream.codec_context.height
     except (av.error.FFmpegError, OSError, ValueError, IndexError, StopIteration):
         return None
-    return found[0] if found else None
+    return (found[0], 8 * size / max(1, pixels)) if found else None

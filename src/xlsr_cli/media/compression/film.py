@@ -42,6 +42,8 @@ _EXPORTING = frozenset(
 )  # fmt: skip
 #: Decoders that export the size of the steps, which is twice the code in the stream.
 _EXPORTED_SCALE = 2
+#: In place of the quality of a Motion JPEG frame whose tables make no sense.
+_NO_QUALITY = -1
 #: ``AVVideoEncParams``: how many blocks, where they begin, how long each is, the kind, the frame's own
 #: quantizer; behind four numbers of place and size, each block's difference from it.
 _PARAMETERS, _DIFFERENCE_AT = struct.Struct("=Ixxxxqqii"), 16
@@ -51,8 +53,8 @@ def compression_of(path: Path) -> Compression:
     """How strongly the video in ``path`` was compressed.
 
     By the quantizers in its headers, else by those that the decoder exports, else by the bits per pixel; if
-    none of these make sense, by the pixels of the first frame. Raises :class:`InputError` for a file that is
-    no video.
+    what it says makes no sense, by the pixels of the first frame. Raises :class:`InputError` for a file that
+    is no video.
     """
     with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
@@ -60,9 +62,12 @@ def compression_of(path: Path) -> Compression:
         name, pixels = context.codec.canonical_name, context.width * context.height
         if context.codec.lossless and not context.codec.lossy:
             return Compression(level="off", codec=codec_name(name))
-        found = _by_numbers(name, _numbers(container, stream, name))
+        numbers = _numbers(container, stream, name)
+    found = _by_numbers(name, numbers)
     if found is not None:
         return found
+    if numbers:
+        return _by_first_frame(path, f"the quantizers of the {codec_name(name)} stream make no sense")
     with open_video(path) as container:
         stream = main_stream(container, path)
         sizes = [packet.size for packet in _packets(container, stream)]
@@ -74,25 +79,29 @@ def compression_of(path: Path) -> Compression:
 
 
 def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
-    """By quantizers (for Motion JPEG: qualities); None if there are none, or if they make no sense."""
-    if not numbers:
+    """By quantizers (for Motion JPEG: qualities); None if there are none, or if they make no sense.
+
+    They make none if the codec does not have most of them; a few such are damage.
+    """
+    largest = 100 if codec == "mjpeg" else FILM_QUANTIZERS[codec].largest
+    known = [number for number in numbers if 0 <= number <= largest]
+    if not known or 2 * len(known) < len(numbers):
         return None
-    mean = sum(numbers) / len(numbers)
+    mean = sum(known) / len(known)
     return (
         jpeg(round(mean), codec=codec_name(codec))
         if codec == "mjpeg"
-        else by_quantizer(FILM_QUANTIZERS.get(codec), mean)
+        else by_quantizer(FILM_QUANTIZERS[codec], mean)
     )
 
 
 def _numbers(container: av.container.InputContainer, stream: av.VideoStream, codec: str) -> list[int]:
-    """Quantizers of frames, slices or blocks; of Motion JPEG the qualities of its frames."""
+    """Quantizers of frames, slices or blocks; of Motion JPEG the qualities of its frames; of others none."""
     packets = _packets(container, stream)
     if headers.tells(codec):
         return headers.quantizers(codec, stream, packets)
     if codec == "mjpeg":
-        qualities = (jpeg_tables.quality_of(bytes(packet)) for packet in packets)
-        return [quality for quality in qualities if quality is not None]
+        return [jpeg_tables.quality_of(bytes(packet)) or _NO_QUALITY for packet in packets]
     if codec in _EXPORTING:
         stream.codec_context.options = {"export_side_data": "venc_params"}
         return [mean for frame in _decoded(packets, stream) if (mean := _exported(frame)) is not None]

@@ -10,9 +10,11 @@ from xlsr_cli.media.compression import again, jpeg_tables
 
 
 def compression_of(data: bytes) -> tuple[Compression | None, str]:
-    """The libjpeg quality of the JPEG ``data``."""
+    """The libjpeg quality of the JPEG ``data``, and its bits a pixel."""
     quality = jpeg_tables.quality_of(data)
-    return (None, "the quantization tables make no sense") if quality is None else (jpeg(quality), "")
+    if quality is None:
+        return None, "the quantization tables make no sense"
+    return jpeg(quality, jpeg_tables.bits_of(data)), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:

@@ -1,4 +1,4 @@
-"""The libjpeg quality that corresponds to a quantization table, by the error that the table causes."""
+"""What a JPEG's header tells: the libjpeg quality, by the error that a table causes, and the bits a pixel."""
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ def quality_of(data: bytes) -> int | None:
     except Exception:
         return None
     return None if table is None else quality_of_table(table)
+
+
+def bits_of(data: bytes) -> float | None:
+    """The bits a pixel from the first scan of the JPEG ``data`` on; None where it has none.
+
+    What is before may be anything: previews, profiles, notes.
+    """
+    from PIL import JpegImagePlugin
+
+    # As above. Pillow stops where the first scan begins.
+    file = io.BytesIO(data)
+    try:
+        with JpegImagePlugin.JpegImageFile(file) as image:
+            return 8 * (len(data) - file.tell()) / (image.width * image.height)
+    except Exception:
+        return None
 
 
 def quality_of_table(steps: Sequence[int]) -> int | None:

@@ -14,15 +14,21 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again
 
-_LIMITS = Quantizers("WebP", light_from=6, strong_from=36, largest=127)
+_LIMITS = Quantizers("WebP", light_from=-5, strong_from=34, largest=127, doubling=8)
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
+#: Where the frame's width and height stand; the two highest bits are scales for a player.
+_SIZE_AT, _SIZE_BITS = (6, 8), 0x3FFF
 _ANIMATION_HEAD, _MOST_CHUNKS = 16, 100
 
 
 def compression_of(data: bytes) -> tuple[Compression | None, str]:
-    """By VP8's quantizer; None where the picture is lossless."""
-    quantizer = quantizer_of(data)
-    return None if quantizer is None else by_quantizer(_LIMITS, quantizer), ""
+    """By VP8's quantizer and the bits a pixel; None where the picture is lossless."""
+    frame = _frame(data)
+    quantizer = _quantizer(frame)
+    if quantizer is None:
+        return None, ""
+    width, height = (int.from_bytes(frame[at : at + 2], "little") & _SIZE_BITS for at in _SIZE_AT)
+    return by_quantizer(_LIMITS, quantizer, 8 * len(frame) / max(1, width * height)), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:
@@ -35,13 +41,17 @@ def quantizer_of(data: bytes) -> int | None:
 
     It is the mean over the segments if they have their own. None if the picture is lossless or damaged.
     """
+    return _quantizer(_frame(data))
+
+
+def _frame(data: bytes) -> bytes:
+    """The first VP8 frame of the WebP ``data``; empty if there is none."""
     for kind, content in _chunks(data, 12):
         if kind == b"ANMF":
-            inside = _chunks(content, _ANIMATION_HEAD)
-            return next((_of_frame(frame) for name, frame in inside if name == b"VP8 "), None)
+            return next((frame for name, frame in _chunks(content, _ANIMATION_HEAD) if name == b"VP8 "), b"")
         if kind == b"VP8 ":
-            return _of_frame(content)
-    return None
+            return content
+    return b""
 
 
 def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
@@ -53,7 +63,7 @@ def _chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-def _of_frame(frame: bytes) -> int | None:
+def _quantizer(frame: bytes) -> int | None:
     start = _FRAME_TAG + len(_KEY_FRAME_START) + 4
     if frame[3:6] != _KEY_FRAME_START or len(frame) < start + 16:
         return None
