@@ -83,9 +83,11 @@ def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
 
     They make none if the codec does not have most of them; a few such are damage.
     """
+    if not numbers:
+        return None
     largest = 100 if codec == "mjpeg" else FILM_QUANTIZERS[codec].largest
     known = [number for number in numbers if 0 <= number <= largest]
-    if not known or 2 * len(known) < len(numbers):
+    if 2 * len(known) < len(numbers):
         return None
     mean = sum(known) / len(known)
     return (
