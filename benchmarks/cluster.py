@@ -1,9 +1,9 @@
 """How the time for one long film falls with the number of machines: measured parts, simulated machines.
 
 Parts of a made film are enlarged here, one after the other, and the CPU time of each is taken, which is what
-one core of its own would need. So are those of the plan and of joining the parts, which one machine does
-alone. From these, the time for a film of two hours is simulated: each machine takes the next part as soon as
-it is free.
+one core of its own would need. So are those of the plan, which each machine makes for itself, and of joining
+the parts, which one machine does alone. From these, the time for a film of two hours is simulated: one
+machine plans, then all do, and each takes the next part as soon as it is free.
 
 ``python -m benchmarks.cluster [--parts N]`` writes ``docs/cluster.png`` and prints the numbers.
 """
@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
+from benchmarks.scenes import scenes
+from benchmarks.video import write_clip
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.parts import make_part, parts_of, take_parts
@@ -39,33 +40,36 @@ _PAGE = Path(__file__).parents[1] / "docs" / "cluster.png"
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """CPU seconds: of each part, and, for a frame, of what one machine does alone before and after them."""
+    """CPU seconds: of each part; for a frame of the film, of planning and of joining."""
 
     parts: Sequence[float]
-    alone: float
+    planning: float
+    joining: float
 
 
 def simulated(measured: Measured, frames: int, machines: int, seed: int = 1) -> float:
     """Seconds for ``frames`` on ``machines`` of one core each; parts are drawn from the measured ones."""
     draw = random.Random(seed)
-    free = [0.0] * machines
+    plan = frames * measured.planning
+    free = [2 * plan] * machines
     for _ in range(-(-frames // SEGMENT_FRAMES)):
         heapq.heappush(free, heapq.heappop(free) + draw.choice(measured.parts))
-    return max(free) + frames * measured.alone
+    return max(free) + frames * measured.joining
 
 
 def measure(count: int) -> Measured:
     """Enlarge a made film of ``count`` parts ×2, part by part, on one thread."""
     with tempfile.TemporaryDirectory() as name:
         source, output = Path(name) / "in.mkv", Path(name) / "out.mkv"
-        _make_film(source, count * SEGMENT_FRAMES)
+        frames = count * SEGMENT_FRAMES
+        write_clip(source, scenes(_SOURCE, frames), rate=_RATE, seconds=frames // _RATE)
         with Upscaler.from_options(EngineOptions(threads=1), Target()) as upscaler:
             options = PictureOptions(engine=EngineOptions(threads=1))
             film, planning = _timed(lambda: prepare(source, output, options, VideoOptions(), upscaler))
             parts, _ = parts_of(film.plan)
             seconds = [_timed(lambda part=part: make_part(film, part, output))[1] for part in parts]
             _, joining = _timed(lambda: _join(film, output, parts))
-    return Measured(parts=seconds, alone=(planning + joining) / (count * SEGMENT_FRAMES))
+    return Measured(parts=seconds, planning=planning / frames, joining=joining / frames)
 
 
 def _join(film: Prepared, output: Path, parts: list[Any]) -> None:
@@ -78,24 +82,6 @@ def _timed(work: Any) -> tuple[Any, float]:
     started = time.process_time()
     result = work()
     return result, time.process_time() - started
-
-
-def _make_film(path: Path, frames: int) -> None:
-    """A slow pan over soft noise."""
-    wide = np.random.default_rng(1).normal(
-        128, 60, (_SOURCE.height // 8, (_SOURCE.width + 2 * frames) // 8 + 1)
-    )
-    wide = np.kron(wide, np.ones((8, 8))).clip(0, 255).astype(np.uint8)
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=_RATE, options={"preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = _SOURCE.width, _SOURCE.height, "yuv420p"
-        planes = np.full((_SOURCE.height * 3 // 2, _SOURCE.width), 128, np.uint8)
-        for number in range(frames):
-            planes[: _SOURCE.height] = wide[: _SOURCE.height, 2 * number : 2 * number + _SOURCE.width]
-            frame = av.VideoFrame.from_ndarray(planes, "yuv420p")
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def plot(hours: dict[int, float]) -> None:
@@ -128,12 +114,15 @@ def plot(hours: dict[int, float]) -> None:
 def main() -> None:
     """Measure, simulate, print and draw."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--parts", type=int, default=6, help="how many parts are measured")
+    arguments.add_argument("--parts", type=int, default=16, help="how many parts are measured")
     measured = measure(arguments.parse_args().parts)
     frames = _HOURS * 3600 * _RATE
     hours = {count: simulated(measured, frames, count) / 3600 for count in _MACHINES}
     print("CPU seconds of a part:", ", ".join(f"{each:.1f}" for each in measured.parts))
-    print(f"alone, for all frames: {frames * measured.alone:.0f} s")
+    print(f"mean {np.mean(measured.parts):.1f} s, standard deviation {np.std(measured.parts):.1f} s")
+    print(
+        f"for two hours: planning {frames * measured.planning:.0f} s, joining {frames * measured.joining:.0f} s"
+    )
     for count, value in hours.items():
         print(f"{count:3} machines: {value:6.2f} h, {hours[1] / value / count:.0%} of a perfect division")
     plot(hours)

@@ -81,9 +81,14 @@ def still(size: Size, count: int) -> Iterator[np.ndarray]:
 
 
 def write_clip(
-    path: Path, frames: Iterator[np.ndarray], *, encoder: str = "libx264", rate: int = _RATE
+    path: Path,
+    frames: Iterator[np.ndarray],
+    *,
+    encoder: str = "libx264",
+    rate: int = _RATE,
+    seconds: int = _SECONDS,
 ) -> None:
-    """Encode BGR frames; with ten seconds of AAC beside them."""
+    """Encode BGR frames; with ``seconds`` of AAC beside them."""
     with av.open(str(path), "w") as container:
         first = next(frames)
         video = container.add_stream(encoder, rate=rate)
@@ -99,7 +104,7 @@ def write_clip(
             frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(video.encode(frame.reformat(format="yuv420p")))
         container.mux(video.encode(None))
-        for number in range(_SECONDS * 48_000 // 1024):
+        for number in range(seconds * 48_000 // 1024):
             tone = np.sin(2 * np.pi * 440 * (np.arange(1024) + 1024 * number) / 48_000).astype(np.float32) / 4
             block = av.AudioFrame.from_ndarray(np.vstack([tone, tone]), "fltp", "stereo")
             block.sample_rate, block.pts, block.time_base = 48_000, 1024 * number, Fraction(1, 48_000)
