@@ -120,9 +120,7 @@ def main() -> None:
     hours = {count: simulated(measured, frames, count) / 3600 for count in _MACHINES}
     print("CPU seconds of a part:", ", ".join(f"{each:.1f}" for each in measured.parts))
     print(f"mean {np.mean(measured.parts):.1f} s, standard deviation {np.std(measured.parts):.1f} s")
-    print(
-        f"for two hours: planning {frames * measured.planning:.0f} s, joining {frames * measured.joining:.0f} s"
-    )
+    print(f"planning {frames * measured.planning:.0f} s, joining {frames * measured.joining:.0f} s")
     for count, value in hours.items():
         print(f"{count:3} machines: {value:6.2f} h, {hours[1] / value / count:.0%} of a perfect division")
     plot(hours)

@@ -178,7 +178,7 @@ def main(words: Iterable[str] | None = None) -> None:
         _told(f"{given.workers} workers", many)
         print(
             f"overhead: {many.seconds / one.seconds - 1:+.1%} of the time, "
-            f"{many.cpu / one.cpu - 1:+.1%} of the CPU time, of which Dask's own processes {own / one.cpu:.1%}"
+            f"{many.cpu / one.cpu - 1:+.1%} of the CPU time, {own / one.cpu:.1%} by Dask's own processes"
         )
         disturbed = _disturbed(folder, folder / "in", given.workers, frames // 240)
         same = _content(disturbed) == _content(folder / "many" / "film.mkv")

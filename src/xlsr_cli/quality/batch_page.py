@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.report import GENERATOR, Report
 from xlsr_cli.jobs.inputs import kind_of_file
-from xlsr_cli.quality.preview import Preview, preview_of
+from xlsr_cli.quality.preview import Preview, preview_of, previews_of_film
 
 #: Pixels of the longer side of a small picture, and how many pairs a page holds.
 _LONGEST = 480
@@ -64,7 +64,8 @@ figcaption {{ font-size: .8rem; opacity: .75 }}
 def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
     """The page about ``report``, of files in ``folder``, as text; links are relative to ``page``.
 
-    The first pictures that are done are shown small. Nothing is loaded from anywhere.
+    The first files that are done are shown small, a film by a frame from its middle. Nothing is loaded from
+    anywhere.
     """
     entries = sorted(report.entries.values(), key=lambda entry: (entry.status != "failed", entry.name))
     pairs = _pairs(entries, report.out, folder)
@@ -78,22 +79,28 @@ def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
 
 
 def _summary(report: Report, *, shown: int) -> str:
-    first = f"; the first {shown} pictures are shown" if shown == _MOST_PAIRS else ""
+    first = f"; the first {shown} files are shown" if shown == _MOST_PAIRS else ""
     return f"{report.summary()}{first}"
 
 
 def _pairs(entries: list[Entry], out: Path, folder: Path) -> dict[str, tuple[Preview, Preview]]:
-    """Small before and after of the first pictures that are done; films are not opened."""
+    """Small before and after of the first files that are done."""
     pairs: dict[str, tuple[Preview, Preview]] = {}
     for entry in entries:
         if len(pairs) == _MOST_PAIRS:
             break
-        if entry.status == "done" and kind_of_file(str(folder / entry.name)) in ("picture", "animation"):
-            before = preview_of(folder / entry.name, _LONGEST)
-            after = None if before is None else preview_of(out / entry.output, _LONGEST)
-            if before is not None and after is not None:
-                pairs[entry.name] = (before, after)
+        pair = _pair(folder / entry.name, out / entry.output) if entry.status == "done" else None
+        if pair is not None:
+            pairs[entry.name] = pair
     return pairs
+
+
+def _pair(source: Path, output: Path) -> tuple[Preview, Preview] | None:
+    if kind_of_file(str(source)) == "video":
+        return previews_of_film(source, output, _LONGEST)
+    before = preview_of(source, _LONGEST)
+    after = None if before is None else preview_of(output, _LONGEST)
+    return None if before is None or after is None else (before, after)
 
 
 def _rows(entry: Entry, pair: tuple[Preview, Preview] | None, folder: Path, out: Path, page: Path) -> str:

@@ -1,4 +1,4 @@
-"""Small versions of picture files, for pages that show many of them."""
+"""Small versions of pictures and of frames of films, for pages that show many of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from xlsr_cli.errors import XlsrError
 from xlsr_cli.formats import PREVIEW
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.media.picture.image import decode, encode
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Picture
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
 
 _QUALITY = 85
@@ -29,6 +31,29 @@ def preview_of(path: Path, longest: int) -> Preview | None:
         picture, _ = decode(open_file(path), max_pixels=DEFAULT_MAX_PIXELS)
     except XlsrError:
         return None
+    return _shrunk(picture, longest)
+
+
+def previews_of_film(before: Path, after: Path, longest: int) -> tuple[Preview, Preview] | None:
+    """The same frame of two films, from about their middle; None if it cannot be found in both."""
+    from xlsr_cli.media.video.quick_look import quick_frame
+
+    try:
+        # The larger one has a key frame there; the other one is decoded up to its time.
+        shown = quick_frame(after)
+        source = None if shown is None else quick_frame(before, at=shown[1])
+    except XlsrError:
+        return None
+    if shown is None or source is None:
+        return None
+    pictures = (
+        Picture(pixels=pixels, metadata=Metadata(), format=PREVIEW.name) for pixels, _ in (source, shown)
+    )
+    small = [_shrunk(picture, longest) for picture in pictures]
+    return None if small[0] is None or small[1] is None else (small[0], small[1])
+
+
+def _shrunk(picture: Picture, longest: int) -> Preview | None:
     import cv2
 
     size, pixels = picture.size, picture.pixels

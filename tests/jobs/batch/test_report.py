@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
-from tests.jobs.batch.folders import (
-    batch,
-    fill,
-)
+import cv2
+import numpy as np
+
+from tests.jobs.batch.films_in_folders import film
+from tests.jobs.batch.folders import batch, fill
+from tests.media.video import clips
 
 
 def test_reports(folder: Path) -> None:
@@ -53,3 +57,33 @@ def test_page(folder: Path) -> None:
     assert page.read_text("utf-8").count('<script type="text/plain"') == 4
     assert "before: a.png" in page.read_text("utf-8")
     batch(folder, "--html", folder / "a.png", "--overwrite", code=2)  # a page never replaces a picture
+
+
+def test_films_are_shown_by_the_same_frame(folder: Path) -> None:
+    """Every frame differs from the one before by more than enlarging changes it."""
+    for name, frames in (("a.mkv", 600), ("b.mp4", 250), ("c.ts", 40), ("d.avi", 300)):
+        film(folder / name, frames=frames)
+    for name in ("turned.mp4", "turned.mkv"):
+        clips.make(folder / name, frames=30, rotation=90, times=[50 + number for number in range(30)])
+    page = folder.with_name("r.html")
+    batch(folder, "--report", page)
+    text = page.read_text("utf-8")
+    shown = re.findall(r'<img alt="(before|after)" src="data:image/\w+;base64,([^"]+)"', text)
+    assert [name for name, _ in shown] == ["before", "after"] * 6
+    pictures = [cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 1) for _, data in shown]
+    for before, after in zip(pictures[::2], pictures[1::2], strict=True):
+        assert (after.shape[0], after.shape[1]) == (2 * before.shape[0], 2 * before.shape[1])
+        small = cv2.resize(after, before.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - before).mean() < 8
+        assert np.abs(np.roll(small, 1, axis=1).astype(int) - before).mean() > 8
+
+
+def test_a_film_whose_middle_is_not_found_has_no_picture(folder: Path) -> None:
+    film(folder / "c.mkv")
+    page, out = folder.with_name("r.html"), batch(folder)
+    (out / "c.mkv").write_bytes(b"")
+    from xlsr_cli.quality.preview import previews_of_film
+
+    assert previews_of_film(folder / "c.mkv", out / "c.mkv", 480) is None
+    assert previews_of_film(folder / "c.mkv", folder / "nothing.mkv", 480) is None
+    assert not page.exists()
