@@ -7,22 +7,20 @@ libheif puts the tiles of a grid together, turns, mirrors and crops as the file 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import boxes
 from xlsr_cli.media.picture.codecs.boxes import items
-from xlsr_cli.media.picture.damage import damaged, missing_library, notices_of, reason_in
+from xlsr_cli.media.picture.codecs.optional import library_of
+from xlsr_cli.media.picture.damage import damaged, notices_of, reason_in
 from xlsr_cli.media.picture.metadata import ASPECT, MASTERING, Metadata
 from xlsr_cli.media.picture.pixels import bgr_of, full_range, without_premultiplication
 from xlsr_cli.media.picture.source import Decoded, Source, further_frames
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 #: Channels by Pillow's name of the layout, without its depth.
 _CHANNELS = {"L": 1, "I": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
@@ -31,7 +29,7 @@ _EXIF_PREFIX = b"Exif\0\0"
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    library = _library(name, format)
+    library = library_of(format, name)
     if boxes.has_too_many(data):
         raise damaged(name, "it has more boxes than any picture")
     with native_messages() as messages:
@@ -57,16 +55,6 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         notices=tuple(_losses(data, info, pages)),
         detail=image,
     )
-
-
-def _library(name: str, format: Format) -> ModuleType:
-    """pillow-heif. Raises :class:`InputError` where it is not installed."""
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise missing_library(format, name) from error
-    module: ModuleType = pillow_heif
-    return module
 
 
 def _metadata(info: dict[str, Any]) -> Metadata:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import boxes, jpeg
-from xlsr_cli.media.picture.codecs.optional import jxl_header
+from xlsr_cli.media.picture.codecs.optional import jxl_header, library_of
 from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM, Header
 from xlsr_cli.media.picture.damage import (
     damaged,
-    missing_library,
     not_supported,
     notices_of,
     reason_in,
@@ -42,7 +41,7 @@ _GAIN_MAP_BOX = b"jhgm"
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    library = _library(name, format)
+    library = library_of(format, name)
     if boxes.has_too_many(data):
         raise damaged(name, "it has more boxes than any picture")
     parts = _parts(data)
@@ -73,16 +72,6 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     return replace(inner, format=format.name, data=data, detail=inner, notices=tuple(told))
 
 
-def _library(name: str, format: Format) -> ModuleType:
-    """pillow-jxl-plugin. Raises :class:`InputError` where it is not installed."""
-    try:
-        import pillow_jxl
-    except ImportError as error:
-        raise missing_library(format, name) from error
-    module: ModuleType = pillow_jxl
-    return module
-
-
 def _as_jpeg(library: ModuleType, data: bytes, name: str) -> Source | None:
     """The JPEG file that is in there, opened; None where it cannot be made again from it."""
     is_jpeg, _, made, _, _ = _decoded(library, data, name)
@@ -109,7 +98,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
     if source.detail is not None:
         return jpeg.read_pixels(source.detail, max_pixels)
-    library = _library(source.name, format_named(source.format))
+    library = library_of(format_named(source.format), source.name)
     _, info, data, icc, _ = _decoded(library, source.data, source.name)
     size = source.stored_size
     if (info.width, info.height) != (size.width, size.height):
