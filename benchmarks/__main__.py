@@ -1,7 +1,7 @@
-"""``python -m benchmarks --threads 2 --write``: every benchmark in turn, and docs/performance.md renewed.
+"""``python -m benchmarks --threads 2 --write``: run every benchmark, rewrite docs/performance.md.
 
-Takes about half an hour. One that meets a noisy machine leaves its part of the page as it was, and the
-others go on.
+Takes about half an hour. A benchmark that finds the machine too noisy leaves its part of the page as it
+was, and the others go on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from benchmarks.harness import parser
 
 
 def main() -> None:
-    """Run each benchmark in a fresh process: memory that one leaves behind would count for the next."""
+    """Run each benchmark in a process of its own, so that memory of one does not count for the next."""
     command = parser(__doc__)
     peers.add_options(command)
     batch.add_options(command)

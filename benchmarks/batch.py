@@ -34,15 +34,14 @@ from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import PictureOptions
 
-#: Files of the batch, enough that its start does not count; the shell loop does fewer, each of which pays the
-#: same.
+#: Files of the batch: so many that its start does not count. The shell loop does fewer; each pays a start.
 _FILES, _LOOPED = 600, 6
 _ROUNDS = 3
 _XLSR = [sys.executable, "-m", "xlsr_cli"]
 
 
 def write_pictures(folder: Path, count: int) -> None:
-    """Different photographs-like JPEGs, quality 90."""
+    """Different JPEGs that look like photographs, quality 90."""
     picture = made_picture(SOURCE)
     for number in range(count):
         rolled = np.roll(picture, 7 * number, axis=1)
@@ -70,7 +69,7 @@ def loop_rate(folder: Path, out: Path) -> float:
 def engine_rate(seconds: float = 4.0) -> float:
     """Pictures per second of the engine alone, decoded and not encoded, on all cores."""
     picture = made_picture(SOURCE)
-    upscaler = Upscaler(2, restore="off")  # in the batch, each file says how it was compressed
+    upscaler = Upscaler(2, restore="off")  # the batch finds out for each file how it was compressed
     for _ in range(5):
         upscaler(picture)
     count, began = 0, time.perf_counter()
@@ -83,7 +82,7 @@ def engine_rate(seconds: float = 4.0) -> float:
 
 
 def compare() -> tuple[str, Noise]:
-    """The table, and whether to believe it."""
+    """The table, and whether the machine was calm enough."""
     machine = this_machine()
     rates: dict[str, list[float]] = {"batch": [], "loop": [], "engine": []}
     with tempfile.TemporaryDirectory() as name, LoadWatch() as watch:
@@ -128,7 +127,7 @@ def _cells(rate: float, batch: float, megapixels: float) -> list[str]:
 
 
 class _Instant(Executor):
-    """An executor that does nothing: what is left is what the batch itself costs."""
+    """An executor that does nothing, so that only the cost of the batch itself is left."""
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
         self._recipe = recipe

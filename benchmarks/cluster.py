@@ -1,8 +1,8 @@
 """How the time for one long film falls with the number of machines: measured parts, simulated machines.
 
-Parts of a made film are enlarged here, one after the other, and the CPU time of each is taken, which is what
-one core of its own would need. So are those of the plan, which each machine makes for itself, and of joining
-the parts, which one machine does alone. From these, the time for a film of two hours is simulated: one
+The parts of a synthetic film are enlarged here, one after the other. The CPU time of each is measured: a
+machine with one core would need as long. Planning, which each machine does for itself, and joining, which one
+machine does alone, are measured as well. The time for a film of two hours is simulated from these numbers: one
 machine plans, then all do, and each takes the next part as soon as it is free.
 
 ``python -m benchmarks.cluster [--parts N]`` writes ``docs/cluster.png`` and prints the numbers.
@@ -58,7 +58,7 @@ def simulated(measured: Measured, frames: int, machines: int, seed: int = 1) -> 
 
 
 def measure(count: int) -> Measured:
-    """Enlarge a made film of ``count`` parts ×2, part by part, on one thread."""
+    """Enlarge a synthetic film of ``count`` parts ×2, part by part, on one thread."""
     with tempfile.TemporaryDirectory() as name:
         source, output = Path(name) / "in.mkv", Path(name) / "out.mkv"
         frames = count * SEGMENT_FRAMES

@@ -1,8 +1,8 @@
-"""What ``--color auto`` is chosen by: quality of both ways on clean and on JPEG inputs.
+"""What ``--color auto`` rests on: the quality of both ways on clean inputs and on JPEGs.
 
-``python -m benchmarks.color --eval DIR`` prints the table of ``docs/color.md``. PSNR in dB on Y′ and on
-RGB, a border of *scale* pixels cropped, mean over all colour pictures; the low-resolution input is made
-by MATLAB's bicubic and, where the row says so, compressed.
+``python -m benchmarks.color --eval DIR`` prints a table: PSNR in dB on Y′ and on RGB, a border of *scale*
+pixels cropped, mean over all colour pictures. The low-resolution input is made by MATLAB's bicubic and, where
+the row says so, compressed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How far enlarged drawings leave the range of their source pixels: halos, in numbers.
+"""Measure halos: how far enlarged drawings leave the range of their source pixels.
 
 ``python -m benchmarks.drawings`` draws text, pixel art, line art, shapes and a window, in fonts that no
 network learned, and prints the mean overshoot beyond the range of the 5×5 source pixels around, in levels.
-The table of ``docs/restore.md`` is what it prints. Needs Matplotlib, for its fonts.
+It prints the table of ``docs/restore.md``. Needs Matplotlib, for its fonts.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def bicubic(source: Pixels, scale: int) -> Pixels:
 
 
 def main() -> None:
-    """Print the table, and how many of the drawings ``auto`` takes for such."""
+    """Print the table, and how many of the drawings ``auto`` recognizes as drawings."""
     scales = (2, 3, 4)
     print("| drawing | " + " | ".join(f"×{s} bicubic | ×{s} clean | ×{s} auto" for s in scales) + " |")
     print("|---|" + "---|---|---|" * len(scales))

@@ -1,4 +1,4 @@
-"""How fast the engine is: against the straight float32 export, layer by layer, model by model.
+"""Measure the engine: beside the straight float32 export, layer by layer, model by model.
 
 ``python -m benchmarks.engine --threads 2``; with ``--write`` into docs/performance.md. 640×360 to
 1920×1080 at ×3, from a BGR uint8 array to a BGR uint8 array, depth-to-space included.
@@ -115,7 +115,7 @@ def _peak_run(path: Path, threads: int) -> Callable[[], object]:
 
 
 def layers(folder: Path) -> str:
-    """What each layer costs on one core, by onnxruntime's profiler, and what stands around the graph."""
+    """The time of each layer on one core, by onnxruntime's profiler, and of the work around the graph."""
     spec = bundled_model(SCALE, "rgb", "int8")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -180,7 +180,7 @@ def models(options: argparse.Namespace) -> tuple[str, Noise]:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Measure, print, and write where it is asked for; what is too noisy does not keep the others out."""
+    """Measure and print; write with ``--write``. A part that is too noisy does not stop the others."""
     texts: dict[str, tuple[str, Noise]] = {}
     parts = getattr(options, "parts", None) or PARTS
     if "engine" in parts:
@@ -199,7 +199,7 @@ def main(options: argparse.Namespace) -> None:
         raise SystemExit("; ".join(refusals))
 
 
-#: What can be measured alone.
+#: The parts that can be measured alone.
 PARTS = ("engine", "models")
 
 

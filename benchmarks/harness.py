@@ -17,7 +17,7 @@ from xlsr_cli.options import Size
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
-#: The size of issue's and of the literature's mobile benchmarks: 360p, which ×3 makes 1080p.
+#: The size of mobile benchmarks in the literature: 360p, which ×3 makes 1080p.
 SOURCE = Size(width=640, height=360)
 
 

@@ -1,7 +1,8 @@
 """A photograph of 24 megapixels to 96: peak memory, and time per megapixel beside a small one's.
 
 ``python -m benchmarks.memory [--pictures FOLDER]``; with ``--write`` into docs/performance.md. The
-photograph is a collage of the pictures in the folder, without any a made picture that is as hard for codecs.
+photograph is a collage of the pictures in the folder. Without a folder, it is a synthetic picture that codecs
+find as hard.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Pixels = NDArray[Any]
 
 LARGE, SMALL = Size(width=6000, height=4000), Size(width=1732, height=1155)
 _ROUNDS = 3
-#: From which format into which.
+#: Formats of the source and of the result.
 _WAYS = ((".jpg", ".jpg"), (".jpg", ".png"), (".png", ".png"), (".tif", ".tif"))
 _SHOWN = {".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF"}
 #: Runs the command in a process of its own and prints its peak memory and the result.
@@ -55,7 +56,7 @@ def run(source: Path, target: Path) -> tuple[int, float]:
 
 
 def photograph(size: Size, folder: Path | None) -> Pixels:
-    """A picture of ``size``: uint8 BGR, squares out of the pictures in ``folder``, or of a made one."""
+    """A picture of ``size``: uint8 BGR, squares from the pictures in ``folder``, or from a synthetic one."""
     squares = [_square(path) for path in _files(folder)] or [made_picture(Size(width=1000, height=1000))]
     side = min(len(square) for square in squares)
     answer = np.empty((size.height, size.width, 3), np.uint8)

@@ -83,7 +83,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
 
 
 def write_stock_quantized(straight: Path, picture: NDArray[np.float32], path: Path) -> None:
-    """What onnxruntime's static quantizer makes of the straight export, left at its defaults.
+    """The straight export, quantized by onnxruntime's static quantizer with its defaults.
 
     ``picture`` is (1, 3, H, W) in 0 … 1, to calibrate with.
     """
@@ -127,7 +127,7 @@ def write_ncnn(weights: Weights, scale: int, param: Path, binary: Path) -> None:
 
 
 def write_peak(path: Path, channels: int = 256) -> int:
-    """A graph of three wide integer convolutions: what the integer units reach at best.
+    """A graph of three wide integer convolutions: the most that the integer units reach.
 
     uint8 NHWC (1, H, W, channels) in and out. Returns the multiply-accumulates per output pixel.
     """

@@ -1,11 +1,11 @@
-"""How the engine stands on CPUs without VNNI, measured on one that has it.
+"""Measure the kernels for CPUs without VNNI on a CPU that has it.
 
 ``python -m benchmarks.older_cpu --threads 2``; with ``--write`` into docs/performance.md. Needs gcc and
 objdump, on x86-64 Linux. onnxruntime asks the CPU what it can do with the instruction CPUID and chooses its
 kernels by the answer. In a copy of its library each CPUID becomes an instruction that does not exist; a
-handler of the signal which that raises answers in its place and leaves out what the older CPU would lack.
-All other instructions run natively, so what is measured are the older kernels at this machine's clock. The
-same pixels must come out.
+handler of the signal that this raises answers instead, and leaves out what the older CPU lacks. All other
+instructions run natively, so the older kernels are measured at this machine's clock. The pixels must be the
+same.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from xlsr_cli.engine.upscaler import Upscaler
 SCALE = 3
 _CPUID, _NO_SUCH_INSTRUCTION = b"\x0f\xa2", b"\x0f\x0b"
 _HIDES = "XLSR_CPUID_HIDES"
-#: What the CPU says it lacks, and the name of it in ``answer()`` below.
+#: The extensions that the CPU denies, and their names in ``answer()`` below.
 LEVELS = {"as it is": "", "AVX2, without AVX-512 and VNNI": "avx512", "SSE, without AVX": "avx"}
 
 #: Bits by Intel's manual, volume 2, table "Information Returned by CPUID": leaf 7.0 EBX 16, 17, 21, 26-28,
@@ -81,7 +81,7 @@ __attribute__((constructor)) static void listen(void) {
 
 
 def copy_that_asks(folder: Path) -> None:
-    """Put a copy of onnxruntime into ``folder`` whose questions to the CPU others can answer."""
+    """Put a copy of onnxruntime into ``folder`` in which a signal handler answers CPUID."""
     installed = Path(onnxruntime.__file__).parent
     copied = folder / "onnxruntime"
     (copied / "capi").mkdir(parents=True)
@@ -121,7 +121,7 @@ def _loaded_segments(content: bytearray) -> list[tuple[int, int, int]]:
 
 
 def measure(threads: int, repeats: int | None) -> dict[str, object]:
-    """In a process of its own: seconds of the engine and of the straight float32 export, the pixels' hash."""
+    """In a process of its own: seconds of engine and float32 export, and the hash of the pixels."""
     with tempfile.TemporaryDirectory() as folder:
         straight = Path(folder) / "straight.onnx"
         write_onnx(straight_weights(None, SCALE), SCALE, straight)
@@ -138,7 +138,7 @@ def measure(threads: int, repeats: int | None) -> dict[str, object]:
 
 
 def compare(options: argparse.Namespace, folder: Path) -> tuple[str, Noise]:
-    """Every level in a process of its own: the text, and how noisy it was."""
+    """Measure every level in a process of its own; return the text and the noise."""
     for tool in ("gcc", "objdump"):
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is needed for this benchmark and is not installed")

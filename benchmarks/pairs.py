@@ -1,8 +1,8 @@
-"""Time things in pairs, each on a calm machine: what runs beside the base, and how they compare.
+"""Time functions in pairs with a base, each on a calm machine, and compare them.
 
-Runtimes keep threads spinning for some 40 ms after their work, waiting for more. So nothing is timed before
-all threads of this process rest. That in turn lets caches and clocks cool down; so each timing begins with a
-run that does not count.
+Threads of runtimes spin for some 40 ms after their work. So a timing begins only when all threads of this
+process rest. Meanwhile caches get cold and clocks slow down; so each timing begins with a run that does not
+count.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from xlsr_cli.machine import this_machine
 
 #: Pairs of each contestant, unless the caller asks for another number.
 _PAIRS = 15
-#: This process rests when its threads together take less than this share of a core for so many seconds.
+#: The process is at rest when its threads together take less than this share of a core for so many seconds.
 _RESTING, _LOOK, _LONGEST_REST = 0.05, 0.02, 2.0
 #: Seconds of work in which the engine has found the fastest runtime, where there is more than one.
 _SETTLED = 3.0
-#: What takes a smaller share of the base than this may scatter as it likes.
+#: The scatter of anything that takes a smaller share of the base than this does not matter.
 _SMALL = 0.3
 
 Run = Callable[[], object]
@@ -39,7 +39,7 @@ class Ratio:
 
     @classmethod
     def of(cls, samples: Sequence[float], base: Sequence[float]) -> Ratio:
-        """From the seconds of both in each pair."""
+        """Compute it from the seconds of both in each pair."""
         ratios = [mine / other for mine, other in zip(samples, base, strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4)
         return cls(median=median, low=low, high=high)
@@ -56,7 +56,7 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Timings by name, how each compares with the first of them, and whether to believe the ratios."""
+    """Timings by name, their ratios to the first of them, and whether the ratios can be trusted."""
 
     timings: dict[str, Timing]
     ratios: dict[str, Ratio]
@@ -124,7 +124,7 @@ def _settle(run: Run) -> None:
 
 
 def _noise(ratios: dict[str, Ratio], other_cores: float | None, threads: int, pairs: int) -> Noise:
-    """Why not to believe the ratios."""
+    """Reasons not to trust the ratios."""
     cores = this_machine().cores
     used = min(threads, cores.usable)
     quiet = judge([], other_cores=other_cores, logical_cores=cores.logical, used_cores=used)

@@ -1,4 +1,4 @@
-"""What else could be done with the same pictures, side by side in one run: speed and PSNR.
+"""Compare other ways to enlarge the same pictures, side by side in one run: speed and PSNR.
 
 ``python -m benchmarks.peers --threads 2``; with ``--write`` into docs/performance.md. Everything goes
 from a BGR uint8 array to a BGR uint8 array. PSNR needs the pictures of Set5 and Set14 as PNG files, in
@@ -52,7 +52,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 PICTURES = _ROOT.parent / "shared" / "data" / "eval"
 #: Where training puts the published network that ``published_x3_rgb.toml`` describes.
 PUBLISHED = _ROOT / "runs" / "published_x3_rgb"
-#: Beside the page.
+#: The name of the chart, beside the page.
 _CHART = "performance.png"
 
 
@@ -67,7 +67,7 @@ class Peer:
 
 
 def peers(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Peer], list[str]]:
-    """Everything that is installed here, and one line about each that is not."""
+    """The ways that are installed here, and one line about each that is not."""
     found: dict[str, Peer] = {}
     missing: list[str] = []
     for add in (_ours, _straight, _openvino, _ncnn, _dnn_superres, _filters):
@@ -135,7 +135,7 @@ def _filters(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, P
 
 
 def _trained(run: Path | None) -> XLSR | None:
-    """The published network out of a training run's folder; None when none is given."""
+    """The published network from the folder of a training run; None when no folder is given."""
     if run is None:
         return None
     from training.recipe import Recipe
@@ -169,7 +169,7 @@ def _score(upscale: Upscale, file: Path) -> float:
 
 
 def _any_channels(upscale: Upscale) -> Callable[[Pixels], Pixels]:
-    """Networks for colour get a gray picture three times, and give it back as gray."""
+    """Give a gray picture to networks for colour as three channels, and return one."""
 
     def run(picture: Pixels) -> Pixels:
         if picture.ndim == 3 or isinstance(upscale, Upscaler):
@@ -218,7 +218,7 @@ def chart(
 
 
 def _without_broken(scored: dict[str, dict[str, float]]) -> list[str]:
-    """Take out of ``scored`` what is far below bicubic, which is no quality but a fault; a sentence for each.
+    """Remove from ``scored`` what is far below bicubic, which is a fault; return a sentence for each.
 
     The same file may be right in another runtime.
     """

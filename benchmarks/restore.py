@@ -1,9 +1,9 @@
-"""Whether ``--restore auto`` chooses right, what a wrong choice costs, and what looking costs.
+"""Measure ``--restore auto``: right choices, the loss by wrong ones, and the time that the look takes.
 
 ``python -m benchmarks.restore FOLDER… --every 40`` shrinks pictures (every 40th of a folder with many) by
-MATLAB's bicubic, stores them in each format and quality, and scores what every level makes of them: PSNR on
-Y′, a border of *scale* pixels cropped. None of the pictures may have been trained on. The tables of
-``docs/restore.md`` are what it prints.
+MATLAB's bicubic, stores them in each format and quality, and scores the result of every level: PSNR on
+Y′, a border of *scale* pixels cropped. No network may have been trained on the pictures. It prints the tables
+of ``docs/restore.md``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _NEAR = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One file: what was found, the level that was chosen, and each level's gain over bicubic in dB."""
+    """One file: what was found out, the chosen level, and the gain of each level over bicubic in dB."""
 
     kind: str
     picture: int
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def levels() -> list[Restore]:
-    """Those that are chosen by compression and that there are networks for."""
+    """The levels that stand for compression and have networks."""
     return [
         level for level in ("off", "light", "strong") if level in {spec.restore for spec in bundled_models()}
     ]
@@ -176,7 +176,7 @@ def _gains(
 
 
 def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) -> Iterator[Scored]:
-    """Pictures that are panned over; every fourth frame is scored."""
+    """Films that pan over pictures; every fourth frame is scored."""
     for picture_number, picture in enumerate(pictures):
         frames = [_whole(frame, 2 * scale) for frame in _panned(picture)]
         if not frames:
@@ -280,7 +280,7 @@ def _print(scored: list[Scored]) -> None:
 
 
 def _print_cost() -> None:
-    """What looking at pixels takes beside enlarging them, on this machine."""
+    """Print the time of the look at pixels beside the time of enlarging them, on this machine."""
     from xlsr_cli.bench.pictures import made_picture
     from xlsr_cli.engine.restore import look
     from xlsr_cli.options import Size

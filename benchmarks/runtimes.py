@@ -1,4 +1,4 @@
-"""Other runtimes and filters behind one face: BGR uint8 array in, BGR uint8 array out."""
+"""Other runtimes and filters with the same interface: BGR uint8 array in, BGR uint8 array out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def through_planes(run: Planes) -> Upscale:
 
 
 def onnxruntime_planes(path: Path, threads: int) -> Planes:
-    """The straight export in onnxruntime as it comes: its own thread pool, all optimizations."""
+    """The straight export in onnxruntime with its defaults: its own thread pool, all optimizations."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

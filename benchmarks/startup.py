@@ -1,4 +1,4 @@
-"""From the shell to the file: a 256×256 PNG to ×2, beside what importing its libraries takes.
+"""Time a whole process: a 256×256 PNG to ×2, beside the import of its libraries.
 
 ``python -m benchmarks.startup``; with ``--write`` into docs/performance.md. Processes take turns.
 """
@@ -30,7 +30,7 @@ util.find_spec = lambda name, *rest: None if name.startswith(hidden) else find(n
 from xlsr_cli.cli.app import main
 sys.exit(main(sys.argv[1:]))
 """
-#: An installed package has its modules compiled; a checkout shall not pay for that in each process.
+#: The modules of an installed package are compiled; those of a checkout must not be compiled in each process.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -70,7 +70,7 @@ def _measured(runs: dict[str, list[str]], options: argparse.Namespace) -> Measur
 
 
 def _beside_plug_ins(arguments: list[str], options: argparse.Namespace) -> list[str]:
-    """What the plug-ins cost that are installed; nothing where there are none."""
+    """The time that installed plug-ins take; nothing where there are none."""
     if not all(row.is_installed for row in PLUG_INS):
         return []
     hiding = [sys.executable, "-c", _HIDING]

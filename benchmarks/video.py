@@ -38,7 +38,7 @@ _ROUNDS = 3
 _XLSR = [sys.executable, "-m", "xlsr_cli", "upscale"]
 _ENCODING = ["--codec", "h264", "--preset", "veryfast", "--crf", "18"]
 _SCREEN = Size(width=960, height=540)
-#: The long clip is small, so that ten minutes of it end.
+#: The long clip is small, so that ten minutes of it take minutes.
 _LONG, _LONG_SECONDS = Size(width=160, height=96), 600
 
 
@@ -146,7 +146,7 @@ def pictures_of(path: Path) -> tuple[int, str]:
 
 
 def films(folder: Path, options: argparse.Namespace) -> str:
-    """360p to 1080p, beside what else could be done: in pairs, one after the other."""
+    """360p to 1080p, beside ffmpeg: in pairs, one after the other."""
     source, target = folder / "film.mp4", folder / "out.mp4"
     write_clip(source, film())
     frames = _SECONDS * _RATE
@@ -192,7 +192,7 @@ def _film_row(name: str, runs: list[Run], frames: int) -> list[str]:
 
 
 def _parts(source: Path) -> str:
-    """Where a frame's CPU time goes, as --dry-run says it."""
+    """The CPU time of a frame by part, as --dry-run says it."""
     words = [*_XLSR, str(source), "-s", "3", *_ENCODING, "--dry-run", "--json"]
     told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
     parts = ", ".join(
@@ -234,7 +234,7 @@ def recordings(folder: Path, options: argparse.Namespace) -> str:
 
 
 def memory(folder: Path, options: argparse.Namespace) -> str:
-    """Ten minutes: resident memory while the second and the last tenth of it is done."""
+    """Ten minutes: resident memory during the second and the last tenth of it."""
     source, target = folder / "long.mkv", folder / "long_out.mkv"
     write_clip(source, still(_LONG, _LONG_SECONDS * 25), rate=25)
     process = subprocess.Popen([*_XLSR, str(source), str(target), *_ENCODING, "--quiet"])
@@ -277,7 +277,7 @@ def main(options: argparse.Namespace) -> None:
         publish(part, text, noise, options)
 
 
-#: What is measured, by its place on the page.
+#: The measurements by their place on the page.
 PARTS: dict[str, Callable[[Path, argparse.Namespace], str]] = {
     "video": films,
     "recordings": recordings,

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 RESULT = HERE / "before_after.png"
 
 GAP, CAPTION, FONT_SIZE = 16, 36, 20
-#: Of one panel; each row shows as much of its sample as fits at its zoom.
+#: The size of one panel; each row shows as much of its sample as fits at its zoom.
 WIDTH, HEIGHT = 300, 210
 WHITE, INK = (255, 255, 255), (40, 40, 40)
 

@@ -4,7 +4,7 @@
 
 Runs the ``xlsr`` of the environment whose Python this is, in a folder of its own and with a home folder that
 is empty and has to stay empty. Prints every command with its answer, looks at what came out, and ends with
-exit code 1 at the first thing that is wrong.
+exit code 1 at the first fault.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SECONDS, RATE, WIDTH, HEIGHT, SOUND_RATE = 2, 25, 160, 120, 48_000
 
 
 class Wrong(Exception):
-    """What came out is not what should have."""
+    """The result is not the expected one."""
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def try_everything(folder: Path, home: Path) -> None:
-    """Raises :class:`Wrong` at the first thing that is."""
+    """Run every check. Raises :class:`Wrong` at the first fault."""
 
     def xlsr(*arguments: str) -> None:
         run(arguments, folder, home)

@@ -4,8 +4,8 @@
 with the paper's optimizer (Adam) and writes a dated record: PSNR in float and after plain 8-bit
 quantization, with and without the Clipped ReLU, with grouped (4) and with depthwise (32) convolutions.
 
-How the answer becomes bytes decides what the clip is worth, so it is measured both ways: by saturation, as
-onnxruntime and our own graphs do it, and by a bare conversion that keeps the low eight bits, as a cast does.
+The conversion of the answer to bytes decides what the clip is worth. So both ways are measured: saturation,
+as in onnxruntime and in our graphs, and a bare conversion that keeps the low eight bits, as a cast does.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ NEIGHBOURS = (4, 0, 1, 2, 3, 5, 6, 7, 8)
 def anchor(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
     """``folded`` with anchors, close enough to its function to be trained on from there.
 
-    The features that carry least on ``pictures`` (float (N, C, H, W) in 0 … 1) make room. What the skip
-    branch gave to the others stays as well as its remaining filters can tell it; the tail starts without
-    the anchors.
+    The anchors replace the features that contribute least on ``pictures`` (float (N, C, H, W) in 0 … 1). The
+    remaining skip filters are fitted to what the skip branch gave to the other features. The tail starts
+    without the anchors.
     """
     network = copy.deepcopy(folded)
     colours = network.colours
@@ -54,11 +54,11 @@ def anchor(folded: FoldedXLSR, pictures: list[Tensor]) -> FoldedXLSR:
 
 @torch.no_grad()
 def factor_skip(network: FoldedXLSR, product: Tensor, first: int) -> None:
-    """Let the skip filters from ``first`` on, and the fuse weights that read them, multiply to ``product``.
+    """Set the skip filters from ``first`` on and the fuse weights for them: together they give ``product``.
 
     ``product`` is float64 (32 - first, C·9), for the fuse layer's outputs from ``first`` on. Its singular
-    value decomposition gives filters that are orthogonal; where it has a higher rank than there are filters,
-    the least of it is lost. The skip branch's biases become zero.
+    value decomposition gives orthogonal filters. Where its rank is higher than the number of filters, the
+    smallest singular values are lost. The skip branch's biases become zero.
     """
     skip, fuse = network.skip, network.fuse
     assert skip.bias is not None
@@ -113,10 +113,10 @@ def double_anchor(network: FoldedXLSR, pictures: list[Tensor]) -> None:
 
 
 def _without_least(network: FoldedXLSR, pictures: list[Tensor]) -> tuple[int, Tensor]:
-    """The feature without which the tail still answers best, the first left aside, and the tail that does.
+    """The feature (never the first) that the tail misses least, and the best tail without it.
 
-    The tail is float64 (289, outputs), the bias last: least squares on what the whole tail answers, which the
-    inverse of the features' second moments gives for each feature in turn.
+    The tail is float64 (289, outputs), the bias in the last row: the least-squares fit to the answers of the
+    whole tail. The inverse of the features' second moments gives it for each feature.
     """
     tail = conv_matrix(network.tail)
     moments = torch.zeros(len(tail), len(tail), dtype=torch.float64)
@@ -140,7 +140,7 @@ def exact_copies(colours: int) -> tuple[int, int]:
 
 
 def hold(layer: nn.Module, rows: int) -> None:
-    """Let no training step move the first ``rows`` filters of ``layer``: they get no gradient."""
+    """Freeze the first ``rows`` filters of ``layer``: they get no gradient."""
     for parameter in layer.parameters():
         parameter.register_hook(partial(_without_first, rows=rows))  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""What files went through before somebody wants them larger: JPEG, WebP, AVIF, a camera's own processing.
+"""The compression that training simulates: JPEG, WebP, AVIF, and the processing of cameras.
 
 A level is a range of compression that one network is trained for. Every crop is compressed anew, so no two
 steps see the same one; films are made beforehand (:mod:`training.films`).
@@ -41,10 +41,10 @@ MARGIN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """What the files of one level went through: qualities from … to, and how often a camera's traces.
+    """The compression of one level: ranges of quality, and how often a camera's processing is added.
 
-    ``rare`` is the range that one JPEG in twelve has instead: what lies beyond the level, so that nothing
-    there comes out worse than it went in. ``alone``: libjpeg's 4:2:0 at ``jpeg`` and nothing else.
+    ``rare`` is a range beyond the level that one JPEG in twelve has instead, so that the network does no harm
+    there. ``alone``: libjpeg's 4:2:0 at ``jpeg`` and nothing else.
     """
 
     jpeg: tuple[int, int]
@@ -68,7 +68,7 @@ def one_quality(quality: int) -> Level:
 
 
 def compress(picture: Pixels, level: Level, random: Random) -> Pixels:
-    """``picture``, uint8 (H, W, 3) BGR or (H, W, 1), as a file of ``level`` would give it back."""
+    """``picture``, uint8 (H, W, 3) BGR or (H, W, 1), compressed at ``level`` and decoded again."""
     if level.alone:
         return through_file(picture, "JPEG", quality=level.jpeg[0], subsampling=2)
     if random.random() < level.camera:
@@ -82,7 +82,7 @@ def compress(picture: Pixels, level: Level, random: Random) -> Pixels:
 
 
 def _jpeg_maybe_twice(picture: Pixels, level: Level, random: Random) -> Pixels:
-    """One JPEG in six was one before, of about the same quality or a better one, its blocks elsewhere."""
+    """Compress one picture in six twice: first at about the same quality or a better one, on another grid."""
     low, high = level.rare if random.random() < 1 / 12 else level.jpeg
     quality = int(random.integers(low, high + 1))
     if random.random() < 1 / 6:
@@ -94,7 +94,7 @@ def _jpeg_maybe_twice(picture: Pixels, level: Level, random: Random) -> Pixels:
 
 
 def _jpeg(picture: Pixels, quality: int, random: Random) -> Pixels:
-    """Through JPEG with one of the usual tables; 4:2:0 seven times of ten, else 4:2:2 or 4:4:4."""
+    """Compress with a common quantization table; 4:2:0 in seven cases of ten, else 4:2:2 or 4:4:4."""
     subsampling = int(random.choice([2, 2, 2, 2, 2, 2, 2, 1, 0, 0]))
     kind = random.random()
     if kind < 0.7:
@@ -120,7 +120,7 @@ def through_file(picture: Pixels, kind: str, **options: object) -> Pixels:
 
 
 def _as_a_camera(picture: Pixels, random: Random) -> Pixels:
-    """A little sensor noise, and the sharpening that phones put over it."""
+    """Add a little sensor noise, and the sharpening of phones."""
     noisy = picture.astype(np.float32)
     if random.integers(2):
         noisy += random.normal(0.0, random.uniform(0.5, 2.5), picture.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Side by side: what people have, bicubic, the clean networks, and those that ``auto`` chooses.
+"""Crops side by side: the source, bicubic, the clean networks, and those that ``auto`` chooses.
 
 ``python -m training.crops --pictures DIR`` writes ``docs/pictures/restore.png`` from held-out pictures.
 """

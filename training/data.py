@@ -89,7 +89,7 @@ def hold_out(pairs: list[Pair]) -> tuple[list[Pair], list[Pair]]:
 def keep_pairs(
     path: Path, make: Callable[[], tuple[list[Pair], list[Pair]]]
 ) -> tuple[list[Pair], list[Pair]]:
-    """What ``make`` gives, training pairs and held-out pairs, kept in the file ``path``: it takes minutes."""
+    """The training and held-out pairs of ``make``, which takes minutes, cached in the file ``path``."""
     if not path.exists():
         _store_pairs(path, *make())
     with np.load(path) as stored:
@@ -114,13 +114,13 @@ def _store_pairs(path: Path, training: list[Pair], held: list[Pair]) -> None:
 
 
 def listing_hash(folder: Path, *more: object) -> str:
-    """A short hash of which files ``folder`` holds and of ``more``: equal as long as both stay."""
+    """A short hash of the list of files in ``folder`` and of ``more``."""
     listed = sorted((str(path), path.stat().st_size) for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256(repr((listed, *more)).encode()).hexdigest()[:16]
 
 
 def shrunk_too(pairs: list[Pair], scale: int, factors: list[float]) -> list[Pair]:
-    """``pairs``, and each picture again at every size of ``factors``: what is shrunk is sharper."""
+    """``pairs``, and each picture shrunk by each of ``factors`` as well: shrunk pictures are sharper."""
     return pairs + [_shrunk(pair, scale, factor) for factor in factors for pair in pairs]
 
 
@@ -131,7 +131,7 @@ def _shrunk(pair: Pair, scale: int, factor: float) -> Pair:
 
 
 def middle(pair: Pair, scale: int, side: int = 64) -> Pair:
-    """At most ``side`` × ``side`` pixels from the middle of ``pair``'s twin, and what belongs to them."""
+    """The middle of ``pair``: at most ``side`` × ``side`` pixels of the twin, and the same of the picture."""
     top, left = (max(0, (length - side) // 2) for length in pair.low.shape[:2])
     low = pair.low[top : top + side, left : left + side]
     rows, columns = (
@@ -142,7 +142,7 @@ def middle(pair: Pair, scale: int, side: int = 64) -> Pair:
 
 
 def compressed(pairs: list[Pair], level: Level | None, seed: int = 0) -> list[Pair]:
-    """``pairs`` with each whole twin compressed once as files of ``level`` are: to be scored or weighed."""
+    """``pairs`` with each twin compressed as a whole at ``level``, for scoring and weighing."""
     if level is None:
         return pairs
     random = np.random.default_rng(seed)
@@ -158,8 +158,8 @@ class Crops:
     ``crop`` counts low-resolution pixels, halo included; the target covers what the network can answer
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
     first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
-    and 8-bit networks tint them unless they are trained not to. They count ``flat_weight``. Crops are
-    compressed as files of ``level`` are, but for the share ``clean``.
+    and 8-bit networks tint them unless they are trained not to. Their weight is ``flat_weight``. All
+    crops but the share ``clean`` are compressed at ``level``.
     """
 
     def __init__(
@@ -220,11 +220,11 @@ class Crops:
         return low, whole_high[rows, columns], pair.weight
 
     def _stays_clean(self) -> bool:
-        # Nothing is drawn without such a share, so that recipes without it see the crops that they saw.
+        # Recipes without such a share draw no number here, so that they still see the same crops.
         return self.clean > 0 and self.random.random() < self.clean
 
     def _compressed(self, whole: Pixels, top: int, left: int, level: Level) -> Pixels:
-        """The crop of ``whole``, compressed together with a random part of what is around it."""
+        """The crop of ``whole``, compressed together with a random margin."""
         before = self.random.integers(0, MARGIN, 2)
         rows, columns = min(top, int(before[0])), min(left, int(before[1]))
         end = self.crop + MARGIN // 2

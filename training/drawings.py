@@ -1,4 +1,4 @@
-"""Drawn pictures to train on: text, lines, shapes, windows, gradients, and sprites.
+"""Synthetic drawings to train on: text, lines, shapes, windows, gradients, and sprites.
 
 What is smooth is drawn large and shrunk by averaging, as a screen's antialiasing does: bicubic shrinking
 would leave halos in the small picture that no screenshot has. What has no antialiasing (sprites, pixel fonts)
@@ -25,7 +25,7 @@ Random = np.random.Generator
 Colour = tuple[int, int, int]
 Draw = Callable[[ImageDraw.ImageDraw, "Canvas"], None]
 
-#: Of a small picture, and how many there are of each kind.
+#: The side of a small picture, and the number of pictures of each kind.
 SIDE = 72
 SMOOTH, PIXELS, SPRITES = 900, 300, 300
 #: How much larger than the large picture smooth ones are drawn.

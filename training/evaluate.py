@@ -27,7 +27,7 @@ _STUDIO_DB = 20.0 * float(np.log10(255.0 / 219.0))
 def torch_upscale(network: nn.Module, *, wraps: bool = False) -> Upscale:
     """Run a float network on a whole picture, its border extended by reflection.
 
-    What lies outside of a byte saturates, or wraps around.
+    Values outside of a byte saturate, or wrap around.
     """
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ def score_picture(upscale: Upscale, path: Path, scale: int, colours: int) -> flo
 def score_planes(upscale: Upscale, folder: Path, scale: int, colours: int) -> float:
     """As :func:`score_folder`, on the Y′ planes alone: each is shrunk, enlarged and scored as a gray picture.
 
-    So a luma model and a colour model see the same, and the colours can tell the latter nothing.
+    So a luma model and a colour model see the same picture, without colours.
     """
     scores = []
     for path in sorted(folder.glob("*.png")):

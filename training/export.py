@@ -1,11 +1,11 @@
 """ONNX files from trained networks, with standard operators only.
 
 int8: uint8 NHWC windows in, (1, H - 2, W - 2, 36) for colour and 12 for luma: each pixel of a tile with the
-3×3 around it as its channels (:func:`xlsr_cli.engine.tile.windows`), every fourth of which is ignored. uint8
-NHWC (1, H - 10, W - 10, K) out, K being C·s² padded to a multiple of 16. Both paddings select onnxruntime's
-fast symmetric kernels, and on windows the layers that see the picture are 1×1 convolutions, which use these
-kernels better than a 3×3 one of three channels; luma's fuse layer reads from them what the skip convolution
-would have copied. fp32: (1, H, W, C), float32 in 0 … 1, nothing padded.
+3×3 around it as its channels (:func:`xlsr_cli.engine.tiles.tile.windows`), every fourth of which is ignored.
+uint8 NHWC (1, H - 10, W - 10, K) out, K being C·s² padded to a multiple of 16. Both paddings select the fast
+symmetric kernels of onnxruntime. On windows, the layers that see the picture are 1×1 convolutions, which use
+these kernels better than a 3×3 one of three channels. Luma's fuse layer reads the pixels from the windows; the
+skip convolution would only copy them. fp32: (1, H, W, C), float32 in 0 … 1, nothing padded.
 
 Channels are ordered so that depth-to-space copies runs: channel (i·s + j)·C + c is colour c of the pixel
 in row i, column j of the s×s block. Depth-to-space itself is left to the caller, who copies bytes
@@ -31,7 +31,7 @@ from training.quantize import Layer
 #: Operator set 13 is understood by every runtime of the last five years.
 _OPSET = 13
 _IR_VERSION = 8
-#: What the int8 graphs take: nine times BGR and a channel of padding, or three times three pixels and one.
+#: Input channels of the int8 graphs: nine times BGR and padding, or nine pixels and three of padding.
 INPUT_CHANNELS = {3: 36, 1: 12}
 #: The channel of the window that holds each value of a 3×3 filter (C, 3, 3), by the number of colours.
 _TAPS = {
@@ -107,7 +107,7 @@ def export_int8(layers: dict[str, Layer], *, scale: int, colours: int, path: Pat
 
 
 def _for_windows(layers: dict[str, Layer], colours: int) -> dict[str, Layer]:
-    """Head and skip read windows. Luma's skip convolution copies pixels: left out, fuse reads them itself."""
+    """Head and skip read windows. Luma's skip convolution would copy pixels: fuse reads them itself."""
     changed = {"head": _on_windows(layers["head"], colours)}
     if colours == 3:
         return layers | changed | {"skip": _on_windows(layers["skip"], colours)}
@@ -150,7 +150,7 @@ def export_fp32(network: FoldedXLSR, *, path: Path) -> None:
 def _integer_conv(graph: _Graph, name: str, layer: Layer, features: str) -> str:
     """``layer`` of the uint8 tensor ``features``, as the convolution between dequantizing and quantizing.
 
-    That is the form which all runtimes understand. Activations have scale 1 and weights powers of two, so
+    All runtimes understand this form. Activations have scale 1 and weights powers of two, so
     each number in between is exact in float32, whether a runtime computes in integers or not.
     """
     one = graph.constant("one", np.array(1.0, dtype=np.float32))

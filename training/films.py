@@ -1,8 +1,8 @@
-"""Frames of compressed films to train on: patches that move, through the usual encoders and back.
+"""Frames of compressed films to train on: moving patches, encoded by common encoders and decoded.
 
 A clip is a mosaic of training patches, each seen through a window that moves over it at a speed of its own,
-so a frame has still and moving parts, and its key frames and predicted ones look as in films. Made once, the
-same every time.
+so frames have still and moving parts, and key frames and predicted ones look as in films. The clips are made
+once, and always the same.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ def moving(patches: list[Pixels], random: Random) -> list[Pixels]:
 
 
 def _window(patch: Pixels, speed: NDArray[np.int64], time: int) -> Pixels:
-    """What is seen of ``patch`` at ``time``; a window that moves backwards begins at the far end."""
+    """The window on ``patch`` at ``time``; a window that moves backwards begins at the far end."""
     starts = [TRAVEL * (step < 0) + step * time for step in speed.tolist()]
     return patch[starts[0] : starts[0] + WINDOW, starts[1] : starts[1] + WINDOW]
 
 
 def through_encoder(frames: list[Pixels], name: str, quantizer: int) -> list[Pixels]:
-    """Luma ``frames`` (H, W, 1), through FFmpeg's encoder ``name`` as 4:2:0 without colour and back."""
+    """Luma ``frames`` (H, W, 1), encoded by FFmpeg's encoder ``name`` as gray 4:2:0, and decoded."""
     stream = io.BytesIO()
     encoder = ENCODERS[name]
     options = {**dict(encoder.options), encoder.quantizer: str(quantizer)}

@@ -1,7 +1,7 @@
 """The quantized network in integers: additions, products and shifts, which every runtime must equal exactly.
 
 A layer is a valid convolution of uint8 by int8 with int32 sums and biases; each channel's sum is divided by
-its power of two, rounded half to even, and cut to 0 … 255. Nothing else happens to a picture.
+its power of two, rounded half to even, and cut to 0 … 255. There are no other operations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gains over bicubic on compressed pictures and films: what the choice of a level rests on."""
+"""Gains over bicubic on compressed pictures and films, from which the limits of the levels follow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCORED_FRAMES = (0, 3, 6)
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One picture at one quality: the original, what a file gave back, and bicubic's PSNR from that.
+    """One picture at one quality: the original, the decoded small one, and the PSNR of bicubic.
 
     uint8 BGR, ``low`` a scale-th of ``high``.
     """
@@ -60,7 +60,7 @@ def case_of(high: Pixels, low: Pixels, scale: int) -> Case:
 
 
 def gains(upscale: Upscale, cases: Sequence[Case], scale: int, colours: int) -> list[float]:
-    """What ``upscale`` gains over bicubic in each case, in dB on Y′; luma networks see nothing but Y′."""
+    """The gain of ``upscale`` over bicubic in each case, in dB on Y′; luma networks see only Y′."""
     if colours == 3:
         return [luma_psnr(case.high, upscale(case.low), scale) - case.bicubic for case in cases]
     found = []
@@ -99,7 +99,7 @@ def _panned(picture: Pixels, multiple: int) -> list[Pixels]:
 
 
 def film_gains(upscale: Upscale, cases: Sequence[Case], scale: int) -> list[float]:
-    """What a luma network gains over bicubic on each of :func:`film_cases`, in dB on the stored Y′."""
+    """The gain of a luma network over bicubic on each of :func:`film_cases`, in dB on the stored Y′."""
     return [
         psnr(crop_border(case.high, scale), crop_border(upscale(case.low), scale)) - case.bicubic
         for case in cases

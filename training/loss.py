@@ -1,8 +1,8 @@
-"""What training makes small: Charbonnier's error, or squares as PSNR counts them.
+"""The losses of training: Charbonnier's, or squared errors weighed as PSNR weighs them.
 
-PSNR is the logarithm of one picture's mean squared error, and its mean over pictures is what is reported.
-So a squared error counts in inverse proportion to the error of the picture it is in: busy pictures, whose
-squares are a hundred times those of calm ones, do not decide alone.
+PSNR is a logarithm of the mean squared error of one picture, and its mean over pictures is reported. So the
+weight of a squared error is inverse to the error of its picture. Otherwise busy pictures, whose squares are a
+hundred times those of calm ones, would decide alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from training.data import Pair
 from training.network import HALO
 from training.recipe import Recipe
 
-#: Added to a picture's mean squared error, in squared grey levels: what is right already shall not decide
-#: either.
+#: Added to the mean squared error of a picture, in squared grey levels, so that pictures that are right
+#: already do not decide either.
 _ENOUGH = 5.0
-#: What plain colours and ramps count, which have no error to speak of.
+#: The weight of plain colours and ramps, which have nearly no error.
 PLAIN_WEIGHT = 255.0**2 / _ENOUGH
 
 #: BT.601 luma of full-range B, G, R.

@@ -54,9 +54,9 @@ def make(pictures: Path, evaluation: Path | None, runs: Path, models: Path) -> N
 def finish(
     evaluation: Path | None, runs: Path, models: Path, only: Callable[[str], bool] = lambda name: True
 ) -> None:
-    """Export, check, score and record what the runs hold of networks whose names ``only`` accepts.
+    """Export, check, score and record the networks of the runs whose names ``only`` accepts.
 
-    ``models`` keeps what else it describes.
+    Other networks that ``models`` describes stay.
     """
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     specs = []

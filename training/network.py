@@ -1,8 +1,8 @@
 """XLSR as published, and the folded form that is shipped.
 
 Both are built from *valid* convolutions: an input of H×W pixels gives (H - 2·HALO)·s × (W - 2·HALO)·s.
-The caller extends the picture by HALO pixels, so nothing ever sees a zero that a layer invented, which
-is what makes folding and tiling exact at every pixel.
+The caller extends the picture by HALO pixels, so no layer ever sees padding of zeros. That
+makes folding and tiling exact at every pixel.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class FoldedXLSR(nn.Module):
         return _finish(self.tail(self.features(picture)), self.scale, self.clipped)
 
     def features(self, picture: Tensor) -> Tensor:
-        """What the tail sees of ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), none negative."""
+        """The input of the tail for ``picture`` (N, colours, H, W): (N, 32, H - 8, W - 8), none negative."""
         features = functional.relu(self.head(picture))
         for conv in self.body:
             features = functional.relu(conv(features))
@@ -107,13 +107,13 @@ def store_matrix(conv: nn.Conv2d, matrix: Tensor) -> None:
 
 
 def conv_patches(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    """What :func:`conv_matrix` is multiplied by for each pixel ``conv`` answers: (pixels, in·k·k + 1)."""
+    """The rows by which :func:`conv_matrix` is multiplied, one per output pixel: (pixels, in·k·k + 1)."""
     patches = functional.unfold(features, conv.kernel_size).transpose(1, 2).flatten(0, 1)
     return torch.cat([patches, patches.new_ones(len(patches), 1)], dim=1)
 
 
 def weighed(patches: Tensor, weight: Tensor) -> Tensor:
-    """``patches`` (pixels, K) of a batch, each crop's times its ``weight`` (N,)."""
+    """``patches`` (pixels, K) of a batch, multiplied by the ``weight`` (N,) of their crops."""
     return patches * weight.repeat_interleave(len(patches) // len(weight))[:, None]
 
 

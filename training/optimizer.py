@@ -15,7 +15,7 @@ from training.recipe import Recipe
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
-#: The decay of all of SOAP's running means, and how often its eigenvectors are followed.
+#: The decay of all running means of SOAP, and after how many steps its eigenvectors are updated.
 _SOAP_DECAY = 0.95
 _SOAP_FOLLOW_EVERY = 10
 
@@ -64,7 +64,7 @@ class SOAP(torch.optim.Optimizer):
     """Adam in the eigenvectors of Shampoo's preconditioner (Vyas et al. 2024, "SOAP", algorithm 3).
 
     Each filter bank is the matrix (out, in·k·k). The eigenvectors of its gradient's second moments on either
-    side are followed by one step of power iteration and a QR decomposition every few steps.
+    side are updated every few steps, by one step of power iteration and a QR decomposition.
     """
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
@@ -103,7 +103,7 @@ class SOAP(torch.optim.Optimizer):
 
     @staticmethod
     def _begin(state: dict[str, Any], gradient: Tensor) -> None:
-        """The first gradient only tells where the eigenvectors are."""
+        """The first gradient serves only to find the eigenvectors."""
         rows, columns = gradient @ gradient.T, gradient.T @ gradient
         state |= {"step": 0, "rows": rows, "columns": columns}
         state |= {
@@ -120,7 +120,7 @@ def _followed(moments: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def build_optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Adam for everything that is trained, or Muon or SOAP for the filter banks and Adam for the biases."""
+    """Adam for all weights, or Muon or SOAP for the filter banks and Adam for the biases."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if recipe.optimizer == "adam":
         return [torch.optim.Adam(trained, lr=recipe.learning_rate)]

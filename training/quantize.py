@@ -26,9 +26,9 @@ from training.network import BLOCKS, FEATURES, FoldedXLSR
 WEIGHT_MAX = 63
 #: Largest activation.
 LEVELS = 255
-#: Where calibration cuts an activation's range; beyond lie a few outliers, not worth the resolution.
+#: The quantile at which calibration cuts a range: the few outliers beyond are not worth resolution.
 RANGE_QUANTILE = 0.99999
-#: A channel is stretched by up to this much to fill its step, and what saturates then is given up; one that
+#: The most by which a channel is stretched to fill its step; what saturates then is lost. A channel that
 #: would have to be stretched further is shrunk instead.
 _MOST_STRETCH = 1.15
 #: Each layer between two others: who reads it, and as which of its inputs.
@@ -57,12 +57,12 @@ def smallest_step(weight: Tensor) -> Tensor:
     Steps that are powers of two make every product and every scaled sum exact, in integers as in float32.
     """
     largest = weight.detach().double().abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
-    # A hair too large is not too large: the largest weight of a stretched filter was made to fit.
+    # A rounding error above the limit is no reason for the next step: the weight was made to fit.
     return torch.exp2(torch.ceil(torch.log2(largest / WEIGHT_MAX) - 1e-5).clamp(max=0)).to(weight.dtype)
 
 
 class QuantizedXLSR(nn.Module):
-    """Fake-quantized :class:`FoldedXLSR`: what it computes in float is what the integers will give.
+    """Fake-quantized :class:`FoldedXLSR`: it computes in float what the integers will compute.
 
     Input float on the grid of 1/255; output float on the same grid, in 0 … 1. Activations are rounded in
     training, weights once it is over: :mod:`training.rounding` makes them multiples of each convolution's
@@ -160,7 +160,7 @@ def fill_steps(network: QuantizedXLSR) -> None:
 
 
 def _stretch(conv: nn.Conv2d, most: float) -> Tensor:
-    """What each filter is multiplied by to fill its step: at most ``most``, else less than 1."""
+    """The factor of each filter to fill its step: at most ``most``, else less than 1."""
     fill = WEIGHT_MAX * smallest_step(conv.weight) / conv.weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
     return torch.where(fill <= most, fill, fill / 2)
 
@@ -200,7 +200,7 @@ def _with_orthogonal_skip(folded: FoldedXLSR) -> FoldedXLSR:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ranges:
-    """Per channel, what calibration saw; for anchors, the picture's own 0 … 1, so that they stay copies."""
+    """The ranges that calibration saw, per channel; for anchors 0 … 1, so that they stay copies."""
 
     layers: list[Tensor]  # the largest after head and each body convolution
     skip_low: Tensor
@@ -228,7 +228,7 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         return values[:, round(share * (values.shape[1] - 1))]
 
     def largest(name: str) -> Tensor:
-        # A channel that is nearly always dead keeps a range that does not blow its weights up.
+        # A channel that is nearly always zero keeps a range that does not make its weights huge.
         high = quantile(name, RANGE_QUANTILE)
         return high.clamp(min=1e-2 * float(high.max()))
 

@@ -18,16 +18,16 @@ class Recipe:
 
     ``form`` is the network that is trained: ``xlsr`` as published, ``folded``, or ``int8`` (the folded
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from. ``crop``
-    counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′,
-    on which pictures are scored and which eyes see best. ``loss`` is Charbonnier's, or squares as PSNR
-    counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second time.
-    With ``bfloat16`` products are computed in that format, but for the last ``exact_steps``: faster, but the
-    weights, which it rounds to eight bits, settle where the rounded ones are best. ``flat`` crops of each
-    batch are plain colours and ramps. ``restore`` is what the low-resolution side went through
-    (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames of films
-    (:mod:`training.films`). ``quality`` makes it JPEG of just that quality, to compare with. ``clean`` is the
-    share of crops that are shown as they were nevertheless. ``teacher`` is how much of each target is what
-    the network answers that this one starts from.
+    counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′, on
+    which pictures are scored and to which eyes are most sensitive. ``loss`` is Charbonnier's, or squares as
+    PSNR counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second
+    time. With ``bfloat16`` products are computed in that format, but for the last ``exact_steps``: it is
+    faster, but rounds the weights to eight bits, so that training ends where the rounded ones are best.
+    ``flat`` crops of each batch are plain colours and ramps. ``restore`` is what the low-resolution side went
+    through (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames
+    of films (:mod:`training.films`). ``quality`` makes it JPEG of that quality alone, for comparison.
+    ``clean`` is the share of crops that are not compressed. ``teacher`` is the share of each target that
+    comes from the network that this one starts from.
     ``overshoot`` adds that much of the mean overshoot to the loss.
     ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
     The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once
@@ -73,7 +73,7 @@ class Recipe:
 
     @property
     def solves(self) -> bool:
-        """Whether something is solved once training is over: the last layer, or the weights' integers."""
+        """Whether a solver runs after training: for the last layer, or for the integers of the weights."""
         return self.refit or self.form == "int8"
 
 

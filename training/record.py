@@ -38,12 +38,12 @@ def write_record(spec: ModelSpec, runs: Path, records: Path, date: str) -> Path:
 
 
 def _light(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The averaged weights and what was solved from them; whatever else training had is soon found again."""
+    """The averaged weights and what was solved from them; training soon finds the rest again."""
     return {key: checkpoint[key] for key in ("recipe", "step", "average", "solved") if key in checkpoint}
 
 
 def is_recorded(spec: ModelSpec, records: Path) -> bool:
-    """Whether ``records`` hold one of just this file."""
+    """Whether ``records`` hold a record of exactly this file."""
     texts = (path.read_text(encoding="utf-8") for path in records.glob(f"*-{spec.name}/metrics.toml"))
     return any(f'sha256 = "{spec.sha256}"' in text for text in texts)
 

@@ -15,7 +15,7 @@ from training.network import FoldedXLSR, conv_matrix, conv_patches, store_matrix
 
 #: Batches of crops that the normal equations are summed over: four million pixels.
 BATCHES = 400
-#: How strongly the solution is pulled to the trained weights, as a share of the features' mean square.
+#: How strongly the solution is drawn to the trained weights, as a share of the mean square of the features.
 _RIDGE = 1e-5
 
 

@@ -1,10 +1,10 @@
 """Round a tuned network's weights to 7 bits: layer after layer, and each layer's weights jointly.
 
-Rounding each weight to its nearest step is a poor answer: the features of the tail are so much alike that
-their errors add up (0.9 dB are lost at ×2). What is wanted is the point of the lattice of steps that
-answers most like the trained weights do, for inputs as they come. Rounding one weight after the other, each
-time with the errors made so far in the others' targets, is Babai's nearest plane (Babai 1986; as a way to
-quantize networks, Frantar et al. 2022, "GPTQ"), and leaves a third of a grey level.
+Rounding each weight to its nearest step loses 0.9 dB at ×2: the features of the tail are so much alike that
+their errors add up. The aim is the point on the lattice of steps whose answers, for real inputs, are the
+nearest to those of the trained weights. Rounding one weight after the other, and moving the targets of the
+others by the error made so far, is Babai's nearest plane (Babai 1986; as a way to quantize networks, Frantar
+et al. 2022, "GPTQ"). It leaves a third of a grey level.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCHES = 100
 
 
 def _as_it_is() -> None:
-    """Nothing between two layers."""
+    """Train nothing between two layers."""
 
 
 @torch.no_grad()
@@ -34,8 +34,8 @@ def round_weights(
 
     Each layer is rounded for the inputs that the layers before it, rounded already, give it on ``batches`` of
     crops; each crop counts as much as its weight says. Copies of the picture stay what they are: what 7 bits
-    hold exactly is not changed. A rounded layer is trained no more; after each but the last, ``settle`` may
-    train the layers behind, which can make up for what rounding changed.
+    hold exactly is not changed. A rounded layer is not trained again. After each but the last, ``settle`` may
+    train the layers behind, to compensate for the rounding.
     """
     fill_steps(network)
     for name, conv in network.convolutions().items():
@@ -62,9 +62,8 @@ def _gram(network: QuantizedXLSR, name: str, conv: nn.Conv2d, crops: Crops, batc
 def round_jointly(trained: Tensor, gram: Tensor, smallest: Tensor) -> tuple[Tensor, Tensor]:
     """``trained`` (N + 1, K) on a grid of 7-bit weights and whole biases, and each channel's step (K,).
 
-    A step is ``smallest`` (K,), which holds the largest weight, or half of that, where the others make up for
-    what is cut off. The bias has steps so small that it may be left out at first and set to whatever is best
-    in the end.
+    A step is ``smallest`` (K,), which holds the largest weight, or half of that where the other weights
+    compensate for what is cut off. The steps of the bias are so small that it is set last, to the best value.
     """
     exact, bias_gram = trained[:-1], gram[:-1, -1] / gram[-1, -1]
     triangle, order = _sorted_cholesky(gram[:-1, :-1] - torch.outer(bias_gram, gram[-1, :-1]))
@@ -95,8 +94,8 @@ def _nearest_plane(target: Tensor, triangle: Tensor) -> Tensor:
 def _sorted_cholesky(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Upper triangle R and an order with RᵀR = gram[order][:, order], each pivot the smallest that is left.
 
-    What is rounded last cannot be made up for by anything else; so that is what matters least (sorted QR,
-    Wübben et al. 2001).
+    No other weight can compensate for the one that is rounded last; so that is the one that matters least
+    (sorted QR, Wübben et al. 2001).
     """
     size = len(gram)
     rest = gram + 1e-9 * gram.diagonal().mean() * torch.eye(size, dtype=gram.dtype)

@@ -37,7 +37,7 @@ class NotExact(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training left for one scale, colour and kind of source: the float network and the integers."""
+    """Results of training for one scale, colour and kind of source: the float network and the integers."""
 
     scale: int
     colours: int
@@ -64,7 +64,7 @@ def network_name(scale: int, colour: Colour, restore: Restore) -> str:
 
 
 def collect(runs: Path) -> Iterator[Trained]:
-    """What ``runs`` holds of each kind; those that are not tuned and rounded yet are left out."""
+    """The networks in ``runs``; those that are not tuned and rounded yet are left out."""
     kinds: tuple[Restore, ...] = get_args(Restore)
     for restore, scale, colours in itertools.product(kinds, (2, 3, 4), (3, 1)):
         colour: Colour = "rgb" if colours == 3 else "luma"
@@ -195,7 +195,7 @@ def check_exact(session: Session, trained: Trained) -> None:
 
 
 def model_upscale(session: Session) -> Upscale:
-    """The whole way of a picture through the engine, with exactly this model."""
+    """Enlarge a picture by the engine, with exactly this model."""
     upscaler = Upscaler(session.spec.scale, threads=1)
     upscaler.choice.use(session)
 

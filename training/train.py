@@ -48,7 +48,7 @@ from training.rounding import round_weights
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 100
 CALIBRATION_BATCHES = 32
-#: Of the photographs, every n-th is shown among drawings: screenshots hold some.
+#: Every n-th photograph is shown among drawings: screenshots contain photographs.
 PHOTOGRAPHS_EVERY = 20
 
 
@@ -65,7 +65,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
     training, held = pairs_for(recipe, pictures, runs)
     network = build_network(recipe, runs, _crops(recipe, training)).to(device)
     if recipe.loss == "psnr":
-        # Before the checkpoint is loaded, so that a resumed run weighs as it did.
+        # Before the checkpoint is loaded, so that a resumed run uses the same weights of pictures.
         training = _weighed(network, training, recipe)
     crops = _crops(recipe, training)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -101,7 +101,7 @@ def train(recipe: Recipe, pictures: Path, runs: Path, device: torch.device) -> n
 
 
 def pairs_for(recipe: Recipe, pictures: Path, kept: Path) -> tuple[list[Pair], list[Pair]]:
-    """(training pairs, held-out pairs) of the folder ``pictures``; what takes long is kept in ``kept``.
+    """(training pairs, held-out pairs) of the folder ``pictures``; slow results are cached in ``kept``.
 
     Held-out pairs have been compressed as the recipe's level is. Raises :class:`NoPictures`.
     """
@@ -128,10 +128,10 @@ def _level(recipe: Recipe) -> Level | None:
 
 
 def _weighed(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[Pair]:
-    """``pairs``, each with the weight that PSNR gives to the middle of it.
+    """``pairs``, each with the weight that PSNR gives to its middle.
 
-    A picture's weight is the same for every quality of a level: were each weighed by its own error, the best
-    files would decide.
+    The weight of a picture is the same at every quality of a level. If each file were weighed by its own
+    error, the best ones would decide.
     """
     seen = compressed([middle(pair, recipe.scale) for pair in pairs], _level(recipe))
     found = weights(network, seen, recipe)
@@ -161,7 +161,7 @@ def _solve(
 
 
 def _settle(recipe: Recipe, network: nn.Module, crops: Crops, teacher: nn.Module | None) -> None:
-    """Train what is not rounded yet for ``recipe.settle`` steps, at half its rate, falling to nothing."""
+    """Train the layers not rounded yet for ``recipe.settle`` steps, from half the learning rate to 0."""
     if not recipe.settle:
         return
     phase = replace(recipe, steps=recipe.settle, warmup=0, learning_rate=recipe.learning_rate / 2)
@@ -180,7 +180,7 @@ def _set_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
 
 
 def _teacher(recipe: Recipe, runs: Path) -> nn.Module | None:
-    """The network that ``recipe`` starts from, where it is to be followed."""
+    """The network that ``recipe`` starts from, if it serves as a teacher."""
     if not recipe.teacher or recipe.start is None:
         return None
     checkpoint = load_checkpoint(runs / recipe.start)
@@ -192,7 +192,7 @@ def _teacher(recipe: Recipe, runs: Path) -> nn.Module | None:
 def _taught(
     recipe: Recipe, batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``batch`` with its targets between the pictures and what ``teacher`` answers."""
+    """``batch`` with targets between the pictures and the answers of ``teacher``."""
     low, high, weight = batch
     return (low, high if teacher is None else high.lerp(teacher(low), recipe.teacher), weight)
 
@@ -202,8 +202,8 @@ def build_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
 
     From published to folded form it is folded, from folded to int8 form normalised on training crops;
     anchors are put in where the recipe wants them and the start has none.
-    Where scale or colours differ, what fits is taken and the rest stays as initialised: the body has
-    the same shape at every scale.
+    Where scale or colours differ, the layers that fit are taken and the others stay as initialised: the
+    body has the same shape at every scale.
     """
     network = _start_network(recipe, runs, crops)
     _hold_anchors(network, recipe)
@@ -384,7 +384,7 @@ def _resume(
     if checkpoint is None:
         return 0
     average.load_state_dict(checkpoint["average"])
-    if "network" not in checkpoint:  # a record's, which is light: the average goes on, with fresh optimizers
+    if "network" not in checkpoint:  # a record keeps only averages
         network.load_state_dict(checkpoint["average"])
         return int(checkpoint["step"])
     network.load_state_dict(checkpoint["network"])
@@ -406,7 +406,7 @@ def _show(recipe: Recipe, step: int, since: tuple[float, int], entry: dict[str, 
 
 
 def git_revision() -> str:
-    """The revision this was trained with, or ``unknown`` outside a repository."""
+    """The revision that trains, or ``unknown`` outside a repository."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 

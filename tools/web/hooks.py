@@ -1,4 +1,4 @@
-"""What the site needs beside its pages: the browser's runtime, from npm, and the networks.
+"""Add to the site what the page "Try it" needs: the browser's runtime, from npm, and the networks.
 
 ``mkdocs.yml`` names this file; MkDocs calls :func:`on_post_build`.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-#: Of onnxruntime-web: its WebAssembly build, and what loads it.
+#: Files of onnxruntime-web: its WebAssembly build, and the script that loads it.
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 log = logging.getLogger("mkdocs.hooks.web")
@@ -61,7 +61,7 @@ def install() -> None:
 
 
 def copy_models(folder: Path) -> None:
-    """The int8 networks, and what the page has to know of each, into ``folder``."""
+    """Copy the int8 networks into ``folder``, with what the page has to know of each."""
     if str(ROOT / "src") not in sys.path:
         sys.path.insert(0, str(ROOT / "src"))
     from xlsr_cli.engine.models import read_manifest
