@@ -4,7 +4,7 @@ int8: uint8 NHWC windows in, (1, H - 2, W - 2, 36) for colour and 12 for luma: e
 3×3 around it as its channels (:func:`xlsr_cli.engine.tiles.tile.windows`), every fourth of which is ignored.
 uint8 NHWC (1, H - 10, W - 10, K) out, K being C·s² padded to a multiple of 16. Both paddings select the fast
 symmetric kernels of onnxruntime. On windows, the layers that see the picture are 1×1 convolutions, which use
-these kernels better than a 3×3 one of three channels. Luma's fuse layer reads the pixels from the windows; the
+these kernels better than a 3×3 one of three channels. Luma's fuse layer reads the pixels from the windows: a
 skip convolution would only copy them. fp32: (1, H, W, C), float32 in 0 … 1, nothing padded.
 
 Channels are ordered so that depth-to-space copies runs: channel (i·s + j)·C + c is colour c of the pixel
