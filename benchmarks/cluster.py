@@ -2,8 +2,8 @@
 
 The parts of a synthetic film are enlarged here, one after the other. The CPU time of each is measured: a
 machine with one core would need as long. Planning, which each machine does for itself, and joining, which one
-machine does alone, are measured as well. The time for a film of two hours is simulated from these numbers: one
-machine plans, then all do, and each takes the next part as soon as it is free.
+machine does alone, are measured as well. From these numbers, the time for a film of two
+hours is simulated: one machine plans, then all do, and each takes the next part as soon as it is free.
 
 ``python -m benchmarks.cluster [--parts N]`` writes ``docs/cluster.png`` and prints the numbers.
 """
