@@ -235,8 +235,9 @@ class TestMeasure:
     def test_a_report_has_everything_that_was_promised(self) -> None:
         report = checked(measure(BenchOptions(size=SMALL, repeats=2)))
         assert [row.name for row in report.stages] == [
-            "decode", "inference", "depth-to-space", "merge", "encode",
+            "decode", "look", "inference", "depth-to-space", "merge", "encode",
         ]  # fmt: skip
+        assert "the picture: no traces of compression: off" in report.remarks
         assert sum(row.share or 0 for row in report.stages) == pytest.approx(1.0)
         assert report.target == Size(width=291, height=183)
         assert report.model == "xlsr_x3_rgb_int8"
@@ -430,17 +431,25 @@ class TestCommand:
     def test_every_option_changes_what_is_measured(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        import cv2
+
         small = ("--size", "33x21")
         plain = self.told(capsys, *small)
         assert (plain["source"], plain["target"], plain["model"]) == ("33x21", "99x63", "xlsr_x3_rgb_int8")
         assert plain["engine"]["repeats"] == 1
         assert self.told(capsys, *small, "--scale", "2")["target"] == "66x42"
         assert self.told(capsys, *small, "--model", "xlsr_x4_luma_int8")["target"] == "132x84"
+        named = self.told(capsys, *small, "--restore", "strong")
+        assert named["model"] == "xlsr_x3_rgb_strong_int8"
+        assert "look" not in [stage["name"] for stage in named["stages"]]
         assert self.told(capsys, *small, "--precision", "fp32")["model"] == "xlsr_x3_rgb_fp32"
         assert self.told(capsys, *small, "--repeat", "2")["engine"]["repeats"] == 2
         assert len(self.told(capsys, *small, "--threads", "3")["scaling"]) == 3
         sample = ROOT / "docs" / "sample" / "message.png"
         assert self.told(capsys, "--image", str(sample))["source"] == "288x105"
+        picture = cv2.imread(str(sample))
+        cv2.imwrite(str(tmp_path / "photo.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 40])
+        assert self.told(capsys, "--image", str(tmp_path / "photo.jpg"))["model"] == "xlsr_x3_rgb_strong_int8"
 
     def test_the_plot_is_not_replaced_unasked(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

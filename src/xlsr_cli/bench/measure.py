@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,10 +35,11 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FALLBACK, PictureFormat, writable_format
 from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.machine import Machine, this_machine
 from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 
@@ -51,6 +53,7 @@ _SEVERAL = 8
 
 _WHAT = {
     "decode": "file to pixels",
+    "look": "how strongly it was compressed",
     "inference": "the network",
     "depth-to-space": "output of the network into the picture",
     "merge": "tiles, colour, alpha, fitting the size",
@@ -84,10 +87,10 @@ class BenchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The picture: its file (``content``), its ``pixels``, and the ``format`` to be written."""
+    """The picture: its file (``source``), its ``pixels``, and the ``format`` to be written."""
 
+    source: Source
     name: str
-    content: bytes
     pixels: Pixels
     format: PictureFormat
 
@@ -111,7 +114,9 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
         def opened(engine: EngineOptions) -> Upscaler:
             return stack.enter_context(closing(Upscaler.from_options(engine, target)))
 
-        upscaler = opened(options.engine)
+        asked = opened(options.engine)
+        upscaler, found = for_picture(asked, subject.source, lambda: subject.pixels)
+        options = replace(options, engine=upscaler.options)
         memory = _memory_use(upscaler, subject)
         others = {name: opened(engine) for name, engine in _others(options, upscaler, subject)}
         fewer = {
@@ -120,7 +125,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
             if count != upscaler.threads
         }
         size = target.size_for(subject.size)
-        contestants = list(_contestants(upscaler, subject, size, others, fewer))
+        contestants = list(_contestants(asked, subject, size, others, fewer))
         with _opencv_threads(upscaler.threads), LoadWatch() as watch:
             timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
         quality, scores = _quality(scale, options.image is None, upscaler, others, subject)
@@ -145,7 +150,10 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
             logical_cores=machine.cores.logical,
             used_cores=min(upscaler.threads, machine.cores.usable),
         ),
-        remarks=tuple(_remarks(machine, upscaler.threads, options.engine)),
+        remarks=(
+            *_remarks(machine, upscaler.threads, options.engine),
+            *([] if found is None else [f"the picture: {found}"]),
+        ),
     )
 
 
@@ -158,21 +166,27 @@ def _subject(options: BenchOptions) -> _Subject:
         format = FALLBACK.name
         picture = Picture(pixels=made_picture(size), metadata=Metadata(), format=format)
         content, _ = encode(picture, format)
-        return _Subject(name=f"synthetic, {size}", content=content, pixels=picture.pixels, format=format)
+        name = f"synthetic, {size}"
+        source = open_picture(content, name)
+        return _Subject(source=source, name=name, pixels=picture.pixels, format=format)
     source = open_file(options.image)
     picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
     return _Subject(
+        source=source,
         name=source.name,
-        content=source.data,
         pixels=picture.pixels,
         format=writable_format(picture.format),
     )
 
 
-def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
-    """A contestant: from file to file, with the seconds of every stage."""
+def _whole_way(asked: Upscaler, subject: _Subject) -> Mapping[str, float]:
+    """A contestant: from file to file, with the seconds of every stage, the choice of networks among them."""
     seconds: dict[str, float] = {}
     seconds |= timed("decode", partial(_decoded, subject))()
+    started = time.perf_counter()
+    upscaler, _ = for_picture(asked, subject.source, lambda: subject.pixels)
+    if asked.depends_on_source:
+        seconds["look"] = time.perf_counter() - started
     result, inside = staged(upscaler, subject.pixels)
     picture = Picture(pixels=result, metadata=Metadata(), format=subject.format)
     seconds |= inside
@@ -181,18 +195,18 @@ def _whole_way(upscaler: Upscaler, subject: _Subject) -> Mapping[str, float]:
 
 
 def _decoded(subject: _Subject) -> Picture:
-    return decode(open_picture(subject.content, subject.name), max_pixels=1 << 60)[0]
+    return decode(open_picture(subject.source.data, subject.name), max_pixels=1 << 60)[0]
 
 
 def _contestants(
-    upscaler: Upscaler,
+    asked: Upscaler,
     subject: _Subject,
     size: Size,
     others: dict[str, Upscaler],
     fewer: dict[int, Upscaler],
 ) -> Iterator[Contestant]:
     """Everything that is timed in turn: file to file, the engine with fewer threads, and the alternatives."""
-    yield partial(_whole_way, upscaler, subject)
+    yield partial(_whole_way, asked, subject)
     for count, other in fewer.items():
         yield timed(f"threads {count}", partial(other, subject.pixels))
     for name, other in others.items():
@@ -229,7 +243,8 @@ def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
     return next(
         spec.name
         for spec in bundled_models()
-        if (spec.scale, spec.colour, spec.precision) == (model.scale, model.colour, precision)
+        if (spec.scale, spec.colour, spec.restore) == (model.scale, model.colour, model.restore)
+        and spec.precision == precision
     )
 
 
@@ -334,7 +349,7 @@ def _row(
 
 
 def _stage_rows(timings: dict[str, Timing], size: Size) -> Iterator[Row]:
-    names = ("decode", *ENGINE_STAGES, "encode")
+    names = [name for name in ("decode", "look", *ENGINE_STAGES, "encode") if name in timings]
     total = sum(timings[name].seconds for name in names)
     for name in names:
         yield _row(name, _WHAT[name], timings[name], size, share=timings[name].seconds / total)

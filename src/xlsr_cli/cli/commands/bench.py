@@ -12,7 +12,7 @@ from xlsr_cli.cli.console import console
 from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.errors import UsageError
-from xlsr_cli.options import EngineOptions, Precision, Size, Target
+from xlsr_cli.options import EngineOptions, Precision, RestoreMode, Size, Target
 
 if TYPE_CHECKING:
     from xlsr_cli.bench.report import BenchReport, Row
@@ -44,6 +44,7 @@ def bench(
     ] = None,
     model: Annotated[str | None, same_flag(EngineOptions, "model")] = None,
     precision: Annotated[Precision, same_flag(EngineOptions, "precision")] = "auto",
+    restore: Annotated[RestoreMode, same_flag(EngineOptions, "restore")] = "auto",
     image: Annotated[
         Path | None,
         flag(
@@ -84,7 +85,7 @@ def bench(
         scale=scale,
         size=size,
         image=image,
-        engine=EngineOptions(model=model, precision=precision, threads=threads),
+        engine=EngineOptions(model=model, precision=precision, restore=restore, threads=threads),
         repeats=repeat,
     )
     with console.progress("measuring") as progress:
