@@ -30,7 +30,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _usual_scheduling() -> Iterator[None]:
-    """No test leaves its process a real-time one, as SVT-AV1 does for root: others would be starved."""
+    """Fail a test that leaves its process with real-time scheduling, as SVT-AV1 does for root."""
     if not hasattr(os, "sched_getscheduler"):
         yield
         return
@@ -42,5 +42,5 @@ def _usual_scheduling() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Programs that tests start hear Ctrl-C, also where the tests run in a background that ignores it."""
+    """Let programs that tests start receive Ctrl-C, also where the tests run in a background that ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

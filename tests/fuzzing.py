@@ -74,10 +74,10 @@ def fuzz(
     default: float,
     at_once: int = AT_ONCE,
 ) -> int:
-    """Try what ``make`` gives until the time is over; how many there were.
+    """Try the inputs of ``make`` until the time is over. Returns their number.
 
-    ``probe``: Python that defines ``use(path)``, for ``at_once`` inputs in one process. What a process died
-    of, or took too much memory for, stays in ``folder`` and is named in the error.
+    ``probe``: Python that defines ``use(path)``, for ``at_once`` inputs in one process. An input of
+    which a process died, or took too much memory, stays in ``folder`` and is named in the error.
     Raises :class:`AssertionError`.
     """
     print(f"seed {SEED}")

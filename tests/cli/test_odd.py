@@ -124,7 +124,7 @@ def test_what_ordinary_programs_open(tmp_path: Path, name: str, capfd: pytest.Ca
 
 
 def test_strip_and_strict_agree(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """What is asked to be removed need not be kept; what is seen still has to be."""
+    """What --strip removes is no loss for --strict; what is visible still is."""
     whole = save(rgb(23, 17), "JPEG", comment=b"made by hand")
     unknown = whole[:2] + b"\xff\xeb\0\x10content creds!" + whole[2:]
     for data, more, code in (

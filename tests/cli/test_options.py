@@ -375,7 +375,7 @@ VIDEO = {
 def test_options_of_videos_are_refused_for_pictures(
     picture: Path, option: list[str], capsys: Capture
 ) -> None:
-    """What they do to videos is tested there."""
+    """Their effect on videos is tested with the videos."""
     run(picture, *option, code=2)
     assert "are for videos" in capsys.readouterr().err
 
@@ -393,7 +393,7 @@ def test_the_sample_is_worth_it(tmp_path: Path) -> None:
 def test_verbose_tells_what_became_of_the_runtimes(
     picture: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the work is long enough to try them; a broken one costs a line, and the picture is done."""
+    """Work that is long enough tries them. A broken one costs a line; the picture is still made."""
     from xlsr_cli.engine import fastest
 
     row = fastest.PLUG_INS[0]._replace(name="broken", module="colorsys")

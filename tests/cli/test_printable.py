@@ -1,4 +1,4 @@
-"""Names that a terminal would obey: none of it reaches one."""
+"""Control characters in the name of a file never reach a terminal."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def photo(height: int, width: int) -> np.ndarray:
 
 
 def enlarged(tab: Tab, file: Path, scale: int) -> np.ndarray:
-    """What the page makes of ``file``: the picture that it offers to save."""
+    """The picture that the page offers to save for ``file``."""
     tab.run("document.getElementById('xlsr-try').dataset.state = 'new'")
     tab.run(f"document.querySelector('[data-part=scale]').value = '{scale}'")
     tab.choose("[data-part=file]", file)

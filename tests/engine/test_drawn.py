@@ -83,7 +83,7 @@ def test_no_drawing_gets_a_halo(scale: int, kind: str) -> None:
         pixels = np.dstack([np.full_like(pixels, 90), np.where(pixels[..., 0] > 99, 255, 0).astype(np.uint8)])
     options: dict[str, Any] = {"ycbcr": {"color": "ycbcr"}, "fp32": {"precision": "fp32"}}.get(kind, {})
     answer = Upscaler(scale, restore="drawing", threads=1, **options)(pixels)
-    if kind == "ycbcr":  # of colours alone, which cubic interpolation enlarges, nothing is promised
+    if kind == "ycbcr":  # nothing is promised for colours alone: cubic interpolation enlarges them
         pixels, answer = (cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[..., 0] for p in (pixels, answer))
         assert outside(answer, pixels, scale).mean() < 1
     elif scale < 5:

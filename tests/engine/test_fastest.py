@@ -23,7 +23,7 @@ from xlsr_cli.options import EngineOptions
 SPEC = bundled_model(2, "rgb", "int8")
 TILE = np.random.default_rng(2).integers(0, 256, (1, 40, 50, SPEC.input_channels), dtype=np.uint8)
 Answer = NDArray[Any]
-#: What a runtime does with the right answer, after its n-th run.
+#: What a pretended runtime makes of the right answer in its n-th run.
 Habit = Callable[[Answer, int], Answer]
 
 
@@ -41,7 +41,7 @@ def wrong(answer: Answer, run: int) -> Answer:
 
 
 def wrong_later(answer: Answer, run: int) -> Answer:
-    """Golden, and yet wrong on another size."""
+    """Right for the golden input, wrong for other sizes."""
     return answer ^ 1 if run == 2 else answer
 
 
@@ -52,7 +52,7 @@ def dies(answer: Answer, run: int) -> Answer:
 
 
 class Pretended(Session):
-    """The CPU's answers, treated by the habit of the runtime that was asked for."""
+    """Gives the CPU's answers, changed by the habit of the runtime that was asked for."""
 
     habits: dict[str, Habit]
     runs: dict[str, int]
@@ -75,7 +75,7 @@ def plug_in(name: str, module: str = "numpy") -> PlugIn:
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FastestSession]:
-    """``pretend(cpu=slow, other=right)``: a session beside runtimes with these habits, which may try soon."""
+    """``pretend(cpu=slow, other=right)``: a session and other runtimes with these habits, tried at once."""
 
     def make(*broken: str, **habits: Habit) -> FastestSession:
         monkeypatch.setattr(Pretended, "habits", habits, raising=False)
@@ -99,7 +99,7 @@ def used(session: FastestSession) -> str:
 
 
 def run_often(session: FastestSession, threads: int = 1) -> int:
-    """Run tiles, each of which must be right, until the session is settled; how many were run."""
+    """Run tiles until the session is settled; each answer must be right. Returns the number of runs."""
     expected = Session.bundled(SPEC).run(TILE)
     with ThreadPoolExecutor(threads) as workers:
         for runs in range(threads, 400, threads):
@@ -197,7 +197,7 @@ def test_where_bytes_would_differ_or_memory_is_short_the_cpu_works(
 
 
 class TestPlugIns:
-    """What is said where a runtime was asked for by name and cannot be had."""
+    """The errors where a runtime was named and does not work."""
 
     def asked(self, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> str:
         row = plugins.PLUG_INS[0]

@@ -1,4 +1,4 @@
-"""Networks from outside, in the forms in which people export them, and what is said of the others."""
+"""Networks from outside, in the forms in which people export them, and the errors for other forms."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from xlsr_cli.errors import ModelError, UsageError
 from xlsr_cli.options import Size
 
 NETWORKS = Path(__file__).resolve().parents[1] / "fixtures" / "foreign"
-#: The fixtures see three pixels far.
+#: The receptive-field radius of the fixtures, in pixels.
 HALO = 3
-#: Every form, and what of it is not the usual: float32, NCHW, RGB, any size, 0 to 1.
+#: Every form, by what differs from the usual: float32, NCHW, RGB, any size, 0 to 1.
 FORMS: dict[str, TensorForm] = {
     "free": TensorForm(),
     "float16": TensorForm(dtype="float16"),
@@ -61,7 +61,7 @@ def test_the_form_is_found(name: str) -> None:
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("name", FORMS)
 def test_every_form_gives_the_same_picture(name: str, channels: int) -> None:
-    """The same function in another form gives the same pixels, but for what rounding floats moves."""
+    """The same function in another form gives the same pixels, apart from rounding of floats."""
     pixels = picture(75, 93, channels)
     expected = Upscaler(2, model=path_of("free"), halo=HALO)(pixels)
     found = Upscaler(2, model=path_of(name), halo=HALO)(pixels)

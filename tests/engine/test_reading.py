@@ -1,4 +1,4 @@
-"""What is read is bounded, and so is the room for it."""
+"""Reads are bounded, and so is the memory for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an array holds is kept: depth, gray, alpha; sizes are hit; memory that runs out is met."""
+"""The engine keeps depth, gray and alpha, gives exact sizes, and copes when memory runs out."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def noise_hashes(provider: str = "cpu") -> dict[str, str]:
 
 
 def noise(spec: ModelSpec) -> list[NDArray[np.uint8]]:
-    """What the int8 model ``spec`` is given of each size, as it takes it."""
+    """The input of each size for the int8 model ``spec``."""
     random = np.random.default_rng(spec.scale)
     return [
         random.integers(0, 256, (1, height, width, spec.input_channels), dtype=np.uint8)
@@ -121,7 +121,7 @@ def used_models() -> dict[str, str]:
 
 
 def answers(*, with_plug_ins: bool = True) -> dict[str, Any]:
-    """Everything that a CPU is asked."""
+    """All answers of this CPU."""
     names = plug_ins() if with_plug_ins else []
     return {
         "models": model_hashes(),

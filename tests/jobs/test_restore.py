@@ -1,4 +1,4 @@
-"""Which networks every kind of file gets, and that one file is decided upon once."""
+"""Which networks each kind of file gets; each file is looked at once."""
 
 from __future__ import annotations
 

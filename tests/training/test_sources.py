@@ -1,4 +1,4 @@
-"""What networks for compressed and drawn sources are shown: files, films, drawings; and how it is scored."""
+"""Training data for compressed and drawn sources: files, films, drawings; and their scores."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_flags_become_parameters(message: str, said: str) -> None:
 
 
 class TestValuesOfOtherTypes:
-    """They work where they are plain enough, and get a sentence where not."""
+    """Values of other types are converted where their meaning is clear; others are refused in a sentence."""
 
     @pytest.mark.parametrize(
         ("given", "kept"),

@@ -1,4 +1,4 @@
-"""What is too old, said in one sentence before anything of it is imported."""
+"""Libraries that are too old are named in one sentence before they are imported."""
 
 from __future__ import annotations
 

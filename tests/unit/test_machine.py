@@ -1,4 +1,4 @@
-"""What the machine is said to be: parsed from what Linux prints, and limits of control groups."""
+"""The description of the machine, parsed from the output of Linux, and limits of control groups."""
 
 from __future__ import annotations
 

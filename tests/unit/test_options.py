@@ -1,4 +1,4 @@
-"""What the user may ask for, and what an impossible wish says."""
+"""Valid options, and the errors for impossible ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of pictures, batches of them, and what they came to."""
+"""Folders of pictures, batches of them, and their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch remembers, and what a second run makes of it."""
+"""The journal of a batch, and how a second run uses it."""
 
 from __future__ import annotations
 

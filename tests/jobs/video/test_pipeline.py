@@ -18,7 +18,7 @@ def run(
     begin: Callable[[int], Callable[[], int]],
     interrupt: Callable[[], None] = lambda: None,
 ) -> list[int]:
-    """What comes out when two numbers are worked on at once."""
+    """The results, with two numbers in work at once."""
     out: list[int] = []
     run_stages(source, begin, out.extend, depth=2, at_once=2, interrupt=interrupt)
     return out

@@ -1,4 +1,4 @@
-"""How strongly picture files were compressed, by what they say."""
+"""How strongly picture files were compressed, by their headers and tables."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def use(path):
 
 
 def rich() -> Metadata:
-    """Something of everything that a file can hold beside pixels."""
+    """Metadata of every kind."""
     return Metadata(
         icc=pictures.icc(),
         cicp=(9, 16, 0, 1),
