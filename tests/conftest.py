@@ -42,5 +42,5 @@ def _usual_scheduling() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start receive Ctrl-C, also where the tests run in a background that ignores it."""
+    """Let programs that tests start receive Ctrl-C, also where the tests run in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

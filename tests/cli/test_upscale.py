@@ -448,7 +448,7 @@ class TestFaults:
     @NOT_WINDOWS
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", 0)])
     def test_a_signal_in_mid_write_leaves_nothing(self, picture: Path, number: int) -> None:
-        """Service managers and closing terminals send such signals. The disk takes only a part of the file here."""
+        """Service managers and closing terminals send such signals; the disk takes a part of the file."""
         # Where the tests themselves run under nohup, the child would go on ignoring SIGHUP, rightly.
         stuck = (
             "import signal, sys, time\n"
