@@ -6,7 +6,9 @@ import io
 import random
 import struct
 import zlib
+from collections.abc import Iterator
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from PIL import Image
 from tests.cases import CASES
 from tests.fuzzing import fuzz, mutated
 from tests.media.picture import pictures
+from tests.media.picture.rich_files import rich_files
 from tests.media.picture.test_damage import FILES
+from tests.media.picture.test_telephones import heic, jxl
 from xlsr_cli.formats import FORMATS
 from xlsr_cli.media.picture.animation import write_animation
 from xlsr_cli.media.picture.fitting import fit_metadata
@@ -79,9 +83,27 @@ def rich() -> Metadata:
     )
 
 
+def optional() -> Iterator[bytes]:
+    """Files of the formats whose libraries are extras, where those are installed."""
+    pixels = pictures.pixels(40, 52, 4)
+    if find_spec("pillow_heif") is not None:
+        for mode in ("RGB", "RGBA", "L"):
+            samples = {"RGB": pixels[..., :3], "L": pixels[..., 0]}.get(mode, pixels)
+            yield heic(samples, mode, exif=pictures.exif(orientation=6, dpi=None), xmp=pictures.XMP % 1)
+    if find_spec("pillow_jxl") is not None:
+        for samples in (pixels, pixels[..., :3], pixels[..., 0], pictures.pixels(40, 52, dtype=np.uint16)):
+            yield jxl(np.ascontiguousarray(samples))
+            yield jxl(np.ascontiguousarray(samples), lossless=False, quality=60)
+
+
 def corpus() -> list[bytes]:
     """Small files of every format, plain and with everything that they have room for, still and moving."""
-    found = [*FILES.values(), *(path.read_bytes() for path in CASES.iterdir() if path.suffix != ".onnx")]
+    found = [
+        *FILES.values(),
+        *rich_files().values(),
+        *optional(),
+        *(path.read_bytes() for path in CASES.iterdir() if path.suffix != ".onnx"),
+    ]
     for format in FORMATS:
         if format.still is not None:
             kinds = (((40, 48, 3), np.uint8), ((33, 35, 4), np.uint8), ((34, 36), np.uint16))

@@ -79,7 +79,10 @@ _MOST_CHUNKS, _MOST_WITH_PIXELS = 50_000, 500_000
 _MOST_FRAMES = 0x7FFFFFFF
 
 #: Profiles and texts are compressed; a small chunk must not decompress without limit.
-_MOST_INFLATED = 64 << 20
+_MOST_INFLATED = 32 << 20
+
+#: ImageMagick writes at most one of each kind.
+_MOST_RAW_PROFILES = 16
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
@@ -258,7 +261,7 @@ def _has_colors(found: dict[bytes, bytes], icc: bytes | None) -> bool:
 
 def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]]) -> Metadata:
     exif, xmp, iptc, text = found.get(b"eXIf"), None, None, []
-    icc = _profile(found.get(b"iCCP"))
+    icc, profiles = _profile(found.get(b"iCCP")), 0
     for chunk, content in chunks:
         if chunk not in _TEXT:
             continue
@@ -266,7 +269,13 @@ def _metadata(found: dict[bytes, bytes], chunks: list[tuple[bytes, memoryview]])
         if keyword == _XMP:
             xmp = xmp or _international_text(chunk, rest)
         elif keyword.startswith(b"Raw profile type "):  # ImageMagick's way before PNG had a chunk for it
-            kind, raw = keyword[17:].lower(), _raw_profile(_international_text(chunk, rest)) or b""
+            profiles += 1
+            raw = (
+                b""
+                if profiles > _MOST_RAW_PROFILES
+                else _raw_profile(_international_text(chunk, rest)) or b""
+            )
+            kind = keyword[17:].lower()
             if kind in (b"exif", b"app1") and raw.startswith(b"Exif\0\0"):
                 exif = exif or raw[6:]
             elif kind == b"xmp" and raw:
