@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +14,9 @@ import pytest
 
 from tests.jobs.video.films import FIXTURES, codes, lost, run
 from tests.jobs.video.test_film_times import seconds, tracks
+from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.media.video import pyav
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed")
@@ -149,3 +153,52 @@ def test_the_cover_of_a_film_with_chapters_keeps_its_mark(tmp_path: Path, upscal
     result = run(FIXTURES / "chapters_cover.mkv", tmp_path / "o.mp4", upscaler, strict=True)
     assert codes(result) == set()
     assert "cover" in [track.kind for track in tracks(result.output)]
+
+
+def test_sound_that_changes_on_the_way_is_converted_whole(tmp_path: Path, upscaler: Upscaler) -> None:
+    """A broadcast goes from stereo to mono, or to another rate, between two programmes."""
+    source = tmp_path / "a.ts"
+    with pyav.open_output(str(source)) as output:
+        video: Any = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 48, 32, "yuv420p"
+        parts: list[Any] = [output.add_stream("ac3", rate=48_000, layout="stereo")]
+        for rate, layout in ((48_000, "mono"), (32_000, "stereo")):
+            encoder: Any = av.CodecContext.create("ac3", "w")
+            encoder.sample_rate, encoder.layout, encoder.format = rate, layout, "fltp"
+            parts.append(encoder)
+        output.start_encoding()
+        for number, picture in enumerate(clips.pictures(clips.Clip(frames=75))):
+            picture.pts = number
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
+        for second, encoder in enumerate(parts):
+            rate, layout = encoder.sample_rate, encoder.layout
+            wave = np.sin(np.arange(rate) * 440 * 2 * np.pi / rate).astype(np.float32) / 2
+            sound: Any = av.AudioFrame.from_ndarray(
+                np.stack([wave] * layout.nb_channels), "fltp", layout.name
+            )
+            sound.sample_rate, sound.pts = rate, 0
+            for packet in encoder.encode(sound) + encoder.encode(None):
+                ticks = round((second + packet.pts * packet.time_base) * 90_000)
+                packet.time_base, packet.pts, packet.dts = Fraction(1, 90_000), ticks, ticks
+                packet.stream = parts[0]
+                output.mux(packet)
+    result = run(source, tmp_path / "b.webm", upscaler)
+    assert lost(result) == {"sound-converted"}
+    with pyav.open_input(str(result.output)) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert abs(samples / 48_000 - 3) < 0.1
+
+
+def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = clips.make(tmp_path / "a.mkv", audio=[{"codec": "flac"}])
+    data = source.read_bytes()
+    with pyav.open_input(str(source)) as container:
+        for packet in container.demux(audio=0):
+            if packet.size:
+                data = data.replace(bytes(packet), bytes(packet.size))
+    source.write_bytes(data)
+    result = run(source, tmp_path / "b.webm", upscaler)
+    (notice,) = result.notices
+    assert (notice.code, result.frames) == ("stream-dropped", 12)
+    assert "cannot be decoded" in notice.message

@@ -240,6 +240,18 @@ class TestCommand:
         assert main(["upscale", str(source)]) == 3
         assert [path.name for path in tmp_path.iterdir()] == ["film.y4m"]
 
+    @pytest.mark.parametrize("word", ["W{}", "H{}", "A{}:1", "A1:{}", "C{}", "C420p{}", "F{}:1", "I{}"])
+    def test_any_byte_in_a_header_is_read_or_refused(self, word: str) -> None:
+        """Python takes a raised 2 for a digit, and its numbers know no end."""
+        for value in (*(chr(byte) for byte in range(1, 256)), "9" * 30, "-1", "0", "\u00b2\u00b3"):
+            words = " ".join(("YUV4MPEG2 W8 H8 F25:1", word.format(value)))
+            try:
+                header = read_header(io.BytesIO(words.encode("latin-1") + b"\n"), "pipe")
+            except InputError:
+                continue
+            assert header.size.pixels > 0 and (header.aspect is None or header.aspect > 0)
+            header.resized(Size(width=99, height=7)).line()
+
     def test_a_player_that_leaves(self) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "xlsr_cli", "upscale", "-", "-"],

@@ -18,8 +18,9 @@ from xlsr_cli.media.video.layout import Layout, Siting, choose_format, layout_of
 from xlsr_cli.media.video.output import encoder as encoders
 from xlsr_cli.media.video.output import trial_mux
 from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.cut import Cut
 from xlsr_cli.media.video.output.encoder import Settings
-from xlsr_cli.media.video.output.mux import Cut, MuxPlan
+from xlsr_cli.media.video.output.mux import MuxPlan
 from xlsr_cli.media.video.reader import FrameReader
 from xlsr_cli.media.video.tags import Hdr, Rotation
 from xlsr_cli.notices import Notice

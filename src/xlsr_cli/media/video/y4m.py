@@ -50,9 +50,8 @@ class Y4MHeader:
     def aspect(self) -> Fraction | None:
         """The sample aspect ratio, None where it is unknown."""
         numerator, _, denominator = self._tag("A").partition(":")
-        if not (numerator.isdigit() and denominator.isdigit() and int(numerator) and int(denominator)):
-            return None
-        return Fraction(int(numerator), int(denominator))
+        above, below = _whole(numerator), _whole(denominator)
+        return Fraction(above, below) if above and below else None
 
     def resized(self, size: Size) -> Y4MHeader:
         """The same for frames of ``size``; the aspect ratio follows where the two sides grow differently."""
@@ -91,11 +90,16 @@ def read_header(stream: BinaryIO, name: str) -> Y4MHeader:
     words = line.decode("latin-1").split()[1:]
     sides = {word[0]: word[1:] for word in words if word[0] in "WH"}
     tags = tuple(word for word in words if word[0] not in "WH")
-    if not all(sides.get(side, "").isdigit() and int(sides[side]) > 0 for side in "WH"):
+    if not all(_whole(sides.get(side, "")) for side in "WH"):
         raise InputError(f"{name} is a Y4M stream without a size; get an intact one")
     colour = next((tag[1:] for tag in tags if tag[0] == "C"), "420")
     size = Size(width=int(sides["W"]), height=int(sides["H"]))
     return Y4MHeader(size=size, layout=_layout(colour, name), tags=tags)
+
+
+def _whole(digits: str) -> int:
+    """The number that ``digits`` say; 0 where they are none, such as a raised 2, or far too many."""
+    return int(digits) if re.fullmatch(r"[0-9]{1,9}", digits) else 0
 
 
 def _layout(colour: str, name: str) -> Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
@@ -69,6 +69,17 @@ def conversion_of(stream: Any, container: Container) -> Conversion | None:
     return _fitted(stream.index, encoder, context)
 
 
+def decodes(stream: Any, heads: Iterable[AnyPacket]) -> bool:
+    """Whether a frame comes out of sound that begins with ``heads``; of text, nothing is asked."""
+    if stream.type != "audio":
+        return True
+    for packet in heads:
+        with contextlib.suppress(*pyav.FAULTS):
+            if stream.decode(packet):
+                return True
+    return False
+
+
 def notice_of(stream: Any, name: str, conversion: Conversion) -> Notice:
     """What is said of it; no loss where everything is as it was, in another form."""
     codec, encoder = codec_of(stream), conversion.encoder.removeprefix("lib")
@@ -116,6 +127,34 @@ def _is_deep(source: Any) -> bool:
     return source.format is None or source.format.bits > 16
 
 
+class _Fitting:
+    """Brings sound to the samples, channels and rate of an encoder.
+
+    Those of a broadcast change on the way, and PyAV's encoders take only what their first frame had.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._kind: tuple[str, str, int] | None = None
+        self._resampler: av.AudioResampler | None = None
+
+    def frames(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        """``frame`` as the encoder takes it, behind what was held back of frames of another kind."""
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if self._resampler is None or kind != self._kind:
+            yield from self.rest()
+            wanted = self._encoder
+            self._kind = kind
+            self._resampler = av.AudioResampler(wanted.format, wanted.layout, wanted.sample_rate)
+        yield from self._resampler.resample(frame)
+
+    def rest(self) -> list[av.AudioFrame]:
+        """What is held back."""
+        resampler, self._resampler = self._resampler, None
+        left: list[Any] = [] if resampler is None else resampler.resample(None)
+        return [frame for frame in left if frame is not None]
+
+
 class SoundConverter:
     """Decodes the packets of a stream of sound and encodes them again; ``base`` is the unit of times."""
 
@@ -127,7 +166,9 @@ class SoundConverter:
         self.stream: Any = output.add_stream(conversion.encoder, rate=conversion.rate)
         _set_up(self.stream.codec_context, conversion, context)
         self.stream.time_base = self.base
+        self._fitting = _Fitting(self.stream.codec_context)
         self._next: int | None = None
+        self._rate = 0
 
     def convert(self, packet: AnyPacket) -> Iterator[AnyPacket]:
         """The converted packets for ``packet``; none while the encoder waits, or if it is damaged."""
@@ -146,11 +187,16 @@ class SoundConverter:
         for frame in frames:
             yield from self._encoded(frame)
         if self._next is not None:
+            for frame in self._fitting.rest():
+                yield from self.stream.encode(frame)
             yield from self.stream.encode(None)
 
     def _encoded(self, frame: av.AudioFrame) -> Iterator[AnyPacket]:
         base = pyav.exact(frame.time_base)
         rate = frame.sample_rate
+        if self._next is not None and rate != self._rate:
+            self._next = self._next * rate // self._rate
+        self._rate = rate
         if frame.pts is not None and base is not None:
             # In samples, so that the rounding of a coarse clock is not heard as gaps.
             place = round(frame.pts * base * rate)
@@ -159,7 +205,8 @@ class SoundConverter:
         self._next = self._next or 0
         frame.pts, frame.time_base = self._next, Fraction(1, rate)
         self._next += frame.samples
-        yield from self.stream.encode(frame)
+        for fitting in self._fitting.frames(frame):
+            yield from self.stream.encode(fitting)
 
 
 class TextConverter:

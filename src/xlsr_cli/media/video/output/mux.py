@@ -18,8 +18,10 @@ from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, open_video, packets_of, said
 from xlsr_cli.media.video.inspect import VideoFile
 from xlsr_cli.media.video.output import matroska
+from xlsr_cli.media.video.output.chapters import chapters_of
 from xlsr_cli.media.video.output.containers import Container
 from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, TextConverter, converter_for
+from xlsr_cli.media.video.output.cut import WHOLE, Cut
 from xlsr_cli.media.video.output.encoder import Settings, configure
 from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
 from xlsr_cli.media.video.tags import Matrix
@@ -40,25 +42,6 @@ _BLOCK = 1 << 20
 STALE_FILE = ("major_brand", "minor_version", "compatible_brands", "encoder")
 _STALE_VIDEO = ("encoder", "alpha_mode", "rotate", "vendor_id", "bps", "duration", "number_of_")
 _STATISTICS = ("_statistics", "bps", "duration", "number_of_")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """Which part of the source goes into the output, in seconds of the source's clock.
-
-    ``begin`` and ``end`` bound it, None being open; ``shift`` is added to every time.
-    """
-
-    begin: Fraction | None = None
-    end: Fraction | None = None
-    shift: Fraction = Fraction(0)
-
-    def holds(self, time: Fraction) -> bool:
-        """Whether a packet of this time belongs to it."""
-        return (self.begin is None or time >= self.begin) and (self.end is None or time < self.end)
-
-
-WHOLE = Cut()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +185,7 @@ def _open_output(
             copy = _add_copy(output, stream, source, plan)
             lanes[stream.index] = _Lane(stream=copy, track=track_of(stream))
     output.metadata.update(meant_metadata(original, source))
-    chapters = chapters_of(original, plan.cut)
+    chapters = chapters_of(original, plan.cut, plan.container)
     if chapters:
         output.set_chapters(chapters)
     return output, lanes
@@ -385,21 +368,6 @@ def _described(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, st
 def without(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, str]:
     """``metadata`` but for the keys that begin with one of ``stale``, in any case."""
     return {key: value for key, value in metadata.items() if not key.lower().startswith(stale or ("\0",))}
-
-
-def chapters_of(original: av.container.InputContainer, cut: Cut) -> list[Any]:
-    """The chapters that lie in ``cut``, as PyAV gives and takes them."""
-    chapters = []
-    for chapter in original.chapters():
-        base = pyav.exact(chapter["time_base"]) or Fraction(1, 1000)
-        start, end = chapter["start"] * base, chapter["end"] * base
-        if (cut.end is not None and start >= cut.end) or (cut.begin is not None and end <= cut.begin):
-            continue
-        start = max(start, cut.begin) if cut.begin is not None else start
-        end = min(end, cut.end) if cut.end is not None else end
-        moved = {"start": round((start + cut.shift) / base), "end": round((end + cut.shift) / base)}
-        chapters.append({**chapter, **moved})
-    return chapters
 
 
 # Packets

@@ -19,15 +19,15 @@ from xlsr_cli.media.video.demux import is_cover, open_video, said
 from xlsr_cli.media.video.facts import facts_of
 from xlsr_cli.media.video.inspect import Stream, VideoFile
 from xlsr_cli.media.video.layout import layout_of
+from xlsr_cli.media.video.output.chapters import changed_chapters, chapters_of
 from xlsr_cli.media.video.output.containers import Container
-from xlsr_cli.media.video.output.convert import Conversion, conversion_of, notice_of
+from xlsr_cli.media.video.output.convert import Conversion, conversion_of, decodes, notice_of
+from xlsr_cli.media.video.output.cut import Cut
 from xlsr_cli.media.video.output.encoder import Encoder, Settings
 from xlsr_cli.media.video.output.mux import (
-    Cut,
     Encoded,
     MuxPlan,
     Rising,
-    chapters_of,
     copy_of,
     meant_metadata,
     mux,
@@ -80,6 +80,8 @@ def plan_streams(source: VideoFile, container: Container, *, copy_only: bool) ->
                 through_tee |= beyond is None
                 reason = reason if beyond is not None else None
             conversion = None if reason is None or copy_only else conversion_of(given, container)
+            if conversion is not None and not decodes(given, source.heads.get(stream.index, ())):
+                conversion, reason = None, f"{reason}, and it cannot be decoded"
             if reason is None:
                 copied.append(stream.index)
             elif conversion is not None:
@@ -274,9 +276,13 @@ def _lost(
     plan: MuxPlan,
 ) -> Iterator[Notice]:
     """What the container did not keep of the file, and of its ``streams`` as they came back."""
-    if len(chapters_of(original, plan.cut)) > len(result.chapters()):
+    chapters, found = chapters_of(original, plan.cut, plan.container), result.chapters()
+    if len(chapters) > len(found):
         message = "the output holds no chapters; an .mkv or .mp4 file does"
         yield Notice(code="chapters-dropped", message=message)
+    elif (changed := next(changed_chapters(chapters, found), None)) is not None:
+        message = f"{changed}; an .mkv file keeps it"
+        yield Notice(code="chapters-changed", message=message)
     yield from _tags_lost(meant_metadata(original, source), result)
     for index, after in zip(sorted({source.index, *plan.carried}), streams, strict=True):
         before = original.streams[index]
