@@ -43,11 +43,51 @@ def test_what_fails_is_counted_and_the_rest_is_done(here: Path, capsys: Capture)
 
 
 def test_two_inputs_never_share_one_output(here: Path, capsys: Capture) -> None:
+    """It is said before the work."""
     (here / "below").mkdir()
     write(here / "below" / "a.png", photo(6, 4))
-    assert main(["upscale", "a.png", "below/a.png", "b.png", "out/"]) == 7
-    assert "already the result of a.png" in capsys.readouterr().err
+    write(here / "a.jpg", photo(6, 4))
+    for words, output in (
+        (["a.png", "below/a.png", "b.png", "out/"], "out/a.png"),
+        (["a.png", "a.jpg", "b.png", "--format", "webp"], "a_x2.webp"),
+        (["a.jpg", "a.png", "b.png", "-o", "other/", "--format", "webp"], "other/a.webp"),
+    ):
+        assert main(["upscale", *words]) == 7
+        said = capsys.readouterr().err.splitlines()
+        assert f"{output} is already the result of {words[0]}; give them different folders" in said[0]
+        assert said[-1] == "error: 1 of 3 inputs failed; the others are done"
     assert tree(here / "out") == ["a.png", "b.png"]
+
+
+def test_the_same_input_counts_once(here: Path, capsys: Capture) -> None:
+    (here / "list").write_bytes(b"a.png\r\n\r\nb.png\r\na.png")
+    assert main(["upscale", "a.png", "b.png", "*.png", "--files-from", "list", "-o", "out/"]) == 0
+    assert tree(here / "out") == ["a.png", "b.png"]
+
+
+def test_where_all_fail_no_others_are_done(here: Path, capsys: Capture) -> None:
+    (here / "bad").mkdir()
+    (here / "bad" / "x.png").write_bytes(b"no picture")
+    for words in (["upscale", "x.png", "y.png", "z.png"], ["batch", "bad", "--jobs", "0"]):
+        assert main(words) == 7
+        assert capsys.readouterr().err.splitlines()[-1].endswith("failed")
+
+
+def test_a_folder_beside_a_file(here: Path) -> None:
+    (here / "in").mkdir()
+    write(here / "in" / "c.png", photo(6, 4))
+    assert main(["upscale", "in", "a.png"]) == 0
+    assert {"in_x2/c.png", "a_x2.png"} <= set(tree(here))
+
+
+def test_what_stands_for_upscale(here: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["[ab].png", "-o", "out/"]) == 0
+    assert tree(here / "out") == ["a.png", "b.png"]
+    with (here / "a.png").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(["-", "piped.png"]) == 0
+    assert (here / "piped.png").exists()
+    assert capsys.readouterr().err.count("is short for 'xlsr upscale") == 2
 
 
 def test_a_folder_that_stays_empty_is_taken_away(here: Path) -> None:
@@ -116,11 +156,19 @@ def test_a_file_alone_is_upscaled_and_a_folder_is_a_batch(here: Path, capsys: Ca
         (["upscale", "https://a.b/c.png"], 3, "is a URL"),
         (["batch", "ftp://a.b"], 3, "is a URL"),
         (["upscale", "q*.png"], 3, "no file matches q*.png"),
+        (["q*.png"], 2, "there is no such file"),
+        (["upscale", "a.png", "https://a.b/c.png"], 4, "https://a.b/c.png is a URL"),
+        (["batch", ".", "--out", "https://a.b/c"], 4, "is a URL"),
+        (["help"], 2, "'xlsr --help' shows the help"),
+        (["--scale", "3", "a.png"], 2, "options stand behind the command, as in 'xlsr upscale FILE --scale'"),
+        (["upscale", "-a.png"], 2, "if the file is meant, write ./-a.png"),
+        (["batch"], 2, "give an input: a folder, files, or a list of them with --files-from"),
     ],
 )
 def test_mistakes_are_answered_with_what_was_meant(
     here: Path, words: list[str], code: int, says: str, capsys: Capture
 ) -> None:
+    write(here / "-a.png", photo(6, 4))
     assert main(words) == code
     assert says in capsys.readouterr().err
 

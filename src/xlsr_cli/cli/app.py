@@ -51,9 +51,9 @@ class _Commands(Group):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is meant. A file in its place means ``upscale``, a folder ``batch``."""
-        if args and args[0] not in COMMANDS and os.path.lexists(args[0]):
-            command = "batch" if os.path.isdir(args[0]) else "upscale"  # noqa: PTH112 - bytes that are no text
+        """The command that is meant. An input in its place means ``upscale``, a folder ``batch``."""
+        command = None if not args or args[0] in COMMANDS else _command_for(args[0])
+        if command is not None:
             console.info(f"note: 'xlsr {args[0]}' is short for 'xlsr {command} {args[0]}'")
             args = [command, *args]
         elif args and "://" in args[0]:
@@ -65,6 +65,15 @@ class _Commands(Group):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _command_for(word: str) -> str | None:
+    """The command for a file, a folder, a quoted pattern that matches some, or stdin; else None."""
+    if os.path.isdir(word):  # noqa: PTH112 - bytes that are no text
+        return "batch"
+    from xlsr_cli.jobs.inputs import STANDARD_STREAM, matches
+
+    return "upscale" if word == STANDARD_STREAM or any(map(os.path.lexists, matches(word))) else None
 
 
 app = typer.Typer(
@@ -99,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _fill_closed_descriptors()
     _heard.clear()
-    wants_traceback = "--debug" in (sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    wants_traceback = "--debug" in words
     try:
         command = typer.main.get_command(app)
         with _ended_by_signals():
@@ -118,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.INTERRUPTED
         if wants_traceback and not isinstance(error, typer.Exit):
             console.traceback()
-        return _ended_by(error)
+        return _ended_by(error, words)
     except SystemExit as end:
         # Click ends by itself for a closed pipe (1, stdout silenced) and after completion (0).
         return ExitCode.OUTPUT if end.code == 1 else ExitCode.OK
@@ -165,7 +175,22 @@ def _lacks_memory(message: str) -> bool:
     return any(words in message for words in ("failed to map segment", "bad_alloc", "allocate memory"))
 
 
-def _ended_by(error: Exception) -> int:
+def _hint(error: Any, words: Sequence[str]) -> str:
+    """What to do about a command line that click does not understand."""
+    if getattr(error, "ctx", None) is None:
+        return ""
+    see = f"; see '{error.ctx.command_path} --help'"
+    if not isinstance(error, _click_exceptions.NoSuchOption):
+        return see
+    files = [word for word in words if word.startswith("-") and os.path.lexists(word)]
+    if files:
+        return f"; if the file is meant, write ./{files[0]}"
+    if error.ctx.parent is None:
+        return f"; options stand behind the command, as in 'xlsr upscale FILE {error.option_name}'"
+    return see
+
+
+def _ended_by(error: Exception, words: Sequence[str]) -> int:
     """Say what happened in one sentence, and return the exit code."""
     if isinstance(error, XlsrError):
         console.error(error.in_flags)
@@ -179,10 +204,7 @@ def _ended_by(error: Exception) -> int:
         sys.stderr.write(error.format_message() + "\n")
         return ExitCode.USAGE
     if isinstance(error, _click_exceptions.ClickException):
-        hint = ""
-        if isinstance(error, _click_exceptions.UsageError) and error.ctx is not None:
-            hint = f"; see '{error.ctx.command_path} --help'"
-        console.error(error.format_message().rstrip(".") + hint)
+        console.error(error.format_message().rstrip(".") + _hint(error, words))
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):
         # The reader closed the pipe, as `head` does: nothing to say, and nothing to flush at exit.

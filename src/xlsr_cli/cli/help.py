@@ -66,6 +66,8 @@ class Group(TyperGroup):
 def _not_a_command(group: str, name: str, names: list[str]) -> str:
     import difflib
 
+    if name == "help":
+        return f"{group} has no command 'help'; '{group} --help' shows the help"
     near = difflib.get_close_matches(name.lower(), names, n=2)
     if near:
         return f"{group} has no command {name!r}; did you mean {' or '.join(near)}?"

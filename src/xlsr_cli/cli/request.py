@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.errors import InputError, OutputError, UsageError
-from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, refuse_no_file
+from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, refuse_no_file
 from xlsr_cli.options import PictureOptions, VideoOptions
 from xlsr_cli.progress import Counted, Progress
 
@@ -49,6 +49,20 @@ class Request:
         self.output = STANDARD_STREAM if self.item.output in _NAMES_OF_STDOUT else self.item.output
         self._taken: dict[Path, str] = {}
         self._made_folder = False
+
+    def claim(self, taken: dict[Path, str]) -> None:
+        """Add the output that this input will have to ``taken``, if its name tells which.
+
+        Raises :class:`OutputError` if it is already that of another input.
+        """
+        from xlsr_cli.formats import extension_for
+
+        self._taken = taken
+        path, format = Path(self.source), self.options.format
+        if self.output is None and path.is_file():
+            if format is not None and kind_of_file(self.source) == "picture":
+                path = path.with_suffix(extension_for(format))
+            self._claimed(self._beside(path) if self.item.into is None else self.item.into / path.name)
 
     def run(self, taken: dict[Path, str] | None = None) -> None:
         """Do it. ``taken``: the outputs of the inputs so far, each with its input; this one is added.
@@ -375,7 +389,10 @@ class Request:
         folder = self._folder()
         if folder is not None:
             return self._claimed(folder / path.name)
-        return self._claimed(path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}"))
+        return self._claimed(self._beside(path))
+
+    def _beside(self, path: Path) -> Path:
+        return path.with_name(f"{path.stem}_{self.options.target.label}{path.suffix}")
 
     def _film_output(self, path: Path) -> Path:
         """Where a film goes. Says so where it gets another container than its own."""

@@ -13,12 +13,14 @@ from typing import BinaryIO, NamedTuple
 
 from xlsr_cli.declaration import option
 from xlsr_cli.engine.reading import read_at_most
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import HEAD_BYTES
 from xlsr_cli.media.sniff import Kind, kind_of
 
 #: ``scheme://``; a single letter before it would be a drive of Windows.
 _URL = r"[A-Za-z][A-Za-z0-9+.-]+://"
+#: The same after :class:`~pathlib.Path` has made one slash of two.
+_URL_AS_PATH = r"[A-Za-z][A-Za-z0-9+.-]+:/"
 STANDARD_STREAM = "-"
 #: What stands for the number of a picture in the name of many, with its zero and its width.
 NUMBER = r"%(0?)(\d*)d"
@@ -47,12 +49,12 @@ def all_inputs(arguments: Iterable[str], lists: ListOptions) -> list[str]:
     :class:`InputError` where the list cannot be read, :class:`UsageError` where there is no input at all.
     """
     named = [] if lists.files_from is None else names_in(_read_list(lists.files_from), null=lists.null)
-    inputs = [name for argument in arguments for name in _matches(argument)] + named
+    inputs = [name for argument in arguments for name in matches(argument)] + named
     if not inputs:
         raise UsageError(
             "give an input: a file, a folder, or - for stdin"
             if lists.files_from is None
-            else f"the list {lists.files_from} names no file"
+            else f"the list {_shown(lists.files_from)} names no file"
         )
     return inputs
 
@@ -77,16 +79,20 @@ class Item(NamedTuple):
 def items_of(arguments: list[str], output: str | None, lists: ListOptions, label: str) -> list[Item]:
     """Each input with its output; which argument is which follows the rules of ``cp``.
 
-    Of two arguments, the second is the output. Of more, the last is the output where it is a folder, or ends
-    in a slash. With ``output`` (``--output``) or a list, all arguments are inputs. A folder as input stands
-    for the files in it; their results go into ``<folder>_<label>``, or into its name below the output.
+    Of two arguments, the second is the output, unless the first one is a folder and the second a file. Of
+    more, the last is the output where it is a folder, or ends in a slash. With ``output`` (``--output``) or a
+    list, all arguments are inputs; one that is given twice counts once. A folder as input stands for the
+    files in it; their results go into ``<folder>_<label>``, or into its name below the output.
 
     Raises :class:`UsageError` for several inputs and one output file, and what :func:`all_inputs` raises.
     """
-    has_output = len(arguments) == 2 or (len(arguments) > 2 and _is_folder(arguments[-1]))
+    two = len(arguments) == 2 and not (_is_a_folder(arguments[0]) and Path(arguments[1]).is_file())
+    has_output = two or (len(arguments) > 2 and _is_folder(arguments[-1]))
     if output is None and lists.files_from is None and has_output:
         *arguments, output = arguments
-    names = all_inputs(arguments, lists)
+    if output is not None:
+        refuse_no_file_as_output(output)
+    names = list(dict.fromkeys(all_inputs(arguments, lists)))
     is_file = output is not None and not _is_folder(output)
     several = len(names) > 1 or (_is_a_folder(names[0]) and not is_file)
     if several and STANDARD_STREAM in names:
@@ -159,6 +165,12 @@ def is_pattern(name: str) -> bool:
     return len(re.findall(NUMBER, Path(name).name)) == 1 and not Path(name).exists()
 
 
+def refuse_no_file_as_output(name: str) -> None:
+    """Raise :class:`OutputError` for a URL."""
+    if re.match(_URL_AS_PATH, name):
+        raise OutputError(f"{name} is a URL, and xlsr writes nothing to the network; give a file or a folder")
+
+
 def files_in(folder: Path) -> list[Path]:
     """The pictures, animations and videos that lie in ``folder`` itself, by name, without hidden files.
 
@@ -188,7 +200,7 @@ def _has_wildcards(name: str) -> bool:
     return any(mark in name for mark in "*?[")
 
 
-def _matches(argument: str) -> list[str]:
+def matches(argument: str) -> list[str]:
     """The files that match a quoted pattern; else the argument itself."""
     if not _has_wildcards(argument) or re.match(_URL, argument) or os.path.lexists(argument):
         return [argument]
@@ -196,6 +208,10 @@ def _matches(argument: str) -> list[str]:
 
     found = glob.glob(argument, recursive=True)  # noqa: PTH207 - whatever the glob begins with
     return sorted(found) or [argument]
+
+
+def _shown(name: str) -> str:
+    return "on stdin" if name == STANDARD_STREAM else name
 
 
 def _read_list(name: str) -> bytes:

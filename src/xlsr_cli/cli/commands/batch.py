@@ -20,7 +20,13 @@ from xlsr_cli.errors import ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind
 from xlsr_cli.jobs.batch.selection import BatchOptions
-from xlsr_cli.jobs.inputs import ListOptions, all_inputs, below_one_folder, refuse_no_file
+from xlsr_cli.jobs.inputs import (
+    ListOptions,
+    all_inputs,
+    below_one_folder,
+    refuse_no_file,
+    refuse_no_file_as_output,
+)
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
@@ -140,6 +146,8 @@ def _folder_and_names(
     inputs: list[str], lists: ListOptions, out: Path | None
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder of a batch and, if there are several inputs, the path of each below it."""
+    if not inputs and lists.files_from is None:
+        raise UsageError("give an input: a folder, files, or a list of them with --files-from")
     names = all_inputs(inputs, lists)
     if names == inputs and len(names) == 1 and (out is None or not Path(names[0]).is_file()):
         refuse_no_file(names[0])
@@ -159,6 +167,7 @@ def _dry_run(
 
 def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> Path:
     if out is not None:
+        refuse_no_file_as_output(str(out))
         return out
     place = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links, to beside their target
     if not place.name:
@@ -379,4 +388,5 @@ def _conclude(outcome: Report, refused: Iterable[Refusal]) -> None:
         if name not in unsaid:
             others = f"; and {more[name]} more of the kind" if more.get(name) else ""
             console.error(naming(name, reason) + others)
-    raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed; the others are done")
+    others = "; the others are done" if outcome.done or outcome.kept else ""
+    raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed{others}")

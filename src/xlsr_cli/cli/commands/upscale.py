@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -133,21 +134,29 @@ def _refuse_two_inputs(item: Item) -> None:
 def _run_all(requests: list[Request]) -> None:
     """Run one after the other; a failure is reported at once, and the others are still done.
 
+    Two inputs that want the same output are found before the work, as far as their names tell.
     Raises the error of the only input, or :class:`ItemsFailedError` when any of several failed.
     """
     if len(requests) == 1:
         requests[0].run()
         return
     taken: dict[Path, str] = {}
-    failed = 0
-    for request in requests:
-        try:
-            request.run(taken)
-        except XlsrError as error:
-            failed += 1
-            console.error(naming(request.item.source, error.in_flags))
+    possible = [request for request in requests if _tried(request, lambda each: each.claim(taken))]
+    done = [request for request in possible if _tried(request, lambda each: each.run(taken))]
+    failed = len(requests) - len(done)
     if failed:
-        raise ItemsFailedError(f"{failed} of {len(requests)} inputs failed; the others are done")
+        others = "; the others are done" if done else ""
+        raise ItemsFailedError(f"{failed} of {len(requests)} inputs failed{others}")
+
+
+def _tried(request: Request, work: Callable[[Request], None]) -> bool:
+    """Whether ``work`` succeeded; if not, the reason has been told."""
+    try:
+        work(request)
+    except XlsrError as error:
+        console.error(naming(request.item.source, error.in_flags))
+        return False
+    return True
 
 
 def _write_page(html: Path, requests: list[Request], *, full: bool, overwrite: bool) -> None:
