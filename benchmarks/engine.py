@@ -34,7 +34,7 @@ from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.pictures import made_picture
 from xlsr_cli.engine.models import bundled_model, bundled_models
 from xlsr_cli.engine.tiles import tiling
-from xlsr_cli.engine.tiles.tile import model_input
+from xlsr_cli.engine.tiles.tile import windows
 from xlsr_cli.engine.upscaler import Upscaler
 
 SCALE = 3
@@ -123,7 +123,7 @@ def layers(folder: Path) -> str:
     options.profile_file_prefix = str(folder / "profile")
     session = onnxruntime.InferenceSession(str(spec.path), options, providers=["CPUExecutionProvider"])
     (region, *_) = regions = tiling.plan_tiles(SOURCE, tile=None, workers=2, max_pixels=1 << 17)
-    tile = model_input(tiling.cut(made_picture(SOURCE), region, spec.halo or 0), spec)
+    tile = windows(tiling.cut(made_picture(SOURCE), region, spec.halo or 0))[None]
     for _ in range(_PROFILED_RUNS):
         session.run(None, {session.get_inputs()[0].name: tile})
     constants = onnx.load(spec.path).graph.initializer

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from xlsr_cli.engine.models import ModelSpec
 from xlsr_cli.engine.tiles import tiling
-from xlsr_cli.engine.tiles.tile import model_input
+from xlsr_cli.engine.tiles.tile import windows
 from xlsr_cli.engine.tiles.tiling import Region
 
 Pixels = NDArray[Any]
@@ -70,7 +70,7 @@ def openvino_runs(spec: ModelSpec, threads: int) -> Upscale:
     def upscale(bgr: Pixels) -> Pixels:
         height, width = bgr.shape[:2]
         region = Region(top=0, bottom=height, left=0, right=width)
-        given = model_input(tiling.cut(bgr, region, spec.halo or 0), spec)
+        given = windows(tiling.cut(bgr, region, spec.halo or 0))[None]
         answer = np.empty((height * spec.scale, width * spec.scale, 3), dtype=np.uint8)
         tiling.place_runs(np.ascontiguousarray(run(given)[0]), answer, region, spec.scale)
         return answer

@@ -23,7 +23,7 @@ from training.train import load_checkpoint, restore_network
 from xlsr_cli.engine.golden import golden_hash, golden_input, golden_samples
 from xlsr_cli.engine.models import Colour, ModelPrecision, ModelSpec, Restore
 from xlsr_cli.engine.session import Session
-from xlsr_cli.engine.tiles.tile import model_input
+from xlsr_cli.engine.tiles.tile import windows
 from xlsr_cli.engine.upscaler import Upscaler
 
 LICENCE = "Apache-2.0"
@@ -187,7 +187,7 @@ def check_exact(session: Session, trained: Trained) -> None:
     order = run_order(trained.colours, trained.scale)
     for height, width in CHECKED_TILES:
         tile = random.integers(0, 256, (height, width, trained.colours), dtype=np.uint8)
-        given = model_input(tile if trained.colours == 3 else tile[..., 0], session.spec)
+        given = windows(tile if trained.colours == 3 else tile[..., 0])[None]
         answer = session.run(given)[0][..., : len(order)]
         expected = run_network(trained.layers, tile)[..., order]
         if not np.array_equal(answer, expected):

@@ -110,6 +110,14 @@ def test_a_damaged_manifest_is_one_sentence(text: str, tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+def test_integers_without_windows_are_refused(tmp_path: Path) -> None:
+    """Networks of older versions took the pixels themselves."""
+    text = (models_folder() / "manifest.toml").read_text("utf-8").replace('"windows"', '"runs"', 1)
+    (tmp_path / "manifest.toml").write_text(text, "utf-8")
+    with pytest.raises(ModelError, match="xlsr_x2_rgb_int8 is int8 and has the layout 'runs'"):
+        read_manifest(tmp_path)
+
+
 def test_a_manifest_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="missing or damaged"):
         read_manifest(tmp_path)

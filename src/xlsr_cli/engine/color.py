@@ -102,11 +102,6 @@ def bound_alpha(upscaled: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.clip(upscaled, low, high))
 
 
-def padded_to_four(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) as contiguous (H, W, 4), which the models take; the fourth channel is ignored."""
-    return np.asarray(cv2.cvtColor(tile, cv2.COLOR_BGR2BGRA), dtype=np.uint8)
-
-
 def gray_of(bgr: NDArray[Any]) -> NDArray[Any]:
     """BT.601 luma (H, W) of uint8 or uint16 (H, W, 3) BGR."""
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2GRAY))

@@ -19,8 +19,9 @@ ModelPrecision = Literal["int8", "fp32"]
 #: compressed ones, or drawings (screenshots, pixel art, line art).
 Restore = Literal["off", "light", "strong", "drawing"]
 #: How a network takes and gives tiles. ``runs``: NHWC, valid convolutions, output channels in an order in
-#: which depth-to-space copies runs of bytes. ``windows``: the same, but each pixel brings the 3×3 around it
-#: as channels, as :func:`xlsr_cli.engine.tiles.tile.windows` makes them. Both are the bundled models'.
+#: which depth-to-space copies runs of values; the bundled float32 models do. ``windows``: the same, but each
+#: pixel brings the 3×3 around it as channels, as :func:`xlsr_cli.engine.tiles.tile.windows` makes them; the
+#: int8 models do.
 #: ``planes``: floats in the order of a :class:`TensorForm`; the output is the input's size times the scale.
 TensorLayout = Literal["runs", "windows", "planes"]
 FloatType = Literal["float32", "float16"]
@@ -116,7 +117,10 @@ def _spec(folder: Path, entry: dict[str, Any]) -> ModelSpec:
     values = dict(entry)
     values["path"] = folder / values.pop("file")
     values["golden_samples"] = tuple(values.get("golden_samples", ()))
-    return ModelSpec(**values)
+    spec = ModelSpec(**values)
+    if (spec.precision == "int8") != (spec.layout == "windows"):
+        raise ValueError(f"{spec.name} is {spec.precision} and has the layout {spec.layout!r}")
+    return spec
 
 
 @functools.cache

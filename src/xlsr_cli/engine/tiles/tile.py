@@ -31,9 +31,9 @@ def blank_tile(spec: ModelSpec, side: int) -> Pixels:
         size = spec.form.size or Size(width=side, height=side)
         blank = np.zeros((size.height, size.width, spec.input_channels), dtype=np.float32)
         return to_tensor(blank, spec.form)
-    dtype = np.uint8 if spec.precision == "int8" else np.float32
-    inner = side - 2 if spec.layout == "windows" else side
-    return np.zeros((1, inner, inner, spec.input_channels), dtype=dtype)
+    if spec.layout == "windows":
+        return np.zeros((1, side - 2, side - 2, spec.input_channels), dtype=np.uint8)
+    return np.zeros((1, side, side, spec.input_channels), dtype=np.float32)
 
 
 def windows(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -49,16 +49,11 @@ def windows(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
         words = cv2.merge([*columns, columns[0]]).view(np.int32)[..., 0]
         parts = [words[row : row + height] for row in range(3)]
     else:
-        words = color.padded_to_four(tile).view(np.int32)[..., 0]
+        words = np.asarray(cv2.cvtColor(tile, cv2.COLOR_BGR2BGRA)).view(np.int32)[..., 0]
         parts = [
             words[row : row + height, column : column + width] for row in range(3) for column in range(3)
         ]
     return np.asarray(cv2.merge(parts).view(np.uint8))
-
-
-def model_input(tile: NDArray[np.uint8], spec: ModelSpec) -> NDArray[np.uint8]:
-    """A tile with halo, uint8 (H, W) or (H, W, 3) BGR, as the int8 model ``spec`` takes it: (1, H, W, C)."""
-    return (windows(tile) if spec.layout == "windows" else color.padded_to_four(tile))[None]
 
 
 def run_tile(
@@ -105,8 +100,8 @@ def _fits(region: Region, spec: ModelSpec) -> bool:
 def _run_runs(session: Session, tile: Pixels) -> Pixels:
     """A bundled model on a tile with halo; the answer in the tile's dtype, (h, w, K)."""
     spec = session.spec
-    if spec.precision == "int8":
-        return np.asarray(session.run(model_input(tile, spec))[0])
+    if spec.layout == "windows":
+        return np.asarray(session.run(windows(tile)[None])[0])
     top = np.float32(np.iinfo(tile.dtype).max)
     floats = tile.astype(np.float32) / top
     answer = session.run(floats.reshape(1, *tile.shape[:2], spec.input_channels))[0]
