@@ -175,6 +175,24 @@ class TestStarting:
         )
         assert done.stdout.splitlines()[-1] == used
 
+    def test_threads_and_libraries_end_before_the_process(self) -> None:
+        """The process ends without freeing its objects, but after everything that still has to be done."""
+        script = (
+            "import atexit, sys, threading, time\nfrom xlsr_cli.__main__ import run\n"
+            "from xlsr_cli.cli import app\n"
+            "def work():\n    time.sleep(0.3)\n    print('thread')\n"
+            "def main():\n"
+            "    threading.Thread(target=work).start()\n"
+            "    atexit.register(print, 'library')\n"
+            "    return 5\n"
+            "app.main = main\n"
+            "class Object:\n    def __del__(self):\n        print('freed')\n"
+            "kept = Object()\n"
+            "run()"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.split(), done.stderr) == (5, ["thread", "library"], "")
+
     @NOT_WINDOWS
     @pytest.mark.parametrize(
         ("shell", "said"), [("bash", b"complete "), ("zsh", b"compdef"), ("fish", b"complete ")]
