@@ -23,8 +23,8 @@ def run() -> NoReturn:
                 stream.flush()
         os._exit(code)
 
-    # At the end, everything is closed and written. To free each object as well would take 5 % of the time of a
-    # small picture. What is registered first is called last: threads and libraries have ended before.
+    # At the end, everything is closed and written. To free each object as well would take 5 % of the time of
+    # a small picture. What is registered first is called last: threads and libraries have ended before.
     atexit.register(leave)
     try:
         code = _run()
