@@ -1,4 +1,7 @@
-"""What the header of a JPEG XL codestream states (ISO/IEC 18181-1, annex D)."""
+"""What the header of a JPEG XL codestream states (ISO/IEC 18181-1, annex D).
+
+pillow-jxl-plugin tells the size only after it has decoded the pixels, and neither depth nor colours.
+"""
 
 from __future__ import annotations
 
