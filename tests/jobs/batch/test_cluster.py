@@ -51,8 +51,8 @@ OTHER_MODELS = "import xlsr_cli.jobs.batch.recipe as recipe; recipe.bundled_mode
 @pytest.mark.parametrize(
     ("startup", "said"),
     [
-        (OTHER_VERSION, "has xlsr 0.0.9 and this is"),
-        (OLDER_VERSION, "has another version of xlsr, or none"),
+        (OTHER_VERSION, "has xlsr 0.0.9, and this machine has"),
+        (OLDER_VERSION, "has another version of xlsr than this machine"),
         (OTHER_MODELS, "has other networks"),
     ],
     ids=["other version", "older version", "other models"],

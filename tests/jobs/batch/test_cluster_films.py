@@ -91,6 +91,24 @@ def test_workers_and_scheduler_die_and_the_film_is_the_same(tmp_path: Path) -> N
     assert not list(out.glob(".*.xlsr-part"))
 
 
+def test_a_worker_with_other_encoders_refuses_films(tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    film(folder / "c.mkv")
+    startup = "import av; av.library_versions['libavcodec'] = (1, 2, 3)"
+    with running_scheduler(tmp_path) as scheduler:
+        process = worker(scheduler.address, tmp_path, startup=startup)
+        try:
+            batch = start(folder, out, scheduler.address)
+            said = batch.communicate(timeout=200)[1]
+        finally:
+            process.kill()
+            process.wait()
+    assert batch.returncode == 6, said
+    assert "with libavcodec 1.2.3, and this machine has av " in said
+    assert not (out / "c.mkv").exists()
+
+
 def test_what_cannot_be_cut_is_done_as_a_whole_and_says_so(tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

@@ -222,6 +222,16 @@ def test_changed_options_make_the_film_again(folder: Path, capsys: Capture) -> N
     assert told(folder, capsys, "--crf", 40) == {"c.mp4": "kept"}
 
 
+def test_parts_that_do_not_fit_are_told(folder: Path, capsys: Capture) -> None:
+    film(folder / "c.mp4", frames=480)
+    for index in (1, 2):
+        capsys.readouterr()
+        batch(folder, "--crf", 20 * index, *shard(index, 2))
+        assert ("1 of the parts that other shards made do not fit" in capsys.readouterr().err) == (index == 2)
+    assert told(folder, capsys, "--crf", 40) == {"c.mp4": "done"}
+    assert not list(folder.with_name("out").glob(".*.xlsr-part"))
+
+
 @NOT_WINDOWS
 @pytest.mark.slow
 @pytest.mark.timeout(600)

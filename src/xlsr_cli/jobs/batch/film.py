@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from xlsr_cli.jobs.video import parts
 from xlsr_cli.jobs.video.parts import NotAsPlannedError, Part
 from xlsr_cli.jobs.video.run import Prepared, VideoResult, prepare, put_together, upscale_video
 from xlsr_cli.jobs.video.segments import BusyError, finished_frames, open_segments, work_folder
-from xlsr_cli.notices import enforce
+from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -141,9 +142,17 @@ def _is_joined_elsewhere(order: Order) -> bool:
     return unseen and output.exists() and not work_folder(output).is_dir()
 
 
-def _shared(order: Order) -> ItemResult:
-    """This shard has done its share; the others, or a run without shards, do the rest."""
-    return ItemResult(outcome="shared", entry=_begun(order))
+def _shared(order: Order, missing: Sequence[Part] = ()) -> ItemResult:
+    """This shard has done its share; the others, or a run without shards, make what is ``missing``."""
+    others = sum(parts.is_made_otherwise(order.item.job.output, part) for part in missing)
+    notices: tuple[Notice, ...] = ()
+    if others:
+        message = (
+            f"{others} of the parts that other shards made do not fit: they have another xlsr or av, or "
+            "other options; run them again, or a run without --shard makes those parts"
+        )
+        notices = (Notice(code="parts-differ", message=message, loss=False),)
+    return ItemResult(outcome="shared", entry=_begun(order), notices=notices)
 
 
 def _planned(order: Order, cut: Cut) -> ItemResult:
@@ -189,11 +198,10 @@ def _join(order: Order) -> ItemResult:
         return _joined(order, finished)
     try:
         done = finished_frames(output, plan.key, patience=_patience(order))
-        if all(part.end <= done or _is_there(order, plan.key, part) for part in finished):
-            return _joined(order, finished)
+        missing = [part for part in finished if part.end > done and not _is_there(order, plan.key, part)]
+        return _shared(order, missing) if missing else _joined(order, finished)
     except BusyError:  # another one is joining them
-        pass
-    return _shared(order)
+        return _shared(order)
 
 
 def _joined(order: Order, finished: list[Part]) -> ItemResult:

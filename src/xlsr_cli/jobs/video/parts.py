@@ -78,6 +78,11 @@ def part_file(output: Path, key: str, part: Part) -> Path:
     return work_folder(output) / f"{key[:32]}-{part.begin}-{part.end}{PART_SUFFIX}"
 
 
+def is_made_otherwise(output: Path, part: Part) -> bool:
+    """Whether there is a file of ``part``, of any key: asked where there is none of the right one."""
+    return any(work_folder(output).glob(f"*-{part.begin}-{part.end}{PART_SUFFIX}"))
+
+
 def make_part(film: Prepared, part: Part, output: Path, progress: Progress = QUIET) -> None:
     """Enlarge ``part`` and write its file.
 

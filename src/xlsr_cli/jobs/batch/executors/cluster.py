@@ -35,9 +35,13 @@ _SEEN_AFTER = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a worker has to comply with. ``token``: the content of the file at ``token_path``."""
+    """What a worker has to comply with. ``token``: the content of the file at ``token_path``.
+
+    ``encoders``: the version of the library that encodes films; empty where there are none.
+    """
 
     version: str
+    encoders: str
     recipe: Recipe
     folder: Path
     token_path: Path
@@ -110,12 +114,13 @@ class ClusterExecutor(Executor):
         items = list(items)
         if not items:
             return
-        with self._terms(items[0].job) as terms, self._scheduler_errors():
+        films = any(item.job.kind == "film" for item in items)
+        with self._terms(items[0].job, films=films) as terms, self._scheduler_errors():
             self._check_workers(terms)
             yield from self._results(items, terms, Sharing(hear))
 
     @contextlib.contextmanager
-    def _terms(self, job: Job) -> Iterator[Terms]:
+    def _terms(self, job: Job, *, films: bool) -> Iterator[Terms]:
         """The terms, while the file that proves the common storage lies in the output folder."""
         from xlsr_cli.media.atomic import part_name
 
@@ -130,6 +135,7 @@ class ClusterExecutor(Executor):
         try:
             yield Terms(
                 version=xlsr_cli.__version__,
+                encoders=_encoders() if films else "",
                 recipe=self._recipe,
                 folder=job.folder,
                 token_path=path,
@@ -262,8 +268,17 @@ def silence_dask() -> None:
 
 def _reason(answer: object) -> str:
     if isinstance(answer, BaseException):
-        return f"has another version of xlsr, or none ({type(answer).__name__}: {answer})"
+        return (
+            f"has another version of xlsr than this machine ({xlsr_cli.__version__}), or none "
+            f"({type(answer).__name__}: {answer}); install the same everywhere"
+        )
     return str(answer)
+
+
+def _encoders() -> str:
+    from xlsr_cli.media.video.output.encoder import library_version
+
+    return library_version()
 
 
 def objection(terms: Terms) -> str | None:
@@ -271,13 +286,18 @@ def objection(terms: Terms) -> str | None:
     from xlsr_cli.jobs.batch.recipe import fingerprint
 
     if xlsr_cli.__version__ != terms.version:
-        return f"has xlsr {xlsr_cli.__version__} and this is {terms.version}; install the same everywhere"
+        return (
+            f"has xlsr {xlsr_cli.__version__}, and this machine has {terms.version}; "
+            "install the same everywhere"
+        )
     if fingerprint(terms.recipe.options) != terms.recipe.key:
         ours = fingerprint(terms.recipe.options)
         return (
             f"has other networks ({ours[:8]}) than this machine ({terms.recipe.key[:8]}); "
             "install the same xlsr everywhere, and the same --model"
         )
+    if terms.encoders and _encoders() != terms.encoders:
+        return f"has {_encoders()}, and this machine has {terms.encoders}; install the same everywhere"
     try:
         held = terms.token_path.read_text(encoding="ascii")
     except (OSError, ValueError):

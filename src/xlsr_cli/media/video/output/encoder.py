@@ -290,3 +290,9 @@ class Encoder:
 def library_versions() -> str:
     """The versions of FFmpeg's libraries: another one may encode the same frames to other bytes."""
     return repr(sorted(av.library_versions.items()))
+
+
+def library_version() -> str:
+    """``av 18.0.0 with libavcodec 62.3.100``, for people."""
+    codecs = ".".join(map(str, av.library_versions["libavcodec"]))
+    return f"av {av.__version__} with libavcodec {codecs}"
