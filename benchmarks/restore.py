@@ -30,6 +30,7 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import for_film, for_picture
 from xlsr_cli.media.picture.image import decode
+from xlsr_cli.media.video.pyav import usual_scheduling
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 from xlsr_cli.quality.metrics import luma_psnr
 
@@ -222,7 +223,7 @@ def _encode(path: Path, frames: list[Pixels], encoder: str, settings: dict[str, 
 
     by_scale = encoder.startswith("mpeg")
     wanted = {"qmin": str(factor), "qmax": str(factor)} if by_scale else {"crf": str(factor)}
-    with av.open(str(path), "w") as output:
+    with usual_scheduling(), av.open(str(path), "w") as output:
         stream: Any = output.add_stream(encoder, rate=25)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.options = "yuv420p", settings | wanted

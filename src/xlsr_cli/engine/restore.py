@@ -47,11 +47,11 @@ _JPEG_ALONE = Quantizers(JPEG.shown, 3.5, 20.5, 99)
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 17, 31, 51),
-    "hevc": Quantizers("HEVC", 24, 37, 51),
+    "h264": Quantizers("H.264", 15.5, 31, 51, doubling=3),
+    "hevc": Quantizers("HEVC", 24, 38, 51, doubling=2),
     "vp8": Quantizers("VP8", 7, 60, 127),
-    "vp9": Quantizers("VP9", 58, 155, 255),
-    "av1": Quantizers("AV1", 55, 175, 255),
+    "vp9": Quantizers("VP9", 65, 149, 255, doubling=15),
+    "av1": Quantizers("AV1", 62, 154, 255, doubling=15),
     "mpeg1video": Quantizers("MPEG-1", 2, 5, 31),
     "mpeg2video": Quantizers("MPEG-2", 2, 5, 56),
     **{
@@ -119,7 +119,7 @@ def jpeg(
 def by_quantizer(known: Quantizers, quantizer: float, bits: float = 1) -> Compression | None:
     """A picture or film by the mean of its quantizers; None for a value that its codec does not have.
 
-    ``bits``: of a picture, how many its file has a pixel.
+    ``bits``: how many the picture's file, or the film's key frames have a pixel.
     """
     if not 0 <= quantizer <= known.largest:
         return None

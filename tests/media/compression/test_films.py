@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from tests.jobs.video.films import FIXTURES
 from tests.photographs import photograph
 from xlsr_cli.cli.app import app
+from xlsr_cli.engine.restore import FILM_QUANTIZERS, by_quantizer
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.compression.film import compression_of
+from xlsr_cli.media.compression.film import _Sizes, compression_of
 from xlsr_cli.media.video.pyav import usual_scheduling
 
 SIDE = 96
@@ -129,6 +130,26 @@ def test_a_few_absurd_quantizers_are_damage(
     path = film(tmp_path / "film.mp4", "libx264", {"crf": "20"}, frames=6)
     monkeypatch.setattr("xlsr_cli.media.compression.headers.quantizers", lambda *_: numbers)
     assert compression_of(path).seen == seen
+
+
+@pytest.mark.parametrize(("codec", "quantizer"), [("h264", 28), ("hevc", 36), ("vp9", 140), ("av1", 145)])
+def test_the_same_quantizer_harms_a_smooth_film_more(codec: str, quantizer: int) -> None:
+    levels = [by_quantizer(FILM_QUANTIZERS[codec], quantizer, bits) for bits in (0.3, 4)]
+    assert [found and found.level for found in levels] == ["strong", "light"]
+
+
+def test_movement_has_no_say(tmp_path: Path) -> None:
+    """Frames that hardly change take hardly any bits, though their detail is the same."""
+    still = film(tmp_path / "still.mp4", "libx264", {"crf": "22"}, frames=2)
+    with av.open(str(still)) as container:
+        context = container.streams.video[0].codec_context
+        pixels = context.width * context.height
+        sizes = _Sizes()
+        packets = list(sizes.noting(packet for packet in container.demux(video=0) if packet.size))
+    assert len(packets) == 2
+    assert sizes.of_key_frames(pixels) == 8 * sizes.key[0] / pixels
+    assert sizes.of_key_frames(pixels) > 8 * sum(sizes.all) / 2 / pixels
+    assert _Sizes().of_key_frames(pixels) == 1
 
 
 def test_the_answer_is_the_same_again(tmp_path: Path) -> None:

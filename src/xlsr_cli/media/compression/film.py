@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import struct
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,32 +58,51 @@ def compression_of(path: Path) -> Compression:
     what it says makes no sense, by the pixels of the first frame. Raises :class:`InputError` for a file that
     is no video.
     """
+    sizes = _Sizes()
     with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
         context = stream.codec_context
         name, pixels = context.codec.canonical_name, context.width * context.height
         if context.codec.lossless and not context.codec.lossy:
             return Compression(level="off", codec=codec_name(name))
-        numbers = _numbers(container, stream, name)
-    found = _by_numbers(name, numbers)
+        numbers = _numbers(sizes.noting(_packets(container, stream)), stream, name)
+        key_frames_alone = context.codec.intra_only
+    found = _by_numbers(name, numbers, sizes.of_key_frames(pixels))
     if found is not None:
         return found
     if numbers:
         return _by_first_frame(path, f"the quantizers of the {codec_name(name)} stream make no sense")
-    with open_video(path) as container:
-        stream = main_stream(container, path)
-        sizes = [packet.size for packet in _packets(container, stream)]
-        key_frames_alone = context.codec.intra_only
-    if sizes and pixels:
-        bits = 8 * sum(sizes) / len(sizes) / pixels
+    if sizes.all and pixels:
+        bits = 8 * sum(sizes.all) / len(sizes.all) / pixels
         return by_bits(name, bits, key_frames_alone=key_frames_alone)
     return _by_first_frame(path, f"the {codec_name(name)} stream does not say how strongly it is compressed")
 
 
-def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
-    """By quantizers (for Motion JPEG: qualities); None if there are none, or if they make no sense.
+@dataclass
+class _Sizes:
+    """Bytes of the packets that went by: of all, and of key frames."""
 
-    They make none if the codec does not have most of them; a few such are damage.
+    all: list[int] = field(default_factory=list)
+    key: list[int] = field(default_factory=list)
+
+    def noting(self, packets: Iterable[AnyPacket]) -> Iterator[AnyPacket]:
+        """``packets``, each noted before anybody takes its content away."""
+        for packet in packets:
+            self.all.append(packet.size)
+            if packet.is_keyframe:
+                self.key.append(packet.size)
+            yield packet
+
+    def of_key_frames(self, pixels: int) -> float:
+        """Bits a pixel, in frames of so many ``pixels``; 1 without any. Movement has no say in key frames."""
+        return 8 * sum(self.key) / len(self.key) / pixels if self.key and pixels else 1
+
+
+def _by_numbers(codec: str, numbers: list[int], bits: float) -> Compression | None:
+    """By quantizers (for Motion JPEG: qualities) and the key frames' ``bits`` a pixel.
+
+    None if there are no quantizers, or if they make no sense: if the codec does not have most of them. (If it
+    does not have a few, that is damage.)
     """
     if not numbers:
         return None
@@ -93,13 +114,12 @@ def _by_numbers(codec: str, numbers: list[int]) -> Compression | None:
     return (
         jpeg(round(mean), codec=codec_name(codec))
         if codec == "mjpeg"
-        else by_quantizer(FILM_QUANTIZERS[codec], mean)
+        else by_quantizer(FILM_QUANTIZERS[codec], mean, bits)
     )
 
 
-def _numbers(container: av.container.InputContainer, stream: av.VideoStream, codec: str) -> list[int]:
+def _numbers(packets: Iterator[AnyPacket], stream: av.VideoStream, codec: str) -> list[int]:
     """Quantizers of frames, slices or blocks; of Motion JPEG the qualities of its frames; of others none."""
-    packets = _packets(container, stream)
     if headers.tells(codec):
         return headers.quantizers(codec, stream, packets)
     if codec == "mjpeg":
@@ -107,6 +127,7 @@ def _numbers(container: av.container.InputContainer, stream: av.VideoStream, cod
     if codec in _EXPORTING:
         stream.codec_context.options = {"export_side_data": "venc_params"}
         return [mean for frame in _decoded(packets, stream) if (mean := _exported(frame)) is not None]
+    deque(packets, maxlen=0)
     return []
 
 
