@@ -249,7 +249,7 @@ FORMATS: tuple[Format, ...] = (
         mime="image/png",
         still=FormatCapabilities(
             shown="PNG", extensions=("png",), bits=16, gray_alpha=True,
-            keeps=("icc", "cicp", "gamma", "exif", "xmp", "dpi"), text=(b"tEXt", b"zTXt", b"iTXt"),
+            keeps=("icc", "cicp", "gamma", "exif", "xmp", "dpi"), text=(b"tEXt", b"zTXt", b"iTXt", b"PNM"),
             longest_side=1_000_000,  # libpng's own limit, which nearly every reader has
             encoder_memory=0.1, stored=2.5, trusted=True,
         ),

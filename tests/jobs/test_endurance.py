@@ -9,16 +9,20 @@ import gc
 import io
 import logging
 import os
+import shutil
 import statistics
+import struct
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from xlsr_cli.cli.app import main
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.batch.compute import Computed, compute, place
 from xlsr_cli.jobs.batch.item import Item, ItemResult
@@ -33,7 +37,11 @@ def pictures() -> dict[str, bytes]:
     """A small picture of every kind that is read, damaged and animated ones among them."""
     pixels = np.random.default_rng(0).integers(0, 255, (10, 12, 3), np.uint8)
     image, alpha = Image.fromarray(pixels), Image.fromarray(np.dstack([pixels, pixels[..., 0]]))
-    made = {}
+    made = {
+        "n.sun": struct.pack(">8I", 0x59A66A95, 12, 10, 24, 360, 1, 0, 0) + pixels.tobytes(),
+        "n.psd": b"8BPS\0\1" + struct.pack(">6xHIIHH14x", 3, 10, 12, 8, 3) + pixels.tobytes(),
+        "n.xpm": b'/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #000000",\n"b c #ffffff",\n"ab"\n};\n',
+    }
     for name, kind, picture, options in (
         ("a.png", "PNG", alpha, {"dpi": (72, 72)}),
         ("b.jpg", "JPEG", image, {"comment": b"words"}),
@@ -45,10 +53,30 @@ def pictures() -> dict[str, bytes]:
         ("h.ppm", "PPM", image, {}),
         ("i.gif", "GIF", image, {}),
         ("j.ico", "ICO", image, {"sizes": [(12, 10)]}),
+        *((f"n.{plugin.lower()}", plugin, image, {}) for plugin in ("PCX", "QOI", "SGI", "TGA", "DDS")),
+        ("n.xbm", "XBM", image.convert("1"), {}),
+        ("n.cur", "ICO", image, {"sizes": [(12, 10)], "bitmap_format": "bmp"}),
+        ("n.icns", "PNG", alpha.resize((16, 16)), {}),
     ):
         file = io.BytesIO()
         picture.save(file, kind, **options)
         made[name] = file.getvalue()
+    made["n.cur"] = made["n.cur"][:2] + b"\2" + made["n.cur"][3:]
+    icon = b"icp4" + struct.pack(">I", 8 + len(made["n.icns"])) + made["n.icns"]
+    made["n.icns"] = b"icns" + struct.pack(">I", 8 + len(icon)) + icon
+    if find_spec("pillow_heif"):
+        from pillow_heif import from_pillow
+
+        file = io.BytesIO()
+        from_pillow(alpha.resize((64, 64))).save(file)
+        made["o.heic"] = file.getvalue()
+    if find_spec("pillow_jxl"):
+        import pillow_jxl
+
+        file = io.BytesIO()
+        assert pillow_jxl
+        alpha.save(file, "JXL")
+        made["o.jxl"] = file.getvalue()
     for name, kind in (("k.gif", "GIF"), ("l.png", "PNG"), ("m.webp", "WEBP")):
         file = io.BytesIO()
         frames = [image.rotate(90 * turn).resize(image.size) for turn in range(3)]
@@ -112,3 +140,37 @@ def test_nothing_grows_with_the_number_of_files(tmp_path: Path) -> None:
     assert states[-1] == pytest.approx(states[0], abs=1)
     assert statistics.median(seconds[-tenth:]) < 1.4 * statistics.median(seconds[:tenth])
     assert memory[-1] - memory[rounds // 4] < 16 << 20
+
+
+#: Copies of each file in one folder.
+_COPIES = 12
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_nothing_grows_with_the_number_of_batches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same through plan, journal, executor and report, batch after batch in this process."""
+    made = pictures()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for copy in range(_COPIES):
+        for name, data in made.items():
+            (folder / f"{copy}_{name}").write_bytes(data)
+    rounds = max(4, _FILES // 2 // (len(made) * _COPIES))
+    seconds, memory = [], []
+    for number in range(rounds + 1):
+        out = tmp_path / f"out{number % 2}"
+        started = time.process_time()
+        done = main(["batch", str(folder), "--out", str(out), "--jobs", "0", "--threads", "1", "--quiet"])
+        assert done == 7  # the cut ones failed
+        seconds.append(time.process_time() - started)
+        memory.append(resident())
+        capsys.readouterr()
+        assert len(list(out.iterdir())) > len(made) * _COPIES // 2
+        shutil.rmtree(out)
+    tenth = max(1, rounds // 10)
+    report = f"{seconds[1]:.1f} to {seconds[-1]:.1f} s, {memory[1] >> 20} to {memory[-1] >> 20} MB"
+    assert min(seconds[-tenth - 1 :]) < 1.4 * min(seconds[1 : 2 + tenth]), report
+    assert memory[-1] - memory[1 + rounds // 4] < 16 << 20, report
+    print(report)

@@ -230,7 +230,10 @@ def _metadata_chunks(metadata: Metadata) -> list[bytes]:
         parts.append(_make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
         parts.append(_make_chunk(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp))
-    return parts + [_make_chunk(chunk, content) for chunk, content in metadata.text if chunk in _TEXT]
+    texts = [
+        (b"tEXt", b"Comment\0" + text) if kind == b"PNM" else (kind, text) for kind, text in metadata.text
+    ]
+    return parts + [_make_chunk(chunk, content) for chunk, content in texts if chunk in _TEXT]
 
 
 def _make_chunk(name: bytes, content: bytes) -> bytes:

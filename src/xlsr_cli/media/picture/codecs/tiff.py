@@ -107,6 +107,7 @@ class _Facts:
     tile: Size | None
     complete: bool
     subsampling: tuple[int, int]
+    planar: bool
 
     @property
     def mode(self) -> str:
@@ -249,6 +250,7 @@ def _facts(tags: dict[int, Any], length: int) -> _Facts:
         gray_palette=_gray_palette(tags.get(320)),
         subsampling=_subsampling(tags) if photometric == _YCBCR else (1, 1),
         complete=_is_complete(tags, length),
+        planar=tags.get(284) == 2,
         tile=Size(width=int(tags[322]), height=int(tags[323])) if {322, 323} <= tags.keys() else None,
     )
 
@@ -357,9 +359,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     failure = None
     if facts.subsampling != (1, 1) and (colors := _subsampled_colors(source)) is not None:
         return Decoded(pixels=bgr_of(colors), notices=notices)
-    if (facts.bits <= 8 or facts.mode) and not (
-        facts.mode and facts.alpha
-    ):  # Pillow knows no CMYK with alpha
+    if (facts.bits <= 8 or facts.mode) and not _is_beyond_pillow(facts):
         try:  # Pillow knows every compression and most layouts of up to 8 bits
             decoded = pillow.read_pixels(source, max_pixels)
         except InputError as error:
@@ -371,6 +371,12 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     samples = _samples_of(source, failure)
     finish = _from_foreign if facts.mode else _finished
     return Decoded(pixels=finish(samples, source, notices), notices=notices)
+
+
+def _is_beyond_pillow(facts: _Facts) -> bool:
+    """Whether Pillow takes the samples for others: it knows no CMYK with alpha, and takes all planes of gray
+    with alpha, or of a palette with it, for the first one."""
+    return facts.alpha and (bool(facts.mode) or (facts.planar and facts.colors == 1))
 
 
 def _samples_of(source: Source, before: InputError | None) -> NDArray[Any]:
@@ -417,7 +423,14 @@ def _finished(samples: NDArray[Any], source: Source, notices: list[Notice]) -> P
         colors = _colors_of_palette(source.data)
         if colors is None:
             raise damaged(source.name, "its palette is missing")
-        return bgr_of(np.take(colors, samples, axis=0, mode="clip"))
+        numbers = samples if samples.ndim == 2 else samples[:, :, 0]
+        looked_up = np.take(colors, numbers, axis=0, mode="clip")
+        if facts.bits <= 8:
+            looked_up = (looked_up >> 8).astype("uint8")
+        if facts.alpha:
+            alpha = full_range(samples[:, :, 1], (1 << facts.bits) - 1)
+            looked_up = np.dstack([looked_up, alpha.astype(looked_up.dtype)])
+        return bgr_of(looked_up)
     if samples.ndim == 3:
         samples = samples[:, :, : facts.colors + facts.alpha]
     if facts.format == _FLOAT:
