@@ -127,6 +127,7 @@ def answers(*, with_plug_ins: bool = True) -> dict[str, Any]:
         "models": model_hashes(),
         "noise": noise_hashes(),
         "plug-ins": {name: [model_hashes(name), noise_hashes(name)] for name in names},
+        "foreign": {name: foreign_differences(name) for name in names},
         "floats": float_samples(),
         "colour": colour_hash(),
         "pictures": picture_hashes(),

@@ -27,8 +27,11 @@ SCRIPT = Path(__file__).with_name("answers.py")
 CPUS = ("Haswell", "SandyBridge", "EPYC")
 #: The one of them that is asked for OpenVINO's answers as well: it takes Intel's CPUs alone.
 OPENVINO_CPU = "Haswell"
+#: By how many levels a network from outside, which is of floats, may differ between runtimes; emulated sums
+#: of floats differ by more.
+FOREIGN_TOLERANCE, EMULATED_TOLERANCE = 1, 8
 #: Seconds that an emulated CPU may take where others keep the machine busy.
-_LONG = 900
+_LONG = 1800
 INT8 = [spec for spec in bundled_models() if spec.precision == "int8"]
 
 
@@ -79,8 +82,7 @@ def test_plug_ins_give_the_same_bytes() -> None:
     for name in names:
         assert answers.model_hashes(name) == answers.model_hashes()
         assert answers.noise_hashes(name) == answers.noise_hashes()
-        # Networks from outside are of floats. An emulator would not show it: there, floats differ by more.
-        assert max(answers.foreign_differences(name).values()) <= 1
+        assert max(answers.foreign_differences(name).values()) <= FOREIGN_TOLERANCE
 
 
 @pytest.mark.parametrize("threads", [2, 4])
@@ -158,8 +160,9 @@ def test_another_cpu_gives_the_same_pixels(cpu: str, emulated: dict[str, subproc
     there: dict[str, Any] = json.loads(answered(cpu, emulated))
     here = answers.answers()
     assert_close(there.pop("floats"), here.pop("floats"))
-    assert_all_right(there.pop("plug-ins"), here)
-    assert_all_right(here.pop("plug-ins"), here)
+    for side in (there, here):
+        assert_all_right(side.pop("plug-ins"), here)
+        del side["foreign"]
     assert there == here
 
 
@@ -168,5 +171,11 @@ def test_another_cpu_gives_the_same_pixels(cpu: str, emulated: dict[str, subproc
 def test_openvino_gives_the_same_pixels(emulated: dict[str, subprocess.Popen[str]]) -> None:
     """Where this machine's CPU is not Intel's, an emulated one shows it."""
     pytest.importorskip("onnxruntime_ep_openvino", reason="the plug-in is not installed (the extra openvino)")
-    plug_ins = json.loads(answered(OPENVINO_CPU, emulated))["plug-ins"]
-    assert plug_ins.keys() == {"openvino"}
+    there = json.loads(answered(OPENVINO_CPU, emulated))
+    assert there["plug-ins"].keys() == {"openvino"}
+    models, noise = there["plug-ins"]["openvino"]
+    assert models == {spec.name: spec.golden for spec in INT8}
+    assert noise == answers.noise_hashes()
+    foreign = there["foreign"]["openvino"]
+    assert foreign.keys() == {path.stem for path in answers.FOREIGN.glob("*.onnx")}
+    assert max(foreign.values()) <= EMULATED_TOLERANCE
