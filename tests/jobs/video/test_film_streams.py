@@ -202,3 +202,57 @@ def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path, upscaler: Upscale
     (notice,) = result.notices
     assert (notice.code, result.frames) == ("stream-dropped", 12)
     assert "cannot be decoded" in notice.message
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-c:a", "mp2", "-output_ts_offset", "3600"], set()),  # as if an hour had been left out
+        (["-c:a", "aac"], set()),
+        (["-c:a", "eac3"], {"sound-converted"}),
+    ],
+)
+def test_a_broadcast_becomes_an_avi(
+    words: list[str], told: set[str], tmp_path: Path, upscaler: Upscaler
+) -> None:
+    source = made(tmp_path / "a.ts", *words)
+    result = run(source, tmp_path / "b.avi", upscaler)
+    assert lost(result) == told
+    before, after = tracks(source)[1], tracks(result.output)[1]
+    assert after.codec == (before.codec if not told else "ac3")
+    assert abs(len(after.times) * after.base - before.duration) < 0.1
+    if before.codec == "aac":
+        assert result.output.read_bytes().count(b"\x00\x16\x01\x00\x80\xbb") == 1  # 0x1600: with headers
+
+
+@needs_ffmpeg
+def test_converted_sound_before_its_picture_begins_an_avi(tmp_path: Path, upscaler: Upscaler) -> None:
+    """Its place counts as that of copied sound does."""
+    source = made(tmp_path / "a.mkv", "-c:a", "libopus", "-vf", "setpts=PTS+0.5/TB")
+    result = run(source, tmp_path / "b.avi", upscaler)
+    assert lost(result) == {"sound-converted"} and "start-filled" in codes(result)
+    assert abs(seconds(tracks(result.output)[0])[1] - 0.5) <= 0.04
+
+
+@needs_ffmpeg
+def test_gaps_and_overlaps_of_sound_are_converted(tmp_path: Path, upscaler: Upscaler) -> None:
+    """After a gap, sound is at its time again; where packets overlap, none is lost and none goes back."""
+    source, moved = made(tmp_path / "a.mkv", "-c:a", "flac"), tmp_path / "b.mkv"
+    with pyav.open_input(str(source)) as before, pyav.open_output(str(moved)) as after:
+        copies = [after.add_stream_from_template(stream, opaque=True) for stream in before.streams]
+        number = 0
+        for packet in before.demux():
+            if not packet.size:
+                continue
+            if packet.stream is before.streams[1]:
+                number += 1
+                ticks = 60 if number > 4 else 0 if number < 3 else -40
+                packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks
+            packet.stream = copies[packet.stream_index]
+            after.mux_one(packet)
+    result = run(moved, tmp_path / "c.webm", upscaler)
+    assert lost(result) == {"sound-converted"}
+    wanted, found = tracks(moved)[1], tracks(result.output)[1]
+    assert abs(seconds(wanted)[-1] + float(wanted.base * 96) - float(found.end)) < 0.15
+    assert sorted(found.times) == list(found.times)

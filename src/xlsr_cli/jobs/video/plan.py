@@ -127,7 +127,7 @@ def plan_video(
         converted=carried.converted,
         through_tee=carried.through_tee,
         clock=file.clock(carried.copied) if container.reader == "mov" else None,
-        cut=Cut(shift=_start_of_avi(file, carried.copied) if container.constant else Fraction(0)),
+        cut=Cut(shift=_start_of_avi(file, carried) if container.constant else Fraction(0)),
     )
     rgb = wants_rgb(options)
     plan = VideoPlan(
@@ -217,12 +217,13 @@ def _constant_rate(file: VideoFile) -> Fraction:
     )
 
 
-def _start_of_avi(file: VideoFile, copied: tuple[int, ...]) -> Fraction:
+def _start_of_avi(file: VideoFile, carried: trial_mux.Carried) -> Fraction:
     """How far times are moved so that the first stream begins at zero, as in every AVI.
 
     Sound that leads by less than a frame, as AAC does, counts as beginning together.
     """
-    begins = [time for index in copied if (time := file.begins(index)) is not None]
+    indexes = (*carried.copied, *(conversion.index for conversion in carried.converted))
+    begins = [time for index in indexes if (time := file.begins(index)) is not None]
     earliest = min([file.first, *begins])
     return -(earliest if file.first - earliest > 1 / file.rate else file.first)
 

@@ -53,6 +53,7 @@ class Segments:
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
         self._connection = connection
+        self._reading: sqlite3.Cursor | None = None
 
     @property
     def count(self) -> int:
@@ -146,11 +147,16 @@ class Segments:
     def packets(self) -> Iterator[Packet]:
         """All packets in order of decoding, one in memory at a time."""
         query = "SELECT frame, key, data FROM packet ORDER BY position"
-        for frame, key, data in self._connection.execute(query):
+        self._reading = self._connection.execute(query)
+        for frame, key, data in self._reading:
             yield Packet(frame=frame, key=bool(key), data=data)
 
     def close(self) -> None:
         """Close the folder; it stays for the next run."""
+        # From Python 3.13 on, the lock would last as long as a traceback holds the half-read packets.
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
         self._connection.close()
 
     def remove(self) -> None:

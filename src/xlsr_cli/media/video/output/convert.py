@@ -33,6 +33,8 @@ _TEXT = (*_STYLED, "subrip", "srt", "text", "mov_text", "webvtt")
 _BIT_RATES = {"aac": 96_000, "libopus": 80_000, "ac3": 112_000}
 #: Sample rates that an encoder takes, where not all.
 _RATES = {"libopus": (48_000, 24_000, 16_000, 12_000, 8_000), "ac3": (48_000, 44_100, 32_000)}
+#: Seconds by which times of sound may be off before it is a gap, which eyes and ears do not notice.
+_NO_GAP = Fraction(1, 50)
 #: The usual layout of so many channels, for encoders that do not know the source's.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -198,9 +200,10 @@ class SoundConverter:
             self._next = self._next * rate // self._rate
         self._rate = rate
         if frame.pts is not None and base is not None:
-            # In samples, so that the rounding of a coarse clock is not heard as gaps.
+            # In samples, so that the rounding of a coarse clock is not heard as gaps, and never back, because
+            # an encoder's times have to rise.
             place = round(frame.pts * base * rate)
-            if self._next is None or abs(place - self._next) > rate // 10:
+            if self._next is None or place - self._next > rate * max(_NO_GAP, 2 * base):
                 self._next = place
         self._next = self._next or 0
         frame.pts, frame.time_base = self._next, Fraction(1, rate)

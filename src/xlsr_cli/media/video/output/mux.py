@@ -34,7 +34,7 @@ _SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")
 #: AVFMT_TS_NONSTRICT of FFmpeg: two packets may have the same decoding time.
 _FORMAT_NOT_STRICT = 0x20000
 #: What AVI calls AAC whose packets have headers of their own, as in transport streams: 0x1610.
-_ADTS = "\x10\x16\0\0"
+_ADTS = "\0\x16\0\0"
 #: Bytes that go to the file at a time.
 _BLOCK = 1 << 20
 
@@ -430,12 +430,16 @@ def _carried_packets(
 
 def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:
     """``packet`` as one of the output's, ``shift`` seconds later."""
-    if shift:
-        ticks = round(shift / (pyav.exact(packet.time_base) or Fraction(1)))
-        packet.pts = None if packet.pts is None else packet.pts + ticks
-        packet.dts = None if packet.dts is None else packet.dts + ticks
+    delay(packet, shift)
     packet.stream = lane.stream
     return packet
+
+
+def delay(packet: AnyPacket, seconds: Fraction) -> None:
+    """Add ``seconds`` to the times of ``packet``."""
+    ticks = round(seconds / (pyav.exact(packet.time_base) or Fraction(1)))
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
 def _interleaved(

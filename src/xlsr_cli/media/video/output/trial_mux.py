@@ -29,6 +29,7 @@ from xlsr_cli.media.video.output.mux import (
     MuxPlan,
     Rising,
     copy_of,
+    delay,
     meant_metadata,
     mux,
     opened,
@@ -133,6 +134,8 @@ def _refusal(
         output.start_encoding()
         rising, times = Rising(container), [_decoding_time(packet) for packet in heads]
         for packet in heads:
+            if container.constant:  # whose films all begin at zero
+                delay(packet, -times[0])
             packet.stream = copy
             output.mux_one(rising.moved(packet, copy))
         output.close()
