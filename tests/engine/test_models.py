@@ -23,6 +23,7 @@ from xlsr_cli.engine.models import (
     Colour,
     ModelPrecision,
     Restore,
+    bundled_hashes,
     bundled_model,
     bundled_models,
     find_model,
@@ -130,6 +131,11 @@ def test_a_model_is_found_among_those_of_its_kind(spec: models.ModelSpec) -> Non
     same = [each for each in bundled_models() if (each.colour, each.precision, each.restore) == kind]
     assert list(bundled_models(*kind)) == same
     assert bundled_model(spec.scale, *kind) == spec
+
+
+def test_hashes_of_models_are_those_of_their_tables() -> None:
+    assert bundled_hashes() == sorted(spec.sha256 for spec in bundled_models())
+    assert len(bundled_hashes()) == len(list(models_folder().glob("*.onnx")))
 
 
 def test_models_are_found_by_name_file_and_path(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,16 +102,25 @@ def read_manifest(folder: Path, *words: str) -> tuple[ModelSpec, ...]:
     """
     path = folder / "manifest.toml"
     try:
-        head, *tables = path.read_text(encoding="utf-8").split(_TABLE)
+        head, *tables = _text_of(path).split(_TABLE)
         wanted = [table for table in tables if all(f'"{word}"' in table for word in words)]
         if tables and not wanted:
             return ()
         manifest: dict[str, Any] = tomllib.loads(_TABLE.join([head, *wanted]))
         return tuple(_spec(folder, entry) for entry in manifest["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"the list of models {path} is missing or damaged ({error}); reinstall xlsr-cli"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_list(path, error) from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _no_list(path, error) from error
+
+
+def _no_list(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"the list of models {path} is missing or damaged ({error}); reinstall xlsr-cli")
 
 
 def _spec(folder: Path, entry: dict[str, Any]) -> ModelSpec:
@@ -130,6 +140,14 @@ def bundled_models(*words: str) -> tuple[ModelSpec, ...]:
     Raises :class:`ModelError` when the installation is damaged.
     """
     return read_manifest(models_folder(), *words)
+
+
+def bundled_hashes() -> list[str]:
+    """The sha256 of every bundled model's file, in order, without parsing anything else.
+
+    Raises :class:`ModelError` when the installation is damaged.
+    """
+    return sorted(re.findall(r'(?m)^sha256 = "([0-9a-f]{64})"$', _text_of(models_folder() / "manifest.toml")))
 
 
 def bundled_model(

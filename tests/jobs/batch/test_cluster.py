@@ -45,7 +45,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 OTHER_VERSION = "import xlsr_cli; xlsr_cli.__version__ = '0.0.9'"
 OLDER_VERSION = "import xlsr_cli.jobs.batch.executors.cluster as cluster; del cluster.objection"
-OTHER_MODELS = "import xlsr_cli.jobs.batch.recipe as recipe; recipe.bundled_models = lambda: ()"
+OTHER_MODELS = "import xlsr_cli.jobs.batch.recipe as recipe; recipe.bundled_hashes = lambda: []"
 
 
 @pytest.mark.parametrize(

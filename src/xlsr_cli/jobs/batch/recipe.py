@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from xlsr_cli.engine.models import bundled_models
+from xlsr_cli.engine.models import bundled_hashes
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.options import PictureOptions, VideoOptions
 
@@ -42,7 +42,7 @@ def fingerprint(options: PictureOptions) -> str:
     """Identifies everything in options and models that decides the bytes of an output, or refuses it."""
     engine = replace(options.engine, threads=None, tile=None, max_memory=None)
     deciding = replace(options, engine=engine, overwrite=False)
-    text = repr(sorted(asdict(deciding).items())) + repr(sorted(spec.sha256 for spec in bundled_models()))
+    text = repr(sorted(asdict(deciding).items())) + repr(bundled_hashes())
     if options.engine.model is not None and Path(options.engine.model).is_file():
         text += hashlib.sha256(Path(options.engine.model).read_bytes()).hexdigest()
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
