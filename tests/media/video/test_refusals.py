@@ -13,7 +13,10 @@ from tests.jobs.video.films import codes, run
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
+from xlsr_cli.jobs.video.run import VideoResult, upscale_video
+from xlsr_cli.media.video.inspect import inspect
 from xlsr_cli.media.video.truncation import missing_bytes
+from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
 
 def _audio_only(path: Path) -> None:
@@ -111,3 +114,43 @@ def test_a_missing_end_is_seen_in_the_bytes(tmp_path: Path, upscaler: Upscaler, 
     assert "truncated" in codes(run(source, tmp_path / "out.mkv", upscaler))
     source.write_bytes(whole + b"something that somebody added")
     assert missing_bytes(source) == 0
+
+
+class TestTooManyPixels:
+    """Refused by what the header claims, and by the decoder where only the frames tell."""
+
+    BOUND = 1_000_000
+
+    def test_a_header_that_lies(self, tmp_path: Path) -> None:
+        data = bytearray(clips.make(tmp_path / "a.avi", encoder="utvideo", frames=2).read_bytes())
+        at = data.index(b"strf") + 12
+        data[at : at + 8] = (10_000).to_bytes(4, "little") * 2
+        source = tmp_path / "b.avi"
+        source.write_bytes(data)
+        with pytest.raises(InputError, match=r"b\.avi: 10000x10000 is more than max_pixels 1000000; raise"):
+            upscale(source, tmp_path / "o.mkv", max_pixels=self.BOUND)
+
+    def test_a_film_that_is_too_large(self, tmp_path: Path) -> None:
+        source = clips.make(tmp_path / "a.mkv", width=1200, height=900, frames=1)
+        with pytest.raises(InputError, match=r"1200x900 is more than max_pixels 1000000"):
+            upscale(source, tmp_path / "o.mkv", max_pixels=self.BOUND)
+        assert inspect(source, max_pixels=1200 * 900).size == Size(width=1200, height=900)
+
+    def test_frames_that_grow_on_the_way_are_not_decoded(self, tmp_path: Path) -> None:
+        small = clips.make(tmp_path / "a.mjpeg", encoder="mjpeg", pix_fmt="yuvj420p", frames=3).read_bytes()
+        large = clips.make(
+            tmp_path / "b.mjpeg", encoder="mjpeg", pix_fmt="yuvj420p", frames=1, width=4000, height=3000
+        )
+        source = tmp_path / "c.mjpeg"
+        source.write_bytes(small + large.read_bytes())
+        result = upscale(source, tmp_path / "o.mkv", max_pixels=self.BOUND)
+        assert result.frames == 3
+        assert "frames-damaged" in {notice.code for notice in result.notices}
+        whole = upscale(source, tmp_path / "p.mkv", max_pixels=1 << 28)
+        assert whole.frames == 4
+
+
+def upscale(source: Path, output: Path, *, max_pixels: int) -> VideoResult:
+    """Enlarge with the usual options and this bound."""
+    options = PictureOptions(max_pixels=max_pixels)
+    return upscale_video(source, output, options, VideoOptions(), upscaler=Upscaler(threads=1))

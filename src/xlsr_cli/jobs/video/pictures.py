@@ -112,10 +112,8 @@ class _Frames:
     ) -> _Frames:
         """Look at the film. ``deep``: more than 8 bits are kept."""
         _refuse_encoding(video)
-        file = inspect(source)
+        file = inspect(source, max_pixels=options.max_pixels)
         layout = layout_of(file.pix_fmt)
-        if file.size.pixels > options.max_pixels:
-            raise InputError(f"{source}: {file.size} is more than --max-pixels {options.max_pixels}")
         upscaler, compression = for_film(upscaler, source)
         swaps = file.rotation is not None and file.rotation.swaps
         shown = Size(width=file.size.height, height=file.size.width) if swaps else file.size

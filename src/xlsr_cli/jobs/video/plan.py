@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xlsr_cli.engine.models import find_model, read_model_file
 from xlsr_cli.engine.upscaler import Upscaler
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.media.video.demux import content_hash
 from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
@@ -232,10 +232,6 @@ def _size(
     file: VideoFile, upright: Rotation | None, options: PictureOptions, layout: Layout, *, even: bool
 ) -> tuple[Size, list[Notice]]:
     """The output's size as stored; the size that was asked for is that of the frame as shown."""
-    if file.size.pixels > options.max_pixels:
-        raise InputError(
-            f"{file.path}: {file.size} is more than --max-pixels {options.max_pixels}; raise it to go on"
-        )
     swaps = file.rotation is not None and file.rotation.swaps
     shown = Size(width=file.size.height, height=file.size.width) if swaps else file.size
     size = options.target.size_for(shown)

@@ -166,7 +166,7 @@ def prepare(
     Raises what :func:`upscale_video` does.
     """
     container = container_for(output)
-    file = inspect(source)
+    file = inspect(source, max_pixels=options.max_pixels)
     upscaler, compression = for_film(upscaler, source)
     plan = plan_video(file, output, container, options, video, upscaler, encoder_threads=encoder_threads)
     enforce(plan.notices, strict=options.strict, name=str(source))

@@ -30,7 +30,15 @@ from xlsr_cli.engine.restore import (
     look,
 )
 from xlsr_cli.media.compression import headers, jpeg_tables
-from xlsr_cli.media.video.demux import decoded, faults_mapped, main_stream, open_video, packets_of, sought
+from xlsr_cli.media.video.demux import (
+    coded_pixels,
+    decoded,
+    faults_mapped,
+    main_stream,
+    open_video,
+    packets_of,
+    sought,
+)
 from xlsr_cli.media.video.pyav import FAULTS, side_data
 
 if TYPE_CHECKING:
@@ -125,7 +133,10 @@ def _numbers(packets: Iterator[AnyPacket], stream: av.VideoStream, codec: str) -
     if codec == "mjpeg":
         return [jpeg_tables.quality_of(bytes(packet)) or _NO_QUALITY for packet in packets]
     if codec in _EXPORTING:
-        stream.codec_context.options = {"export_side_data": "venc_params"}
+        context, bound = stream.codec_context, _bound(stream)
+        context.options = {"export_side_data": "venc_params"}
+        if bound is not None:
+            context.options = {**context.options, "max_pixels": str(coded_pixels(bound))}
         return [mean for frame in _decoded(packets, stream) if (mean := _exported(frame)) is not None]
     deque(packets, maxlen=0)
     return []
@@ -152,6 +163,11 @@ def _decoded(packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[a
             yield from stream.decode(packet)
 
 
+def _bound(stream: av.VideoStream) -> int | None:
+    """The pixels that the header claims, for which it was refused or not; None where it claims none."""
+    return stream.codec_context.width * stream.codec_context.height or None
+
+
 def _exported(frame: av.VideoFrame) -> int | None:
     """The mean quantizer of a frame's blocks; None where the decoder did not export any."""
     exported = [data for data in side_data(frame) if data.type.name == "VIDEO_ENC_PARAMS"]
@@ -171,5 +187,6 @@ def _exported(frame: av.VideoFrame) -> int | None:
 def _by_first_frame(path: Path, note: str) -> Compression:
     with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
-        frame = next(decoded(packets_of(container), stream, lambda: None), None)
+        packets = packets_of(container)
+        frame = next(decoded(packets, stream, lambda: None, max_pixels=_bound(stream)), None)
         return look(np.zeros((1, 1), np.uint8) if frame is None else frame.to_ndarray(format="bgr24"), note)

@@ -249,10 +249,20 @@ def sought(container: av.container.InputContainer, at: int, stream: av.VideoStre
 
 
 def decoded(
-    packets: Iterator[AnyPacket], stream: av.VideoStream, damaged: Callable[[], None], *, threads: int = 1
+    packets: Iterator[AnyPacket],
+    stream: av.VideoStream,
+    damaged: Callable[[], None],
+    *,
+    threads: int = 1,
+    max_pixels: int | None = None,
 ) -> Iterator[av.VideoFrame]:
-    """Decoded frames. A packet that the decoder refuses is skipped, and ``damaged`` is called."""
+    """Decoded frames. A packet that the decoder refuses is skipped, and ``damaged`` is called.
+
+    ``max_pixels``: frames of far more are refused before there is memory for them.
+    """
     decoder = _decoder_of(stream)
+    if max_pixels is not None:
+        decoder.options = {**decoder.options, "max_pixels": str(coded_pixels(max_pixels))}
     decoder.thread_type, decoder.thread_count = av.codec.context.ThreadType.AUTO, threads
     for packet in packets:
         if packet.stream_index == stream.index:
@@ -264,6 +274,11 @@ def decoded(
             yield from frames
     with contextlib.suppress(*pyav.FAULTS):
         yield from decoder.decode(None)
+
+
+def coded_pixels(shown: int) -> int:
+    """The most pixels that a decoder may need for frames of ``shown``: codecs fill up whole blocks."""
+    return 2 * shown + (1 << 20)
 
 
 def _decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:

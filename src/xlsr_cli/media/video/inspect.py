@@ -17,6 +17,7 @@ import av.container
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import (
+    coded_pixels,
     decoded,
     faults_mapped,
     is_cover,
@@ -86,7 +87,7 @@ class VideoFile:
     has no others. ``keys`` are those of key frames, ``cuts`` those of key frames at which the film can be
     cut: no packet behind one is shown before it, and none before it after it, as where GOPs are open.
     ``first`` and ``end`` are seconds: the first frame's time and the last one's plus its duration. ``heads``
-    are the first packets of all streams.
+    are the first packets of all streams. ``max_pixels``: frames of far more are not decoded.
     """
 
     path: Path
@@ -116,6 +117,7 @@ class VideoFile:
     keys: Sequence[int] = field(repr=False, compare=False)
     cuts: Sequence[int] = field(repr=False, compare=False)
     heads: dict[int, list[AnyPacket]] = field(repr=False, compare=False)
+    max_pixels: int | None
 
     @property
     def counted(self) -> bool:
@@ -164,17 +166,17 @@ def time_of(packet: AnyPacket) -> Fraction | None:
     return None if stamp is None else stamp * (pyav.exact(packet.time_base) or Fraction(1))
 
 
-def inspect(path: Path) -> VideoFile:
+def inspect(path: Path, *, max_pixels: int | None = None) -> VideoFile:
     """Read the whole file once, and decode only its first frame.
 
-    Raises :class:`InputError` for a file without a video stream, without frames, encrypted, or damaged so
-    that no frame can be decoded.
+    Raises :class:`InputError` for a file without a video stream, without frames, with frames of more than
+    ``max_pixels``, encrypted, or damaged so that no frame can be decoded.
     """
     with faults_mapped(path):
-        return _inspected(path)
+        return _inspected(path, max_pixels)
 
 
-def _inspected(path: Path) -> VideoFile:
+def _inspected(path: Path, max_pixels: int | None) -> VideoFile:
     with open_video(path) as container:
         stream = main_stream(container, path)
         scan = _scan(container, stream, path)
@@ -183,7 +185,7 @@ def _inspected(path: Path) -> VideoFile:
         index, format_name = stream.index, container.format.name
         missing, stated = _missing_end(container, scan), stated_end(container, stream)
         transparent = stream.metadata.get("alpha_mode") == "1"
-    first = _first_frame(path)
+    first = _first_frame(path, max_pixels)
     frame, base = first.picture, first.time_base
     rate = _plausible(first.rates, scan.times, base)
     if format_name in _RAW:
@@ -192,6 +194,7 @@ def _inspected(path: Path) -> VideoFile:
     times = sorted(scan.times)
     stored = Size(width=frame.width, height=frame.height)
     crop, cropped = _cropping(first, stored, path)
+    _check_pixels(path, crop.of(stored), max_pixels, allowed=max_pixels)
     rotation, notices = rotation_of(frame)
     notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing, scan)]
     if scan.unknown:
@@ -228,7 +231,13 @@ def _inspected(path: Path) -> VideoFile:
         keys=sorted(scan.keys),
         cuts=tuple(scan.cuts),
         heads=scan.heads,
+        max_pixels=max_pixels,
     )
+
+
+def _check_pixels(path: Path, size: Size, max_pixels: int | None, *, allowed: int | None) -> None:
+    if allowed is not None and size.pixels > allowed:
+        raise InputError(f"{path}: {size} is more than --max-pixels {max_pixels}; raise it to go on")
 
 
 def _missing_notices(path: Path, missing: float, scan: _Scan) -> list[Notice]:
@@ -356,15 +365,18 @@ class _First:
     time_base: Fraction
 
 
-def _first_frame(path: Path) -> _First:
+def _first_frame(path: Path, max_pixels: int | None) -> _First:
     with open_video(path) as container:
         stream = main_stream(container, path)
-        frame = next(decoded(packets_of(container), stream, lambda: None), None)
+        context = stream.codec_context
+        if max_pixels is not None and context.width > 0 and context.height > 0:
+            claimed = Size(width=context.width, height=context.height)
+            _check_pixels(path, claimed, max_pixels, allowed=coded_pixels(max_pixels))
+        frame = next(decoded(packets_of(container), stream, lambda: None, max_pixels=max_pixels), None)
         if frame is None:
             raise InputError(
                 f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
             )
-        context = stream.codec_context
         return _First(
             picture=frame,
             facts=facts_of(container, stream.index),

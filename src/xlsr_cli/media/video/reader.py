@@ -117,7 +117,14 @@ class FrameReader:
         return None
 
     def _frames(self, packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[Frame]:
-        pictures = self._noticed(decoded(packets, stream, self._count_damage, threads=self.threads))
+        frames = decoded(
+            packets,
+            stream,
+            self._count_damage,
+            threads=self.threads,
+            max_pixels=self.file.max_pixels,
+        )
+        pictures = self._noticed(frames)
         if self.deinterlace:
             pictures = _deinterlaced(pictures, pyav.exact(stream.time_base) or Fraction(1, 90000))
         yield from self._within(self._timed(pictures))
