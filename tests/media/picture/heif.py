@@ -20,6 +20,10 @@ def full(kind: bytes, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
     return box(kind, struct.pack(">I", version << 24 | flags), *parts)
 
 
+#: The bit of a property that a reader has to understand, and the ones that have it.
+_ESSENTIAL, _MUST = 0x80, {b"av1C", b"irot", b"imir", b"clap"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """``kind``: its type. ``content``: its bytes. ``properties``: whole boxes. ``type``: of a ``mime``."""
@@ -65,7 +69,7 @@ def heif(
         struct.pack(">I", len(items)),
         *(
             struct.pack(">HB", number, len(item.properties))
-            + bytes(listed.index(one) + 1 for one in item.properties)
+            + bytes(listed.index(one) + 1 | _ESSENTIAL * (one[4:8] in _MUST) for one in item.properties)
             for number, item in enumerate(items, start=1)
         ),
     )

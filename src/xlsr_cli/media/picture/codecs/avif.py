@@ -41,7 +41,27 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
         raise damaged(
             source.name, f"its frames are larger than its {source.stored_size} and --max-pixels allow"
         )
-    return opencv.read_pixels(source, max_pixels)
+    decoded = opencv.read_pixels(source, max_pixels)
+    if source.detail != _LIMITED_GRAY or decoded.pixels.ndim == 3:
+        return decoded
+    return decoded._replace(pixels=_from_limited(decoded.pixels, source.bits))
+
+
+#: ``detail`` of gray that does not reach from the least to the largest number: OpenCV leaves it as it is.
+#: libavif's own conversion, which colour goes through, widens it.
+_LIMITED_GRAY = "limited gray"
+
+
+def _from_limited(pixels: Pixels, bits: int) -> Pixels:
+    """Gray of 16 to 235 (times 4 for 10 ``bits``, 16 for 12) as the full range (ITU-T H.273, section 8.3)."""
+    import numpy as np
+
+    top, most = np.iinfo(pixels.dtype).max, (1 << bits) - 1
+    black, span = (16 << (bits - 8)) / most, (219 << (bits - 8)) / most
+    steps = (np.arange(int(top) + 1) / top - black) / span
+    table = np.rint(np.clip(steps, 0, 1) * top).astype(pixels.dtype)
+    result: Pixels = np.take(table, pixels)
+    return result
 
 
 def _frame_sizes(data: bytes) -> list[Size]:
@@ -95,6 +115,7 @@ def _with_facts(source: Source, facts: _Facts) -> Source:
         bits=facts.bits,
         maximum=(1 << facts.bits) - 1,
         lossless=facts.lossless,
+        detail=_LIMITED_GRAY if facts.monochrome and facts.cicp and not facts.cicp[3] else None,
         metadata=replace(source.metadata, cicp=facts.cicp, motion=items.film(source.data)),
         notices=(*items.losses(source.data), *(notice for notice, holds in lost if holds)),
     )

@@ -184,7 +184,9 @@ def _wrapped_format(data: bytes) -> str | None:
     if len(data) < 34 or _unpack("<I", data, _INFO) < 40:
         return None
     wrapped = _WRAPPED.get(_unpack("<I", data, 30))
-    return None if wrapped is None else f"a BMP made of a {wrapped} file"
+    if wrapped is not None:
+        return f"a BMP made of a {wrapped} file"
+    return "a BMP of 2 bits" if _unpack("<H", data, _INFO + 14) == 2 else None
 
 
 def _read_masks(data: bytes) -> _Masks | None:

@@ -56,8 +56,9 @@ _BT601, _FULL_RANGE = (0.299, 0.587, 0.114), (0.0, 255.0, 128.0, 255.0, 128.0, 2
 def colors_of_subsampled(data: bytes, page: Any, sharing: tuple[int, int]) -> NDArray[Any] | None:
     """Y′CbCr of 8 bits of which ``sharing`` (across, down) pixels have one chroma sample, as (H, W, 3) RGB.
 
-    None for compressions that do not work on bytes, and for planes and tiles. Chroma is repeated, as libtiff
-    does it. Raises what Pillow raises on damage.
+    None for compressions that do not work on bytes, and for planes and tiles. Chroma is repeated, and the
+    range is full unless the directory says otherwise, as in libtiff's TIFFReadRGBAImage. Raises what Pillow
+    raises on damage.
     """
     across, down = sharing
     if int(page.compression) not in _BYTEWISE or page.is_tiled or page.planarconfig != 1:
