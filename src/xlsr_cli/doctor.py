@@ -35,8 +35,6 @@ _LIBRARIES = {
 }  # fmt: skip
 #: Without these, nothing else can be checked; the others only read and write files.
 _ENGINE_LIBRARIES = {"numpy", "opencv-python-headless", "onnxruntime"}
-#: Providers that do not compute on this machine: Azure's sends pictures to a server.
-_REMOTE = ("AzureExecutionProvider",)
 _CPU = "CPUExecutionProvider"
 #: Below, even small pictures may not fit, in bytes.
 _LITTLE_MEMORY = 512 << 20
@@ -223,7 +221,7 @@ def _models_everywhere(machine: Machine) -> Iterator[Finding]:
     whole = tuple(spec for spec in models if spec.name not in damaged)
     yield _speed_on_cpu(whole)
     for provider in machine.providers:
-        if provider not in (_CPU, *_REMOTE):
+        if provider != _CPU:
             yield _models_on_provider(whole, provider)
     yield from _models_on_plug_ins(whole)
 

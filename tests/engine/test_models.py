@@ -450,3 +450,11 @@ def test_8_bits_cost_networks_for_clean_pictures_at_most_004_db(scale: int, colo
     exact, rounded = (bundled_model(scale, colour, precision) for precision in ("fp32", "int8"))
     for name in ("Set5", "Set14"):
         assert exact.psnr[name] - rounded.psnr[name] <= 0.04
+
+
+def test_a_provider_that_sends_pictures_away_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["AzureExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: names)
+    assert session.available_providers() == ("CPUExecutionProvider",)
+    with pytest.raises(ResourceError, match="offers no provider 'azure' here; it has: cpu"):
+        provider_name("azure")

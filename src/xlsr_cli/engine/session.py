@@ -23,6 +23,8 @@ from xlsr_cli.options import EngineOptions
 
 log = logging.getLogger(__name__)
 
+#: Azure's provider sends pictures to a server.
+_REMOTE = "AzureExecutionProvider"
 #: The thread that waits for a network looks for signals after this many seconds.
 _LOOK = 0.2
 #: Seconds that an interrupted run gets to reach its next operator; then nobody waits for it any longer.
@@ -44,12 +46,12 @@ def usable_cores() -> int:
 
 
 def available_providers() -> tuple[str, ...]:
-    """onnxruntime's own execution providers on this machine, by their full names.
+    """onnxruntime's own execution providers that compute on this machine, by their full names.
 
     onnxruntime lists plug-ins as well once they are loaded; those are left out.
     """
-    plugged = tuple(row.provider for row in PLUG_INS)
-    return tuple(name for name in onnxruntime.get_available_providers() if not name.startswith(plugged))
+    others = (_REMOTE, *(row.provider for row in PLUG_INS))
+    return tuple(name for name in onnxruntime.get_available_providers() if not name.startswith(others))
 
 
 def provider_name(provider: str) -> str:
