@@ -158,7 +158,7 @@ def progress_of(out: Path) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_ten_times_and_resumed(folder: Path, tmp_path: Path, capsys: Capture) -> None:
-    """40 pictures, 6 films, 4 animations and 10 broken or foreign files."""
+    """40 pictures, 6 films, 4 animations and 10 broken or foreign files; three of the ten by Ctrl-C."""
     fill(folder, *(f"p{number}.{'png' if number % 2 else 'jpg'}" for number in range(40)))
     for number in range(4):
         animation(folder / f"m{number}.gif", frames=4 + number)
@@ -173,14 +173,18 @@ def test_killed_ten_times_and_resumed(folder: Path, tmp_path: Path, capsys: Capt
     undisturbed = undisturbed.rename(tmp_path / "undisturbed")
     out, moments = tmp_path / "out", random.Random(16)
     command = [*COMMAND, str(folder), "--out", str(out), "--jobs", "2", "--quiet"]
-    for _ in range(10):
+    for round in range(10):
         enough = progress_of(out) + moments.randrange(1, 4000)
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
         while process.poll() is None and progress_of(out) < enough:
             time.sleep(0.01)
         assert process.poll() is None, "it was done before it could be killed; make the films longer"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        interrupted = round % 3 == 1
+        os.killpg(process.pid, signal.SIGINT if interrupted else signal.SIGKILL)
+        ended = process.wait(60)
+        if interrupted:
+            assert ended in (130, -signal.SIGINT)
+            assert not list(out.glob(".*.part"))  # beside finished parts of films, they may lie
     said = told(folder, capsys, "--jobs", 2, code=7)
     assert [name for name, event in said.items() if event == "failed"] != []
     ours, theirs = tree(out), tree(undisturbed)

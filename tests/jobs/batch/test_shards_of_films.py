@@ -21,7 +21,7 @@ from xlsr_cli.jobs.batch import film as steps
 from xlsr_cli.jobs.batch.job import Shard
 from xlsr_cli.jobs.batch.journal import Entry, Journal
 from xlsr_cli.jobs.video import parts
-from xlsr_cli.jobs.video.segments import has_parts, open_segments, work_folder
+from xlsr_cli.jobs.video.segments import PART_SUFFIX, has_parts, open_segments, work_folder
 
 #: Frames of a film in four parts.
 FOUR_PARTS = 760
@@ -116,9 +116,13 @@ def test_an_interrupted_shard_continues(
     with monkeypatch.context() as patched:
         patched.setattr(parts, "make_part", interrupted)
         batch(folder, *shard(1, 2), code=130)
+    (done,) = (folder.with_name("out") / ".c.mp4.xlsr-part").glob(f"*{PART_SUFFIX}")
+    half = done.with_name(f".{done.name}.xlsr-0123abcd.part")
+    half.touch()
     with counted_parts(monkeypatch) as seen:
         assert told(folder, capsys, *shard(1, 2)) == {"c.mp4": "shared"}
     assert len(seen) == 1
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("late", [1, 2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import ResourceError
@@ -14,6 +15,7 @@ from xlsr_cli.jobs.video import parts
 from xlsr_cli.jobs.video.parts import NotAsPlannedError, Part
 from xlsr_cli.jobs.video.run import Prepared, VideoResult, prepare, put_together, upscale_video
 from xlsr_cli.jobs.video.segments import BusyError, finished_frames, open_segments, work_folder
+from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.progress import Progress
 
@@ -129,10 +131,18 @@ def _plan(order: Order) -> ItemResult:
             raise
         return _shared(order)
     ours = [part for place, part in enumerate(found) if job.shard.holds(job.name, place)]
+    _remove_half_parts(job.output, [parts.part_file(job.output, key, part).name for part in ours])
     todo = [part for part in ours if part.end > done and not _is_there(order, key, part)]
     frames = sum(part.frames for part in ours)
     pairs, left = tuple(map(_pair, found)), tuple(map(_pair, todo))
     return _planned(order, Cut(parts=pairs, todo=left, frames=frames, key=key))
+
+
+def _remove_half_parts(output: Path, names: list[str]) -> None:
+    """Remove what killed workers have left of the parts of these ``names``, which nobody else makes."""
+    folder = work_folder(output)
+    if folder.is_dir():
+        remove_parts(folder, names)
 
 
 def _is_joined_elsewhere(order: Order) -> bool:
