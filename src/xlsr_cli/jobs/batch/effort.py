@@ -58,9 +58,12 @@ def forecast(jobs: Sequence[Job], rates: Rates) -> str:
     films = [job for job in jobs if job.kind == "film"]
     parts = sum(map(parts_of, films))
     seconds = sum(rates.seconds(job) for job in jobs)
-    others = f" and {len(jobs) - len(films)} other files" if len(jobs) > len(films) else ""
+    count = len(jobs) - len(films)
+    others = f" and {count} other file{'s' if count > 1 else ''}" if count else ""
     shown = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return f"films in about {parts} parts{others}: about {shown} if nothing is done yet"
+    return (
+        f"films in about {parts} part{'s' if parts > 1 else ''}{others}: about {shown} if nothing is done yet"
+    )
 
 
 def is_mixed(jobs: Sequence[Job]) -> bool:
