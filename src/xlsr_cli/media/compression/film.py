@@ -73,7 +73,9 @@ def compression_of(path: Path) -> Compression:
         name, pixels = context.codec.canonical_name, context.width * context.height
         if context.codec.lossless and not context.codec.lossy:
             return Compression(level="off", codec=codec_name(name))
-        numbers = _numbers(sizes.noting(_packets(container, stream)), stream, name)
+        packets = sizes.noting(_packets(container, stream))
+        numbers = _numbers(packets, stream, name)
+        deque(packets, maxlen=0)  # those that nobody looked into count as well
         key_frames_alone = context.codec.intra_only
     found = _by_numbers(name, numbers, sizes.of_key_frames(pixels))
     if found is not None:
@@ -138,7 +140,6 @@ def _numbers(packets: Iterator[AnyPacket], stream: av.VideoStream, codec: str) -
         if bound is not None:
             context.options = {**context.options, "max_pixels": str(coded_pixels(bound))}
         return [mean for frame in _decoded(packets, stream) if (mean := _exported(frame)) is not None]
-    deque(packets, maxlen=0)
     return []
 
 
