@@ -201,7 +201,7 @@ def test_bytes_behind_formats_that_have_no_mark_for_their_end(name: str) -> None
 def test_sources_of_c(kind: str, data: bytes) -> None:
     assert codes(data) == set()
     assert codes(data + b"int more = 1;") == {"trailer-dropped"}
-    assert codes(data.replace(b"\n", b"\n/* by somebody */\n", 1)) == {"text-dropped"}
+    assert codes(data.replace(b"static", b"/* by somebody */\nstatic")) == {"text-dropped"}
 
 
 def test_what_a_tga_says_beside_its_pixels() -> None:
