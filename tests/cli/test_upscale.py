@@ -143,7 +143,7 @@ class TestStarting:
         monkeypatch.setattr(models, "read_manifest", counted)
         models.bundled_models.cache_clear()
         assert main(["upscale", str(picture)]) == 0
-        assert 0 < len(parsed) <= 2 * len(models.SCALES)
+        assert 0 < len(parsed) <= 2 * len({spec.scale for spec in models.bundled_models()})
 
     def test_loading_suspends_the_collector_and_lets_it_go_on_whatever_happens(self) -> None:
         script = (

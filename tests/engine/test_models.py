@@ -444,7 +444,7 @@ class TestUsableCores:
         assert usable_cores() == 6
 
 
-@pytest.mark.parametrize("scale", models.SCALES)
+@pytest.mark.parametrize("scale", sorted({spec.scale for spec in bundled_models()}))
 @pytest.mark.parametrize("colour", ["rgb", "luma"])
 def test_8_bits_cost_networks_for_clean_pictures_at_most_004_db(scale: int, colour: Colour) -> None:
     exact, rounded = (bundled_model(scale, colour, precision) for precision in ("fp32", "int8"))

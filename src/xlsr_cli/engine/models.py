@@ -27,7 +27,6 @@ Restore = Literal["off", "light", "strong", "drawing"]
 TensorLayout = Literal["runs", "windows", "planes"]
 FloatType = Literal["float32", "float16"]
 
-SCALES = (2, 3, 4)
 
 #: What the table of a model begins with in a manifest.
 _TABLE = "[[model]]"
