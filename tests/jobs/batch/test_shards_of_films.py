@@ -214,8 +214,10 @@ def test_the_plan_says_that_films_are_shared(folder: Path, capsys: Capture) -> N
     printed = capsys.readouterr()
     assert "1 film is shared by all 2 shards; the one that ends last puts its parts together" in printed.err
     assert "1 film in about 2 parts" in printed.out
-    batch(folder, *shard(1, 2))
+    report = folder.with_name("r.html")
+    batch(folder, "--report", report, *shard(1, 2))
     assert "0 done, this shard's share of 1 film, 0 failed" in capsys.readouterr().err
+    assert "this shard has made its parts; others are to come" in report.read_text("utf-8")
 
 
 def test_changed_options_make_the_film_again(folder: Path, capsys: Capture) -> None:

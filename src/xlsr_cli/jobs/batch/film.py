@@ -67,8 +67,6 @@ def _options(order: Order) -> PictureOptions:
 
     Raises :class:`OutputError` if the existing file is somebody else's.
     """
-    from dataclasses import replace
-
     output = order.item.job.output
     begun = work_folder(output).is_dir()
     options = replace(order.options, overwrite=order.replaces or (order.claimed and begun))
@@ -162,7 +160,8 @@ def _shared(order: Order, missing: Sequence[Part] = ()) -> ItemResult:
             "other options; run them again, or a run without --shard makes those parts"
         )
         notices = (Notice(code="parts-differ", message=message, loss=False),)
-    return ItemResult(outcome="shared", entry=_begun(order), notices=notices)
+    entry = replace(_begun(order), reason="this shard has made its parts; others are to come")
+    return ItemResult(outcome="shared", entry=entry, notices=notices)
 
 
 def _planned(order: Order, cut: Cut) -> ItemResult:

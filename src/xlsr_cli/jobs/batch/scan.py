@@ -94,12 +94,12 @@ def _look_at_one(place: _Place, head: bytes, selection: Selection, looked: Looke
         if selection.takes_kind(kind):
             _add_picture(place, format, head, kind, looked)
         else:
-            looked.left[place.name] = f"{kind}s, for --kind"
+            looked.left[place.name] = "left out by --kind"
     elif what == "video":
         if selection.takes_kind("film"):
             _add_film(place, looked)
         else:
-            looked.left[place.name] = "films, for --kind"
+            looked.left[place.name] = "left out by --kind"
     elif what == "y4m":
         looked.left[place.name] = "raw frames, which 'xlsr upscale' takes"
     elif (named := _kind_by_name(place.name)) is None or not selection.takes_kind(named):
