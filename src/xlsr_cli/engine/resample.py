@@ -204,7 +204,7 @@ def _phases(pixels: NDArray[np.uint8], axis: _Axis, side: Literal[0, 1]) -> list
 
     OpenCV sums in float32, which is exact here on every CPU: products of bytes and weights of a few bits.
     """
-    phases = []
+    phases, shape = [], (1, -1) if side else (-1, 1)
     for first, kernel in zip(axis.first, axis.kernels, strict=False):
         if kernel is None:
             phases.append(pixels)
@@ -213,7 +213,7 @@ def _phases(pixels: NDArray[np.uint8], axis: _Axis, side: Literal[0, 1]) -> list
         phase = cv2.filter2D(
             pixels,
             -1,
-            np.expand_dims(kernel, 1 - side),
+            kernel.reshape(shape),
             anchor=anchor,
             delta=_HALVES_UP,
             borderType=cv2.BORDER_REPLICATE,
