@@ -236,8 +236,12 @@ def test_converted_sound_before_its_picture_begins_an_avi(tmp_path: Path, upscal
 
 
 @needs_ffmpeg
-def test_gaps_and_overlaps_of_sound_are_converted(tmp_path: Path, upscaler: Upscaler) -> None:
-    """After a gap, sound is at its time again; where packets overlap, none is lost and none goes back."""
+@pytest.mark.parametrize("output", ["c.webm", "c.mov"])
+def test_gaps_and_overlaps_of_sound_are_converted(output: str, tmp_path: Path, upscaler: Upscaler) -> None:
+    """After a gap, sound is at its time again; where packets overlap, none is lost and none goes back.
+
+    PCM in MOV is where the number of samples before it says: silence fills the gap.
+    """
     source, moved = made(tmp_path / "a.mkv", "-c:a", "flac"), tmp_path / "b.mkv"
     with pyav.open_input(str(source)) as before, pyav.open_output(str(moved)) as after:
         copies = [after.add_stream_from_template(stream, opaque=True) for stream in before.streams]
@@ -251,8 +255,20 @@ def test_gaps_and_overlaps_of_sound_are_converted(tmp_path: Path, upscaler: Upsc
                 packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks
             packet.stream = copies[packet.stream_index]
             after.mux_one(packet)
-    result = run(moved, tmp_path / "c.webm", upscaler)
-    assert lost(result) == {"sound-converted"}
+    result = run(moved, tmp_path / output, upscaler)
+    assert lost(result) == ({"sound-converted"} if output == "c.webm" else set())
+    assert "sound-converted" in codes(result)
     wanted, found = tracks(moved)[1], tracks(result.output)[1]
     assert abs(seconds(wanted)[-1] + float(wanted.base * 96) - float(found.end)) < 0.15
     assert sorted(found.times) == list(found.times)
+
+
+@needs_ffmpeg
+def test_sound_with_a_gap_becomes_an_avi(tmp_path: Path, upscaler: Upscaler) -> None:
+    """Fragmented MP4 without an edit list: its first packet is longer than its sound."""
+    words = ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-c:v", "libx264", "-bf", "2"]
+    source = made(tmp_path / "a.mp4", *words)
+    result = run(source, tmp_path / "b.avi", upscaler)
+    assert lost(result) == {"sound-converted"}
+    wanted, found = tracks(source)[1], tracks(result.output)[1]
+    assert abs(float(wanted.duration - found.duration)) < 0.1

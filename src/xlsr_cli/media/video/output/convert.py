@@ -35,6 +35,8 @@ _BIT_RATES = {"aac": 96_000, "libopus": 80_000, "ac3": 112_000}
 _RATES = {"libopus": (48_000, 24_000, 16_000, 12_000, 8_000), "ac3": (48_000, 44_100, 32_000)}
 #: Seconds by which times of sound may be off before it is a gap, which eyes and ears do not notice.
 _NO_GAP = Fraction(1, 50)
+#: The longest gap that is filled with silence; a longer one is damage.
+_LONGEST_FILL = 600
 #: The usual layout of so many channels, for encoders that do not know the source's.
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -157,6 +159,19 @@ class _Fitting:
         return [frame for frame in left if frame is not None]
 
 
+def _silence(like: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
+    """Frames of so many silent samples."""
+    middle = b"\x80" if like.format.name.startswith("u8") else b"\0"
+    while samples > 0:
+        count = min(samples, like.sample_rate)
+        frame = av.AudioFrame(like.format.name, like.layout.name, count)
+        frame.sample_rate = like.sample_rate
+        for plane in frame.planes:
+            plane.update(middle * plane.buffer_size)
+        yield frame
+        samples -= count
+
+
 class SoundConverter:
     """Decodes the packets of a stream of sound and encodes them again; ``base`` is the unit of times."""
 
@@ -169,6 +184,8 @@ class SoundConverter:
         _set_up(self.stream.codec_context, conversion, context)
         self.stream.time_base = self.base
         self._fitting = _Fitting(self.stream.codec_context)
+        # These know no times but the number of samples or packets before.
+        self._fills = conversion.encoder.startswith("pcm") or output.format.name == "avi"
         self._next: int | None = None
         self._rate = 0
 
@@ -203,10 +220,18 @@ class SoundConverter:
             # In samples, so that the rounding of a coarse clock is not heard as gaps, and never back, because
             # an encoder's times have to rise.
             place = round(frame.pts * base * rate)
-            if self._next is None or place - self._next > rate * max(_NO_GAP, 2 * base):
+            gap = 0 if self._next is None else place - self._next
+            if self._fills and rate * _NO_GAP < gap <= rate * _LONGEST_FILL:
+                for silent in _silence(frame, gap):
+                    yield from self._placed(silent)
+            elif self._next is None or gap > rate * max(_NO_GAP, 2 * base):
                 self._next = place
+        yield from self._placed(frame)
+
+    def _placed(self, frame: av.AudioFrame) -> Iterator[AnyPacket]:
+        """The packets for ``frame``, which comes behind all before it."""
         self._next = self._next or 0
-        frame.pts, frame.time_base = self._next, Fraction(1, rate)
+        frame.pts, frame.time_base = self._next, Fraction(1, frame.sample_rate)
         self._next += frame.samples
         for fitting in self._fitting.frames(frame):
             yield from self.stream.encode(fitting)
