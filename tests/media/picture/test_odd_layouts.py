@@ -14,6 +14,7 @@ from PIL import Image
 from tests.cases import CASES
 from tests.media.picture import pictures
 from tests.media.picture.heif import Item, box, coded, full, heif
+from xlsr_cli.errors import InputError
 from xlsr_cli.media.picture.image import decode, open_picture
 
 RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1))
@@ -115,3 +116,22 @@ def test_a_palette_in_a_jpeg_2000() -> None:
     header += box(b"colr", b"\1\0\0" + struct.pack(">I", 16))
     pixels = read(data[:at] + box(b"jp2h", header) + data[end:])
     np.testing.assert_array_equal(pixels, colors[numbers])
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_runs_of_a_bmp_that_leave_pixels_out(halves: bool) -> None:
+    palette = np.arange(64, dtype=np.uint8).reshape(16, 4) * 3 + 1
+    if halves:
+        runs = b"\3\x55\0\2\2\1\2\x67\0\3\x12\x30\0\0\4\x89\0\1"
+        rows = [[8, 9, 8, 9, 0, 0, 0, 0, 0, 0], [0] * 5 + [6, 7, 1, 2, 3], [5, 5, 5] + [0] * 7]
+    else:
+        runs = b"\3\5\0\2\2\1\2\6\0\3\1\2\3\0\0\0\4\x08\0\1"
+        rows = [[8] * 4 + [0] * 6, [0] * 5 + [6, 6, 1, 2, 3], [5, 5, 5] + [0] * 7]
+    bits = 4 if halves else 8
+    data = struct.pack(
+        "<2sIIIIiiHHIIiiII", b"BM", 0, 0, 118, 40, 10, 3, 1, bits, 3 - bits // 4, len(runs), 0, 0, 16, 0
+    )
+    data += palette.tobytes() + runs
+    np.testing.assert_array_equal(read(data), palette[np.array(rows)][..., [2, 1, 0]])
+    with pytest.raises(InputError, match="damaged"):
+        read(data[:-2])

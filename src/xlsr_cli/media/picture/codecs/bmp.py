@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged
@@ -25,6 +26,7 @@ from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL import Image
 
     from xlsr_cli.engine.pixels import Pixels
@@ -99,7 +101,12 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`; OpenCV takes the colours of palettes and of old or
     compressed files for others."""
     if not isinstance(source.detail, _Masks):
-        return pillow.read_pixels(source, max_pixels)
+        try:
+            return pillow.read_pixels(source, max_pixels)
+        except InputError:  # also where runs leave pixels out, as they may
+            if (found := _from_runs(source)) is None:
+                raise
+            return Decoded(pixels=found)
     pixels = _masked_pixels(source.data, source.detail)
     if pixels is None:
         raise damaged(source.name, TRUNCATED)
@@ -131,6 +138,67 @@ class _Masks:
     def channels(self) -> int:
         """3 or, with alpha, 4."""
         return 4 if self.masks[3] else 3
+
+
+#: biCompression of runs of bytes and of half bytes.
+_RUNS, _RUNS_OF_HALVES = 1, 2
+#: What stands behind a run of no pixels.
+_END_OF_ROW, _END_OF_PICTURE, _MOVE = 0, 1, 2
+
+
+def _from_runs(source: Source) -> Pixels | None:
+    """BGR of a file that is compressed by runs; pixels that it leaves out have the first colour.
+
+    None for all others, and where the end of the picture is missing.
+    """
+    import numpy as np
+
+    data = source.data
+    begin, head = _unpack("<I", data, 10), _unpack("<I", data, _INFO)
+    if head < 40 or _unpack("<I", data, 30) not in (_RUNS, _RUNS_OF_HALVES):
+        return None
+    numbers = _run_lengths(data, begin, source.stored_size, halves=_unpack("<I", data, 30) == _RUNS_OF_HALVES)
+    if numbers is None:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    entries = np.frombuffer(data[_INFO + head : begin][:1024], np.uint8)
+    entries = entries[: len(entries) // 4 * 4].reshape(-1, 4)
+    palette[: len(entries)] = entries[:, :3]
+    pixels: Pixels = palette[numbers[::-1]]
+    return pixels
+
+
+def _run_lengths(data: bytes, at: int, size: Size, *, halves: bool) -> NDArray[Any] | None:
+    """Palette numbers from the lowest row up; None where no mark ends the picture."""
+    import numpy as np
+
+    numbers = np.zeros((size.height, size.width), np.uint8)
+    x = y = 0
+    while at + 1 < len(data):
+        count, value = data[at], data[at + 1]
+        at += 2
+        if count == 0 and value == _END_OF_PICTURE:
+            return numbers
+        if count == 0 and value == _END_OF_ROW:
+            x, y = 0, y + 1
+            continue
+        if count == 0 and value == _MOVE:
+            across, up = (*data[at : at + 2], 0, 0)[:2]
+            x, y, at = x + across, y + up, at + 2
+            continue
+        if count == 0:  # so many pixels follow, each for itself
+            count, length = value, (value + 1) // 2 if halves else value
+            run = np.frombuffer(data[at : at + length], np.uint8)
+            at += length + length % 2
+        else:
+            run = np.full(count, value, np.uint8)
+        if halves:
+            run = np.column_stack([run >> 4, run & 15]).reshape(-1)
+        room = max(0, min(count, size.width - x, len(run)))
+        if y < size.height:
+            numbers[y, x : x + room] = run[:room]
+        x += room
+    return None
 
 
 def _embedded_profile(data: bytes) -> bytes | None:
