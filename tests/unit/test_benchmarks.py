@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -84,17 +82,29 @@ def test_each_is_timed_beside_the_first_one_which_takes_both_places() -> None:
     assert any("2 pairs" in reason for reason in measured.noise.reasons)
 
 
-def test_nothing_is_timed_while_threads_of_what_ran_before_spin() -> None:
-    stopped = threading.Event()
-    began = time.perf_counter()
-
-    def spin() -> None:
-        while time.perf_counter() - began < 0.3:
-            pass
-        stopped.set()
-
-    spinning = threading.Thread(target=spin)
-    spinning.start()
+@pytest.mark.parametrize(("spins", "waits"), [(0.0, 0.02), (0.05, 0.08), (0.3, 0.32), (9.0, 2.0)])
+def test_nothing_is_timed_while_threads_of_what_ran_before_spin(
+    spins: float, waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of a runtime keep one core busy for ``spins`` seconds; a program that never rests is not waited
+    for."""
+    clock = Clock(spins)
+    monkeypatch.setattr(pairs, "time", clock)
     pairs.rest()
-    assert stopped.is_set()
-    spinning.join()
+    assert clock.now == pytest.approx(waits, abs=0.001)
+
+
+class Clock:
+    """The module ``time`` in a process that works for ``spins`` seconds; only sleeping takes time."""
+
+    def __init__(self, spins: float) -> None:
+        self.now, self.spins = 0.0, spins
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return min(self.now, self.spins)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
