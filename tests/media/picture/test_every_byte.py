@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,10 @@ ENDLESS: dict[str, dict[str, Any]] = {
     **{plugin.lower(): {} for plugin in ("DDS", "ICNS", "PCX", "QOI", "SGI", "TGA")},
     "tga, compressed": {"compression": "tga_rle"},
 }
+
+
+if find_spec("pillow_jxl") is not None:
+    ENDLESS["jxl"] = {"lossless": True}
 
 
 @pytest.mark.parametrize("name", ENDLESS)

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture.codecs import boxes, jpeg
+from xlsr_cli.media.picture.codecs import boxes, ends, jpeg
 from xlsr_cli.media.picture.codecs.optional import jxl_header, library_of
 from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM, Header
 from xlsr_cli.media.picture.damage import (
     damaged,
     not_supported,
-    notices_of,
     reason_in,
 )
 from xlsr_cli.media.picture.metadata import GAIN_MAP, Metadata, behind_the_end
@@ -111,7 +111,20 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
         floats = np.frombuffer(data, np.float32 if samples == 4 else np.float16).reshape(shape)
         return Decoded(pixels=from_floats(floats, source.name), notices=[FLOAT_CONVERTED])
     pixels = np.frombuffer(data, np.uint8 if samples == channels else np.uint16).reshape(shape)
-    return Decoded(pixels=bgr_of(pixels), notices=notices_of([]))
+    return Decoded(pixels=bgr_of(pixels), notices=behind_the_end(_behind(library, source)))
+
+
+def _behind(library: ModuleType, source: Source) -> bytes:
+    """What stands behind a codestream without boxes, whose end only a decoder knows."""
+
+    def decodes(part: bytes) -> bool:
+        try:
+            _decoded(library, part, source.name)
+        except InputError:
+            return False
+        return True
+
+    return ends.unneeded(source.data, decodes) if source.data.startswith(CODESTREAM) else b""
 
 
 # The boxes
