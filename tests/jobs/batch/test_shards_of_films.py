@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,16 +139,56 @@ def test_two_shards_that_end_together_join_once(
     monkeypatch.setattr(steps, "_PATIENCE_WITH_SHARDS", 0.1)
     join = steps._joined
 
-    def after_the_other(order: steps.Order, finished: list[parts.Part]) -> steps.ItemResult:
-        with open_segments(out / "c.mp4", steps._prepared(order).plan.key) as segments:
+    def while_the_other_does(*arguments: Any) -> steps.ItemResult:
+        with open_segments(out / "c.mp4", steps._prepared(arguments[0]).plan.key) as segments:
             segments.set_notices([])
-            join(order, finished)  # the database is locked by this process already
+            join(*arguments)  # the database is locked by this process already
             raise AssertionError("two joined at once")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "_joined", while_the_other_does)
+        assert told(folder, capsys, *shard(2, 2)) == {"c.mp4": "shared"}
+    assert told(folder, capsys, *shard(late, 2)) == {"c.mp4": "done"}
+
+
+@pytest.mark.parametrize("tidied", [False, True])
+def test_a_shard_that_comes_late_to_join_leaves_it(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tidied: bool
+) -> None:
+    """Between its look and the lock, another one joins, and perhaps removes the folder as well."""
+    film(folder / "c.mp4", frames=480)
+    output = folder.with_name("out") / "c.mp4"
+    batch(folder, *shard(1, 2))
+    join, made = steps._joined, []
+
+    def after_the_other(*arguments: Any) -> steps.ItemResult:
+        made.append(join(*arguments).entry.output_sha256)
+        if tidied:
+            shutil.rmtree(work_folder(output))
+        return join(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(steps, "_joined", after_the_other)
         assert told(folder, capsys, *shard(2, 2)) == {"c.mp4": "shared"}
-    assert told(folder, capsys, *shard(late, 2)) == {"c.mp4": "done"}
+    assert [hashlib.sha256(output.read_bytes()).hexdigest()] == made
+
+
+def test_a_folder_that_vanishes_while_a_shard_plans(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(folder / "c.mp4", frames=480)
+    out = batch(folder, *shard(1, 2))
+    batch(folder, *shard(2, 2))
+    (out / f"{JOURNAL[:11]}-2of2.sqlite3").unlink()  # which is not seen yet
+    work_folder(out / "c.mp4").mkdir()
+    options = steps._options
+
+    def vanish(order: steps.Order) -> object:
+        shutil.rmtree(work_folder(out / "c.mp4"), ignore_errors=True)
+        return options(order)
+
+    monkeypatch.setattr(steps, "_options", vanish)
+    assert told(folder, capsys, *shard(1, 2)) == {"c.mp4": "shared"}
 
 
 def test_the_result_of_a_shard_whose_journal_is_not_seen_yet(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlsr_cli.errors import ResourceError
+from xlsr_cli.errors import OutputError, ResourceError
 from xlsr_cli.jobs.batch.item import Cut, ItemResult, Order, failed, file_hash, not_ours
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.video import parts
@@ -113,9 +113,19 @@ def _prepared(order: Order) -> Prepared:
 
 
 def _plan(order: Order) -> ItemResult:
-    job = order.item.job
     if _is_joined_elsewhere(order):
         return _shared(order)
+    try:
+        return _divided(order)
+    except (OutputError, OSError):  # such as for a folder that is being removed
+        if _is_joined_elsewhere(order):
+            return _shared(order)
+        raise
+
+
+def _divided(order: Order) -> ItemResult:
+    """Which parts there are, and which of them are to be made here."""
+    job = order.item.job
     _options(order)
     film = _prepared(order)
     key = film.plan.key
@@ -203,22 +213,42 @@ def _join(order: Order) -> ItemResult:
     """Put the parts together. Of several shards, the one does it that finds all parts there."""
     output, plan = order.item.job.output, _prepared(order).plan
     finished = [Part(begin=begin, end=end) for begin, end in order.item.step.parts]
+    before = _state(output)
     if order.item.job.shard.count == 1:
-        return _joined(order, finished)
+        return _joined(order, finished, before)
     try:
         done = finished_frames(output, plan.key, patience=_patience(order))
         missing = [part for part in finished if part.end > done and not _is_there(order, plan.key, part)]
-        return _shared(order, missing) if missing else _joined(order, finished)
+        return _shared(order, missing) if missing else _joined(order, finished, before)
     except BusyError:  # another one is joining them
         return _shared(order)
+    except OutputError:
+        if _state(output) == before:
+            raise
+        return _shared(order)  # another one has joined them and removed what was to be read here
 
 
-def _joined(order: Order, finished: list[Part]) -> ItemResult:
+def _state(output: Path) -> tuple[int, int] | None:
+    """Changes when ``output`` is made or replaced."""
+    try:
+        status = output.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _joined(order: Order, finished: list[Part], before: tuple[int, int] | None) -> ItemResult:
+    """The output made of the ``finished`` parts.
+
+    Raises :class:`BusyError` if somebody has made it since its state was ``before``.
+    """
     output = order.item.job.output
     overwrite = _options(order).overwrite
     film = _prepared(order)
     plan = film.plan
-    with open_segments(output, plan.key, patience=_patience(order)) as segments:
+    with open_segments(output, plan.key) as segments:
+        if _state(output) != before:
+            raise BusyError(f"{output} was made by somebody else meanwhile")
         parts.take_parts(segments, output, plan.key, finished)
         late = tuple(segments.notices())
         enforce(late, strict=order.options.strict, name=str(order.item.job.source))

@@ -80,7 +80,10 @@ def part_file(output: Path, key: str, part: Part) -> Path:
 
 def is_made_otherwise(output: Path, part: Part) -> bool:
     """Whether there is a file of ``part``, of any key: asked where there is none of the right one."""
-    return any(work_folder(output).glob(f"*-{part.begin}-{part.end}{PART_SUFFIX}"))
+    try:
+        return any(work_folder(output).glob(f"*-{part.begin}-{part.end}{PART_SUFFIX}"))
+    except OSError:  # the folder is being removed
+        return False
 
 
 def make_part(film: Prepared, part: Part, output: Path, progress: Progress = QUIET) -> None:
