@@ -11,13 +11,15 @@ from tests.fuzzing import fuzz, mutated
 from tests.jobs.video.films import FIXTURES
 from tests.media.video import clips
 
-#: Enlarges two frames as the command line does with ``--max-pixels 1M --max-memory 500M``, into a container
-#: and codec that the file's number chooses.
+#: Looks at a file as a batch does, and enlarges two frames as the command line does with ``--max-pixels 1M
+#: --max-memory 500M``, into a container and codec that the number of the file chooses, some from 0.1 s on.
 PROBE = """
 import io
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.stream import upscale_y4m
+from xlsr_cli.media.video.demux import is_film
+from xlsr_cli.media.video.quick_look import quick_look
 from xlsr_cli.options import EngineOptions, PictureOptions, VideoOptions
 
 WAYS = [
@@ -35,8 +37,11 @@ def use(path):
             file.seek(0)
             upscale_y4m(file, io.BytesIO(), options, VideoOptions(frames=2), upscaler=upscaler)
             return
+    if is_film(path):
+        quick_look(path)
     suffix, codec = WAYS[number % len(WAYS)]
-    video = VideoOptions(codec=codec, frames=2, preset="ultrafast" if codec == "h264" else None)
+    preset, start = "ultrafast" if codec == "h264" else None, 0.1 if number % 7 == 0 else None
+    video = VideoOptions(codec=codec, frames=2, preset=preset, start=start, deinterlace=number % 11 == 0)
     upscale_video(path, path.parent.parent / f"out.{suffix}", options, video, upscaler=upscaler)
 """
 
