@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged
@@ -101,12 +100,9 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`; OpenCV takes the colours of palettes and of old or
     compressed files for others."""
     if not isinstance(source.detail, _Masks):
-        try:
+        if not _is_in_runs(source.data):
             return pillow.read_pixels(source, max_pixels)
-        except InputError:  # also where runs leave pixels out, as they may
-            if (found := _from_runs(source)) is None:
-                raise
-            return Decoded(pixels=found)
+        return Decoded(pixels=_from_runs(source))
     pixels = _masked_pixels(source.data, source.detail)
     if pixels is None:
         raise damaged(source.name, TRUNCATED)
@@ -146,20 +142,26 @@ _RUNS, _RUNS_OF_HALVES = 1, 2
 _END_OF_ROW, _END_OF_PICTURE, _MOVE = 0, 1, 2
 
 
-def _from_runs(source: Source) -> Pixels | None:
+def _is_in_runs(data: bytes) -> bool:
+    """Whether pixels are compressed by runs, the lowest row first."""
+    if len(data) < _INFO + 40 or _unpack("<I", data, _INFO) < 40 or _unpack("<i", data, 22) < 0:
+        return False
+    return _unpack("<I", data, 30) in (_RUNS, _RUNS_OF_HALVES)
+
+
+def _from_runs(source: Source) -> Pixels:
     """BGR of a file that is compressed by runs; pixels that it leaves out have the first colour.
 
-    None for all others, and where the end of the picture is missing.
+    Pillow 11 moves to a wrong place where pixels are left out, and Pillow 13 refuses it where the last ones
+    are. Raises :class:`InputError` where the end of the picture is missing.
     """
     import numpy as np
 
     data = source.data
     begin, head = _unpack("<I", data, 10), _unpack("<I", data, _INFO)
-    if head < 40 or _unpack("<I", data, 30) not in (_RUNS, _RUNS_OF_HALVES):
-        return None
     numbers = _run_lengths(data, begin, source.stored_size, halves=_unpack("<I", data, 30) == _RUNS_OF_HALVES)
     if numbers is None:
-        return None
+        raise damaged(source.name, TRUNCATED)
     palette = np.zeros((256, 3), np.uint8)
     entries = np.frombuffer(data[_INFO + head : begin][:1024], np.uint8)
     entries = entries[: len(entries) // 4 * 4].reshape(-1, 4)
@@ -169,7 +171,7 @@ def _from_runs(source: Source) -> Pixels | None:
 
 
 def _run_lengths(data: bytes, at: int, size: Size, *, halves: bool) -> NDArray[Any] | None:
-    """Palette numbers from the lowest row up; None where no mark ends the picture."""
+    """Palette numbers from the lowest row up; None where neither a mark nor the last pixel ends them."""
     import numpy as np
 
     numbers = np.zeros((size.height, size.width), np.uint8)
@@ -198,7 +200,7 @@ def _run_lengths(data: bytes, at: int, size: Size, *, halves: bool) -> NDArray[A
         if y < size.height:
             numbers[y, x : x + room] = run[:room]
         x += room
-    return None
+    return numbers if y * size.width + x >= size.pixels else None
 
 
 def _embedded_profile(data: bytes) -> bytes | None:
