@@ -77,6 +77,23 @@ def test_crops_of_a_level_are_compressed_and_their_targets_are_not() -> None:
     assert error(one_quality(20)) > 1.5 * error(None)
 
 
+def test_a_share_of_the_crops_stays_clean() -> None:
+    high = photograph(3, 128, 128)
+    pairs = [Pair(high=high, low=shrink(high, 2))]
+    options = {"scale": 2, "crop": 64, "batch": 40, "intensities": [1.0], "seed": 5}
+
+    def clean(share: float) -> int:
+        """How many of forty crops, which are the whole picture, turned at most, nothing was done to."""
+        crops = Crops(pairs, **options, level=one_quality(20), clean=share)  # type: ignore[arg-type]
+        low, _, _ = crops.next()
+        sums = (low * 255).round().sum(dim=(1, 2, 3))
+        return int((sums == float(pairs[0].low.sum())).sum())
+
+    assert clean(0) == 0
+    assert 3 < clean(0.25) < 20
+    assert clean(1) == 40
+
+
 def test_held_out_pairs_are_compressed_once_and_always_alike() -> None:
     high = photograph(4, 96, 96)
     pairs = [Pair(high=high, low=shrink(high, 2)), Pair(high=high, low=shrink(high, 2), compressed=True)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from training.data import Crops, NoPictures, Pair, load_pairs, shrunk_too  # noq
 from training.evaluate import torch_upscale  # noqa: E402
 from training.loss import loss_of, weights  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR  # noqa: E402
+from training.quantize import QuantizedXLSR  # noqa: E402
 from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
 from training.refit import refit_tail  # noqa: E402
 from xlsr_cli.quality.bicubic import shrink  # noqa: E402
@@ -196,6 +199,47 @@ def test_what_is_solved_once_training_is_over_is_solved_once(
     again = loop.train(stage, pictures, tmp_path, CPU)
     assert torch.equal(after.tail.weight, again.tail.weight)
     assert (tmp_path / "stage" / "log.jsonl").read_text(encoding="utf-8").count("solved") == 1
+
+
+def test_layers_behind_a_rounded_one_are_trained_on_and_it_is_not(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.train(recipe(name="start", steps=20, optimizer="soap", anchored=True), pictures, tmp_path, CPU)
+    stage = recipe(
+        name="stage", form="int8", start="start", steps=5, settle=4, optimizer="soap", anchored=True
+    )
+    seen: list[dict[str, tuple[torch.Tensor, bool]]] = []
+    settle = loop._settle
+
+    def watched(recipe: Recipe, network: QuantizedXLSR, *more: Any) -> None:
+        settle(recipe, network, *more)
+        layers = network.convolutions().items()
+        seen.append({name: (conv.weight.clone(), conv.weight.requires_grad) for name, conv in layers})
+
+    monkeypatch.setattr(loop, "_settle", watched)
+    monkeypatch.setattr(loop, "round_weights", partial(loop.round_weights, batches=5))
+    finished = loop.train(stage, pictures, tmp_path, CPU)
+    assert isinstance(finished, QuantizedXLSR)
+    names = list(finished.convolutions())
+    assert len(seen) == len(names) - 1
+    for rounded, layers in enumerate(seen, start=1):
+        assert [trained for _, trained in layers.values()] == [
+            place >= rounded for place in range(len(names))
+        ]
+        for name in names[:rounded]:
+            assert torch.equal(layers[name][0], finished.convolutions()[name].weight)
+    assert not torch.equal(seen[0]["tail"][0], seen[1]["tail"][0])
+
+
+def test_a_teacher_is_followed(pictures: Path, tmp_path: Path) -> None:
+    """Targets are what the network answers that it starts from, as far as the recipe says so."""
+    start = loop.train(recipe(name="start", steps=20), pictures, tmp_path, CPU)
+    low = torch.rand(2, 3, 20, 20)
+    batch = (low, torch.zeros(2, 3, 20, 20), torch.ones(2))
+    for share in (0.0, 0.5, 1.0):
+        stage = recipe(name="stage", start="start", teacher=share)
+        _, high, _ = loop._taught(stage, batch, loop._teacher(stage, tmp_path))
+        torch.testing.assert_close(high, share * start(low).detach())
 
 
 def test_the_pauses_between_checkpoints_are_short() -> None:
