@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlsr_cli.children import child_environment
 from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.session import available_providers, usable_cores
 
@@ -210,7 +211,9 @@ def _text_of(path: Path) -> str:
 def _output_of(*command: str) -> str:
     """What a small program of the system prints; empty when it is missing or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, env=child_environment()
+        )
     except (OSError, ValueError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from xlsr_cli.children import child_environment
 
 #: What a stranger's folder may hold: every name that Python, we or our libraries import.
 _NAMES = sorted(
@@ -66,3 +70,34 @@ def test_workers_leave_the_working_folder_out_of_the_import_path(poisoned: Path,
     environment = {**os.environ, "PYTHONPATH": path}
     subprocess.run(command, cwd=poisoned, env=environment, check=True, capture_output=True)
     assert imported(poisoned) == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("words", [("batch", "in", "--jobs", "2"), ("doctor",)], ids=" ".join)
+def test_no_library_or_program_is_looked_for_in_the_working_folder(
+    poisoned: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """An empty entry in a search path means the working folder; OpenCV leaves one in LD_LIBRARY_PATH."""
+    log = tmp_path / "log"
+    strace = ["strace", "-f", "-qq", "--trace=open,openat,openat2,execve", "-o", str(log)]
+    program = "import cv2; from xlsr_cli.__main__ import run; run()"
+    command = [*strace, sys.executable, "-I", "-c", program, *words]
+    environment = child_environment()
+    environment.pop("LD_LIBRARY_PATH", None)
+    subprocess.run(command, cwd=poisoned, env=environment, check=True, capture_output=True)
+    calls = log.read_text("utf-8", "replace").splitlines()
+    assert any("execve(" in call for call in calls)
+    assert [
+        call for call in calls if re.search(r'(open\w*\(AT_FDCWD, |open\(|execve\()"(?!/|in)', call)
+    ] == []
+
+
+def test_search_paths_of_children_leave_the_working_folder_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PATH"):
+        monkeypatch.setenv(name, os.pathsep.join(("", "/usr/bin", ".", str(tmp_path), "")))
+        assert child_environment()[name] == "/usr/bin"
+        monkeypatch.setenv(name, os.pathsep)
+        assert name not in child_environment()

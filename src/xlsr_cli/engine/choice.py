@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xlsr_cli.children import renew_after_fork
 from xlsr_cli.engine.fastest import open_session
 from xlsr_cli.engine.models import (
     Colour,
@@ -23,7 +24,6 @@ from xlsr_cli.engine.models import (
 )
 from xlsr_cli.engine.session import Session
 from xlsr_cli.errors import ModelError, UsageError
-from xlsr_cli.forking import renew_after_fork
 from xlsr_cli.options import EngineOptions, Size
 
 #: Chains of model scales for each total factor, the cheapest first: the smaller model goes first, since

@@ -15,6 +15,7 @@ import pytest
 from tests.media.picture import pictures
 from tests.media.picture.heif import box, coded, full, heif
 from tests.media.picture.rich_files import rich_files
+from xlsr_cli.children import child_environment
 from xlsr_cli.formats import FORMATS
 
 #: Enlarges every file as the command line does. A hook sees what Python opens, and programs and connections
@@ -145,7 +146,7 @@ def test_no_library_opens_another_file(folders: tuple[Path, Path, Path], tmp_pat
         str(log),
     ]
     command = [*strace, sys.executable, "-c", CHILD, str(inputs), str(outputs)]
-    subprocess.run(command, capture_output=True, check=True, cwd=inputs)
+    subprocess.run(command, capture_output=True, check=True, cwd=inputs, env=child_environment())
     calls = log.read_text("utf-8", "replace").splitlines()
     assert sum("execve(" in call for call in calls) == 1
     assert not [call for call in calls if "connect(" in call and "AF_INET" in call]

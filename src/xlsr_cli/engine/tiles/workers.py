@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from xlsr_cli.forking import renew_after_fork
+from xlsr_cli.children import renew_after_fork
 
 Part = TypeVar("Part")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import xlsr_cli
+from xlsr_cli.children import child_environment, is_here
 
 #: Run by the new process: ``sys.path`` as we want it, then the worker with its end of the connection.
 _PROGRAM = (
@@ -48,31 +49,14 @@ def start_worker() -> tuple[subprocess.Popen[bytes], Connection]:
 
 def _import_path(path: Sequence[str]) -> list[str]:
     """``path`` without the working folder; if this package itself lies there, it comes last."""
-    here = Path.cwd()
     package = str(Path(xlsr_cli.__file__).parents[1])
-    folders = [os.path.abspath(entry) for entry in path if entry and not _is(entry, here)]  # noqa: PTH100
+    folders = [os.path.abspath(entry) for entry in path if not is_here(entry)]  # noqa: PTH100
     return folders if package in folders else [*folders, package]
 
 
-def _is(entry: str, folder: Path) -> bool:
-    try:
-        return Path(entry).samefile(folder)
-    except (OSError, ValueError):
-        return False
-
-
 def _environment() -> dict[str, str]:
-    """This process's environment without the working folder (also as an empty entry) in ``PYTHONPATH``.
-
-    OpenBLAS uses one thread in each worker: the other cores are for the other workers.
-    """
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONSAFEPATH": "1"}
-    here = Path.cwd()
-    entries = [e for e in environment.get("PYTHONPATH", "").split(os.pathsep) if e and not _is(e, here)]
-    environment.pop("PYTHONPATH", None)
-    if entries:
-        environment["PYTHONPATH"] = os.pathsep.join(entries)
-    return environment
+    """OpenBLAS uses one thread in each worker: the other cores are for the other workers."""
+    return {"OPENBLAS_NUM_THREADS": "1", **child_environment(), "PYTHONSAFEPATH": "1"}
 
 
 def _utf8() -> list[str]:
