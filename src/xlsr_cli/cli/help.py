@@ -13,6 +13,7 @@ from typing import Any, get_args
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ArgumentInfo
 
+from xlsr_cli.cli.values import take_missing_flag, take_plain_values
 from xlsr_cli.declaration import Panel
 from xlsr_cli.errors import UsageError
 
@@ -25,6 +26,15 @@ _VALUE_NAMES = {"int": "INTEGER", "str": "TEXT"}
 
 class Command(TyperCommand):
     """A command whose help does not depend on Typer's version; for ``app.command(cls=Command)``."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        if self.callback is not None:
+            take_plain_values(self.params, inspect.signature(self.callback, eval_str=True))
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option ``--help``."""
+        return take_missing_flag(super().get_help_option(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words behind the command's name in the usage line."""
@@ -54,6 +64,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands that suggests names for a mistyped one."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own flags, and those that Typer adds: for help, and at the top to install completion."""
+        return [take_missing_flag(flag) for flag in super().get_params(ctx)]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As click does, but an unknown name is answered with the nearest commands."""
