@@ -31,6 +31,19 @@ COMMAND = [sys.executable, "-m", "xlsr_cli"]
 NOT_WINDOWS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
 
 
+def loaded(picture: Path, modules: list[str], *, beside: str) -> str:
+    """Which of ``modules`` enlarging ``picture`` loads, beside those of the program ``beside``."""
+    script = (
+        f"{beside}"
+        "brought = set(sys.modules)\n"
+        "from xlsr_cli.cli.app import main\n"
+        f"assert main(['upscale', {str(picture)!r}]) == 0\n"
+        f"print(sorted(set({modules!r}) & set(sys.modules) - brought))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     return write(tmp_path / "in.png", photo(60, 40))
@@ -103,30 +116,18 @@ class TestStarting:
                 "xlsr_cli.quality.page",
             ),
         ]
-        script = (
+        by_typer = (
             "import sys, typer.main\n"
             "trivial = typer.Typer(rich_markup_mode=None, add_completion=False)\n"
             "trivial.command()(lambda number=1: None)\n"
             "typer.main.get_command(trivial)\n"
-            "brought_by_typer = set(sys.modules)\n"
-            "from xlsr_cli.cli.app import main\n"
-            f"assert main(['upscale', {str(picture)!r}]) == 0\n"
-            f"print(sorted(set({unneeded!r}) & set(sys.modules) - brought_by_typer))"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "[]"
+        assert loaded(picture, unneeded, beside=by_typer) == "[]"
 
     def test_a_png_loads_nothing_that_its_libraries_do_not_load(self, picture: Path) -> None:
-        unneeded = {"glob", "json", "numpy.ma", "pydantic", "random", "tempfile"}
-        script = (
-            "import sys, cv2, numpy, onnxruntime, typer.main\n"
-            "brought = set(sys.modules)\n"
-            "from xlsr_cli.cli.app import main\n"
-            f"assert main(['upscale', {str(picture)!r}]) == 0\n"
-            f"print(sorted({unneeded!r} & set(sys.modules) - brought))"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "[]"
+        unneeded = ["glob", "json", "numpy.ma", "pydantic", "random", "tempfile"]
+        by_libraries = "import sys, cv2, numpy, onnxruntime, typer.main\n"
+        assert loaded(picture, unneeded, beside=by_libraries) == "[]"
 
     def test_a_picture_parses_the_models_of_its_kind_alone(
         self, picture: Path, monkeypatch: pytest.MonkeyPatch

@@ -173,13 +173,19 @@ def test_a_shard_that_comes_late_to_join_leaves_it(
     assert [hashlib.sha256(output.read_bytes()).hexdigest()] == made
 
 
-def test_a_folder_that_vanishes_while_a_shard_plans(
-    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def joined_unseen(folder: Path) -> Path:
+    """The output of two shards, of which the second joined a film; its journal is not seen yet."""
     film(folder / "c.mp4", frames=480)
     out = batch(folder, *shard(1, 2))
     batch(folder, *shard(2, 2))
-    (out / f"{JOURNAL[:11]}-2of2.sqlite3").unlink()  # which is not seen yet
+    (out / f"{JOURNAL[:11]}-2of2.sqlite3").unlink()
+    return out
+
+
+def test_a_folder_that_vanishes_while_a_shard_plans(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = joined_unseen(folder)
     work_folder(out / "c.mp4").mkdir()
     options = steps._options
 
@@ -195,11 +201,8 @@ def test_the_result_of_a_shard_whose_journal_is_not_seen_yet(
     folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on network storage, which shows another machine's writes late."""
-    film(folder / "c.mp4", frames=480)
-    out = batch(folder, *shard(1, 2))
-    batch(folder, *shard(2, 2))
+    out = joined_unseen(folder)
     before = (out / "c.mp4").read_bytes()
-    (out / f"{JOURNAL[:11]}-2of2.sqlite3").unlink()
     assert told(folder, capsys, *shard(1, 2)) == {"c.mp4": "shared"}
     assert (out / "c.mp4").read_bytes() == before
 
