@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from xlsr_cli.engine.traces.samples import is_new, visible, windows
 
 #: Side and number of the squares that are examined, evenly spread.
-_SIDE, _SQUARES = 16, 400
+_SIDE, _SQUARES = 16, 144
 #: So many are examined first. If that many of them show something, and fewer than so many of a hundred pairs
 #: of neighbours are equal in them, the picture is no drawing.
-_FEW_SQUARES, _ENOUGH_SHOWN, _HARDLY_ANY = 64, 12, 8
+_FEW_SQUARES, _ENOUGH_SHOWN, _HARDLY_ANY = 36, 12, 8
 #: In 255ths of the range: a square with that much contrast shows something.
 _CONTRAST = 40
 #: Of the squares that show something, all but this share have to hold equal neighbours.
@@ -30,7 +30,7 @@ def looks_drawn(pixels: NDArray[Any]) -> bool:
 
     In a drawing, neighbours are exactly equal right beside strokes and edges. In a photograph they are where
     it is blown out or black, hardly ever where something is to be seen, and what is nearly equal is hardly
-    ever equal. Looks at no more than 400 squares of 16×16, whatever the size, and for a photograph at 64.
+    ever equal. Looks at no more than 144 squares of 16×16, whatever the size, and for a photograph at 36.
     """
     unit = np.iinfo(pixels.dtype).max // 255
     few = _shown(_squares(pixels, _FEW_SQUARES), unit)

@@ -44,11 +44,11 @@ _BLOCKS, _WINDOWS = 256, 64
 _FEW = 24
 #: BT.601 weights of B, G and R, as JFIF has them, and the cosines, with so many bits behind the point.
 _WEIGHT_BITS, _COSINE_BITS = 12, 11
-_WEIGHTS = np.round(np.array([0.114, 0.587, 0.299]) * (1 << _WEIGHT_BITS)).astype(np.int32)
+_WEIGHTS = np.round(np.array([0.114, 0.587, 0.299]) * (1 << _WEIGHT_BITS)).astype(np.float32)
 #: Coefficients are counted in bins of a quarter, up to ``_LARGEST``; larger ones tell no more.
 _BINS_PER_UNIT, _LARGEST, _LARGEST_OF_WINDOWS = 4, 120, 40
 #: So many steps are tried, from 2: a step of 1 leaves nothing that rounding to 8 bits would not.
-_STEPS, _STEPS_OF_WINDOWS = 78, 28
+_STEPS, _STEPS_OF_WINDOWS = 78, 20
 #: Steps of the constant coefficient that count: qualities of 6 to 50 have them.
 _STEPS_OF_BRIGHTNESS = 16, 130
 #: Its deviation: in a smooth block all pixels are rounded the same way.
@@ -120,7 +120,8 @@ def _traces_at(pixels: NDArray[Any], left: int, top: int) -> JpegTraces | None:
     best = evidence.argmax(axis=1)
     weights = np.maximum(0, evidence[np.arange(len(best)), best] - _CHOSEN)
     total = int(weights.sum())
-    if total < _ENOUGH or np.count_nonzero(np.bincount(blocks.ravel() >> _WEIGHT_BITS)) < _MANY_SHADES:
+    shades = np.bincount(blocks.astype(np.int64).ravel() >> _WEIGHT_BITS) if total >= _ENOUGH else 0
+    if np.count_nonzero(shades) < _MANY_SHADES:
         return None
     certain = total >= _CERTAIN * blocks.shape[2] or _brightness_is_rounded(blocks)
     # Lines alone, all of one contrast, are no evidence: what changes both ways has to agree, or where that
@@ -146,31 +147,32 @@ def _likeliest_place(pixels: NDArray[Any]) -> tuple[int, int] | None:
     if not seen.size:
         return None
     across = np.matmul(_SLIDING.reshape(-1, 15), seen).reshape(15, len(_SLID), 8, -1)
-    both = [
-        _SLIDING[list(chosen)].reshape(-1, 15) @ across[:, index].reshape(15, -1)
-        for index, chosen in enumerate(_SLID_WITH)
-    ]
-    bins = _bins(np.concatenate(both).reshape(-1, seen.shape[2]))
-    evidence = _evidence(bins, _rewards(_LARGEST_OF_WINDOWS, _STEPS_OF_WINDOWS)).max(axis=1)
-    speaking = np.maximum(0, evidence - _CHOSEN).reshape(-1, 64).sum(axis=0)
+    rewards = _rewards(_LARGEST_OF_WINDOWS, _STEPS_OF_WINDOWS)
+    speaking = np.zeros(64, dtype=np.int64)
+    # One after the other: small arrays are reused, large ones are asked of the system and cleared each time.
+    for index, chosen in enumerate(_SLID_WITH):
+        both = _SLIDING[chosen].reshape(-1, 15) @ across[:, index].reshape(15, -1)
+        evidence = _evidence(_bins(both.reshape(-1, seen.shape[2])), rewards).max(axis=1)
+        speaking += np.maximum(0, evidence - _CHOSEN).reshape(-1, 64).sum(axis=0)
     top, left = divmod(int(speaking.argmax()), 8)
     return (left, top) if speaking.any() else None
 
 
-def _luma(found: NDArray[Any]) -> Integers:
+def _luma(found: NDArray[Any]) -> Small:
     """Luma of windows (N, C, side, side), scaled by the weights' bits: (side, side, N).
 
     Those that hold 0 or 255 are left out, since clipped, unless there are hardly any others.
     """
-    flat = found.reshape(len(found), math.prod(found.shape[1:]))
-    whole = (flat.max(axis=1) < 255) & (flat.min(axis=1) > 0)
-    found = found[whole] if whole.sum() >= _FEW else found
-    if found.shape[1] < 3:
-        luma = found[:, 0].astype(np.int32) << _WEIGHT_BITS
+    number, channels, side, _ = found.shape
+    flat = np.moveaxis(found, 1, -1).reshape(number, side * side * channels)
+    clipped = (flat - np.uint8(1) >= 254).any(axis=1)
+    flat = flat[~clipped] if number - np.count_nonzero(clipped) >= _FEW else flat
+    colours = flat.reshape(-1, channels)
+    if channels < 3:
+        luma = colours[:, 0].astype(np.float32) * (1 << _WEIGHT_BITS)
     else:
-        blue, green, red = (found[:, channel] * weight for channel, weight in enumerate(_WEIGHTS))
-        luma = blue + green + red
-    return np.ascontiguousarray(np.moveaxis(luma, 0, -1))
+        luma = colours[:, :3].astype(np.float32) @ _WEIGHTS
+    return np.ascontiguousarray(luma.reshape(-1, side * side).T).reshape(side, side, -1)
 
 
 def _cosines() -> Exact:
@@ -193,7 +195,7 @@ _ODD = np.cumprod(np.full(64, 0x9E3779B97F4A7C15, dtype=np.uint64)).astype(np.in
 #: Where the grid is looked for, these frequencies are worked out across, and with each of them those down
 #: (their places in the first row).
 _SLID = (0, 1, 2, 4)
-_SLID_WITH = ((1, 2, 3), (0, 1), (0, 2), (0,))
+_SLID_WITH = ([1, 2, 3], [0, 1], [0, 2], [0])
 
 
 def _sliding() -> Exact:
@@ -207,7 +209,7 @@ def _sliding() -> Exact:
 _SLIDING = _sliding()
 
 
-def _coefficients(blocks: Integers) -> Exact:
+def _coefficients(blocks: Small) -> Exact:
     """The DCT of ``blocks`` (8, 8, N), scaled: (64, N), frequencies in rows of a rising one across."""
     if not blocks.size:
         return np.zeros((64, 0))
@@ -216,12 +218,13 @@ def _coefficients(blocks: Integers) -> Exact:
     return np.asarray(np.matmul(_COSINES, down)).reshape(64, -1)
 
 
-def _brightness_is_rounded(blocks: Integers) -> bool:
+def _brightness_is_rounded(blocks: Small) -> bool:
     """Whether the blocks' constant coefficients stand at multiples of a step as large as low qualities have.
 
     Drawings have multiples of small steps: those of a few colours.
     """
-    constant = np.sort(np.floor(blocks.sum(axis=(0, 1)) / (8 << _WEIGHT_BITS) + 0.5)) - 8 * 128
+    sums = blocks.sum(axis=(0, 1), dtype=np.float64)
+    constant = np.sort(np.floor(sums / (8 << _WEIGHT_BITS) + 0.5)) - 8 * 128
     constant = constant[is_new(constant)]
     steps: Integers = np.arange(*_STEPS_OF_BRIGHTNESS)
     off: Exact = constant[:, None] - steps * np.floor(constant[:, None] / steps + 0.5)
@@ -244,14 +247,13 @@ def _distinct(blocks: Integers) -> Integers:
 
 def _evidence(bins: Integers, rewards: Small) -> Integers:
     """For every row of ``bins`` and every step (columns): how much likelier it is than none."""
-    rows, most = len(bins), len(rewards)
-    # What is too large comes last in its row, and is dropped.
-    places = np.minimum(bins, most) + np.arange(rows)[:, None] * (most + 1)
-    counts = np.bincount(places.ravel(), minlength=rows * (most + 1)).reshape(rows, -1)
-    counts = counts[:, :-1].astype(np.float32)
+    rows, ends = len(bins), len(rewards)
+    places = np.minimum(bins, ends - 1) + np.arange(0, rows * ends, ends)[:, None]
+    counts = np.zeros(rows * ends, dtype=np.float32)
+    np.add.at(counts, places.ravel(), np.float32(1))
     # In parts for which BLAS wakes no other thread.
     together = next(part for part in range(_ALONE // rewards.size, 0, -1) if rows % part == 0)
-    evidence = np.asarray(np.matmul(counts.reshape(-1, together, most), rewards))
+    evidence = np.asarray(np.matmul(counts.reshape(-1, together, ends), rewards))
     return evidence.reshape(rows, -1).astype(np.int64)
 
 
@@ -264,10 +266,12 @@ def _rewards(largest: int, steps: int) -> Small:
     coefficients of any picture are near zero.
     """
     step = np.arange(2, 2 + steps)
-    values = np.arange(largest * _BINS_PER_UNIT)[:, None] / _BINS_PER_UNIT
+    values = np.arange(largest * _BINS_PER_UNIT + 1)[:, None] / _BINS_PER_UNIT
     off = values - step * np.floor(values / step + 0.5)
     nats = _nats(off, step, math.hypot(_DEVIATION, 0.3 / _BINS_PER_UNIT))
-    return np.round(_UNITS * np.where(values < step / 2, np.minimum(nats, 0), nats)).astype(np.float32)
+    rewards = np.round(_UNITS * np.where(values < step / 2, np.minimum(nats, 0), nats)).astype(np.float32)
+    rewards[-1] = 0
+    return rewards
 
 
 def _nats(off: Exact, step: Integers | Exact, width: float) -> Exact:

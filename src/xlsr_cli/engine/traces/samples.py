@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 #: By so many 65536ths of the columns, the golden section, each row of windows begins later than the one
@@ -26,8 +26,11 @@ def windows(pixels: NDArray[Any], *, side: int, every: int, most: int) -> NDArra
     number = min(most, down * across)
     rows, columns = np.divmod(np.arange(number) * (down * across) // number, across)
     columns = (columns + (rows * across * _SHIFT >> 16)) % across
-    found = sliding_window_view(pixels, (side, side), axis=(0, 1))[every * rows, every * columns]
-    return visible(found)
+    y, x, channel = pixels.strides
+    shape, strides = (down, across, side, side, pixels.shape[2]), (every * y, every * x, y, x, channel)
+    # Channels last, as pixels lie in memory, while windows are copied.
+    found = as_strided(pixels, shape, strides, writeable=False)[rows, columns]
+    return visible(np.moveaxis(found, -1, 1))
 
 
 def visible(found: NDArray[Any]) -> NDArray[Any]:
