@@ -360,7 +360,7 @@ class TestMeasure:
 
 
 class TestPlot:
-    def test_labels_cover_neither_each_other_nor_the_points(self) -> None:
+    def test_numbers_stand_on_their_points_and_the_legend_names_each(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -375,10 +375,14 @@ class TestPlot:
         ]
         draw_points(axes, points, what="here", quality="there")
         boxes = [text.get_window_extent() for text in axes.texts]
-        assert len(boxes) == 3
+        assert [text.get_text() for text in axes.texts] == ["1", "2", "3"]
         assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
         places = [axes.transData.transform((point.fps, point.psnr)) for point in points]
-        assert not any(box.contains(*place) for box in boxes for place in places)
+        assert [[box.contains(*place) for place in places] for box in boxes] == np.eye(3).tolist()
+        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
+        named = [text.get_text() for text in legend.get_texts()]
+        assert [text[:8] for text in named] == ["1  way 0", "2  way 1", "3  way 2"]
+        assert not any(legend.get_window_extent().contains(*place) for place in places)
 
     def test_any_number_of_points_is_numbered(self) -> None:
         import cv2

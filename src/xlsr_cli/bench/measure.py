@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,19 +15,11 @@ import numpy as np
 
 from xlsr_cli.bench.memory import peak_memory, reset_peak
 from xlsr_cli.bench.noise import LoadWatch, judge
-from xlsr_cli.bench.pictures import (
-    FILTER_PSNR,
-    FILTERS,
-    filtered,
-    made_picture,
-    score,
-    why_not_scored,
-)
+from xlsr_cli.bench.pictures import FILTER_PSNR, FILTERS, filtered, made_picture, score, why_not_scored
 from xlsr_cli.bench.report import BenchReport, MemoryUse, Row, ThreadRow
 from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
-from xlsr_cli.engine.estimate import Plan
-from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_models, find_model
+from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_model, bundled_models, find_model
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
 from xlsr_cli.engine.session import model_scale
@@ -90,13 +82,17 @@ class _Subject:
     """The picture: its file (``source``), its ``pixels``, and the ``format`` to be written."""
 
     source: Source
-    name: str
     pixels: Pixels
     format: PictureFormat
 
     @property
     def size(self) -> Size:
         return Size(width=self.pixels.shape[1], height=self.pixels.shape[0])
+
+    def models(self, upscaler: Upscaler) -> tuple[str, ...]:
+        """The names of the networks that it goes through in ``upscaler``."""
+        channels = 1 if self.pixels.ndim == 2 else self.pixels.shape[2]
+        return upscaler.model_names(self.size, channels=channels, depth=8 * self.pixels.itemsize)
 
 
 def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport:
@@ -108,6 +104,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
     scale = options.scale or float(model_scale(options.engine) or DEFAULT_SCALE)
     target = Target(scale=scale)
     subject = _subject(options)
+    size = target.size_for(subject.size)
     machine = this_machine()
     with ExitStack() as stack:
 
@@ -116,30 +113,37 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
 
         asked = opened(options.engine)
         upscaler, found = for_picture(asked, subject.source, lambda: subject.pixels)
-        options = replace(options, engine=upscaler.options)
+        engine = upscaler.options
         memory = _memory_use(upscaler, subject)
-        others = {name: opened(engine) for name, engine in _others(options, upscaler, subject)}
+        others = {name: opened(other) for name, other in _others(engine, upscaler, subject)}
         fewer = {
-            count: opened(replace(options.engine, threads=count))
+            count: opened(replace(engine, threads=count))
             for count in thread_counts(upscaler.threads)
             if count != upscaler.threads
         }
-        size = target.size_for(subject.size)
         contestants = list(_contestants(asked, subject, size, others, fewer))
-        with _opencv_threads(upscaler.threads), LoadWatch() as watch:
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(upscaler.threads)
+        with LoadWatch() as watch:
             timings = race(contestants, repeats=options.repeats, seconds=_SECONDS, progress=progress)
         quality, scores = _quality(scale, options.image is None, upscaler, others, subject)
-        model = _models_used(upscaler, subject)
+        model = ", ".join(subject.models(upscaler))
     return BenchReport(
         machine=machine,
         model=model,
         source=subject.size,
         target=size,
         threads=upscaler.threads,
-        picture=subject.name,
+        picture=subject.source.name,
         stages=tuple(_stage_rows(timings, size)),
-        engine=_row("engine", "pixels to pixels", timings["engine"], size, psnr=scores.get("engine")),
-        whole=_row("whole", "file to file", timings["whole"], size),
+        engine=Row(
+            name="engine",
+            what="pixels to pixels",
+            timing=timings["engine"],
+            output=size,
+            psnr=scores.get("engine"),
+        ),
+        whole=Row(name="whole", what="file to file", timing=timings["whole"], output=size),
         scaling=tuple(_thread_rows(timings, upscaler.threads)),
         beside=tuple(_beside_rows(timings, [*others, *FILTERS], size, scores)),
         quality=quality,
@@ -151,7 +155,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
             used_cores=min(upscaler.threads, machine.cores.usable),
         ),
         remarks=(
-            *_remarks(machine, upscaler.threads, options.engine),
+            *_remarks(machine, upscaler.threads, engine),
             *([] if found is None else [f"the picture: {found}"]),
         ),
     )
@@ -161,22 +165,15 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
 
 
 def _subject(options: BenchOptions) -> _Subject:
-    if options.image is None:
-        size = options.size or DEFAULT_SIZE
-        format = FALLBACK.name
-        picture = Picture(pixels=made_picture(size), metadata=Metadata(), format=format)
-        content, _ = encode(picture, format)
-        name = f"synthetic, {size}"
-        source = open_picture(content, name)
-        return _Subject(source=source, name=name, pixels=picture.pixels, format=format)
-    source = open_file(options.image)
-    picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
-    return _Subject(
-        source=source,
-        name=source.name,
-        pixels=picture.pixels,
-        format=writable_format(picture.format),
-    )
+    if options.image is not None:
+        source = open_file(options.image)
+        picture, _ = decode(source, max_pixels=DEFAULT_MAX_PIXELS)
+        return _Subject(source=source, pixels=picture.pixels, format=writable_format(picture.format))
+    size, format = options.size or DEFAULT_SIZE, FALLBACK.name
+    picture = Picture(pixels=made_picture(size), metadata=Metadata(), format=format)
+    content, _ = encode(picture, format)
+    source = open_picture(content, f"synthetic, {size}")
+    return _Subject(source=source, pixels=picture.pixels, format=format)
 
 
 def _whole_way(asked: Upscaler, subject: _Subject) -> Mapping[str, float]:
@@ -195,7 +192,7 @@ def _whole_way(asked: Upscaler, subject: _Subject) -> Mapping[str, float]:
 
 
 def _decoded(subject: _Subject) -> Picture:
-    return decode(open_picture(subject.source.data, subject.name), max_pixels=1 << 60)[0]
+    return decode(open_picture(subject.source.data, subject.source.name), max_pixels=1 << 60)[0]
 
 
 def _contestants(
@@ -216,20 +213,20 @@ def _contestants(
 
 
 def _others(
-    options: BenchOptions, upscaler: Upscaler, subject: _Subject
+    engine: EngineOptions, upscaler: Upscaler, subject: _Subject
 ) -> Iterator[tuple[str, EngineOptions]]:
     """Alternatives: the network in its other precision and in each runtime, by names for people."""
-    used = _spec_used(upscaler, subject)
+    used = _first_network(upscaler, subject)
     if used not in bundled_models():
-        yield "bundled model", replace(options.engine, model=None, precision="auto", halo=None)
+        yield "bundled model", replace(engine, model=None, precision="auto", halo=None)
     elif subject.pixels.dtype == np.uint8:
         other: ModelPrecision = "fp32" if used.precision == "int8" else "int8"
-        sibling = None if options.engine.model is None else _sibling(used, other)
+        sibling = bundled_model(used.scale, used.colour, other, used.restore).name
         name = "float32 graph" if other == "fp32" else "int8 graph"
-        yield name, replace(options.engine, model=sibling, precision=other)
-    if options.engine.provider == "auto" and used is not None and used.precision == "int8":
+        yield name, replace(engine, model=engine.model and sibling, precision=other)
+    if engine.provider == "auto" and used is not None and used.precision == "int8":
         for name in _runtimes():
-            yield f"in {name}", replace(options.engine, provider=name)
+            yield f"in {name}", replace(engine, provider=name)
 
 
 def _runtimes() -> list[str]:
@@ -238,35 +235,13 @@ def _runtimes() -> list[str]:
     return ["cpu", *usable] if usable else []
 
 
-def _sibling(model: ModelSpec, precision: ModelPrecision) -> str:
-    """The name of the bundled model that differs from ``model`` in its precision alone."""
-    return next(
-        spec.name
-        for spec in bundled_models()
-        if (spec.scale, spec.colour, spec.restore) == (model.scale, model.colour, model.restore)
-        and spec.precision == precision
-    )
-
-
-def _spec_used(upscaler: Upscaler, subject: _Subject) -> ModelSpec | None:
-    """The description of the first model that runs; None for a foreign model."""
-    name = _plan(upscaler, subject).passes[0].model
+def _first_network(upscaler: Upscaler, subject: _Subject) -> ModelSpec | None:
+    """The description of the first network that runs; None of a foreign one."""
     named = None if upscaler.options.model is None else find_model(upscaler.options.model)
     if isinstance(named, Path):
         return None
-    if named is not None and named.name == name:
-        return named
-    return next(spec for spec in bundled_models() if spec.name == name)
-
-
-def _models_used(upscaler: Upscaler, subject: _Subject) -> str:
-    names = dict.fromkeys(step.model for step in _plan(upscaler, subject).passes)
-    return ", ".join(names)
-
-
-def _plan(upscaler: Upscaler, subject: _Subject) -> Plan:
-    channels = 1 if subject.pixels.ndim == 2 else subject.pixels.shape[2]
-    return upscaler.plan(subject.size, channels=channels, depth=8 * subject.pixels.itemsize)
+    known = bundled_models() if named is None else (named, *bundled_models())
+    return next(spec for spec in known if spec.name == subject.models(upscaler)[0])
 
 
 def thread_counts(most: int) -> list[int]:
@@ -275,17 +250,6 @@ def thread_counts(most: int) -> list[int]:
         return list(range(1, most + 1))
     powers = [1 << power for power in range(most.bit_length()) if 1 << power < most]
     return [*powers, most]
-
-
-@contextmanager
-def _opencv_threads(count: int) -> Iterator[None]:
-    """Give OpenCV as many threads as the engine has; afterwards, as many as before."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(count)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _memory_use(upscaler: Upscaler, subject: _Subject) -> MemoryUse:
@@ -320,7 +284,7 @@ def _published(scale: int, upscalers: dict[str, Upscaler], subject: _Subject) ->
     """The scores in the manifest of models that run at their own scale, and those of filters."""
     found = {name: FILTER_PSNR[name][scale][_QUALITY_SET] for name in FILTERS}
     for name, upscaler in upscalers.items():
-        spec = _spec_used(upscaler, subject)
+        spec = _first_network(upscaler, subject)
         if spec is not None and spec.scale == scale and _QUALITY_SET in spec.psnr:
             found[name] = spec.psnr[_QUALITY_SET]
     return found
@@ -333,26 +297,12 @@ def _enlarged(scale: int, name: str, low: Pixels) -> Pixels:
 # What goes into the report
 
 
-def _row(
-    name: str,
-    what: str,
-    timing: Timing,
-    output: Size,
-    *,
-    share: float | None = None,
-    times_faster: float | None = None,
-    psnr: float | None = None,
-) -> Row:
-    return Row(
-        name=name, what=what, timing=timing, output=output, share=share, times_faster=times_faster, psnr=psnr
-    )
-
-
 def _stage_rows(timings: dict[str, Timing], size: Size) -> Iterator[Row]:
     names = [name for name in ("decode", "look", *ENGINE_STAGES, "encode") if name in timings]
     total = sum(timings[name].seconds for name in names)
     for name in names:
-        yield _row(name, _WHAT[name], timings[name], size, share=timings[name].seconds / total)
+        share = timings[name].seconds / total
+        yield Row(name=name, what=_WHAT[name], timing=timings[name], output=size, share=share)
 
 
 def _thread_rows(timings: dict[str, Timing], most: int) -> Iterator[ThreadRow]:
@@ -368,9 +318,13 @@ def _beside_rows(
 ) -> Iterator[Row]:
     what = {"bicubic": "OpenCV, INTER_CUBIC", "Lanczos": "OpenCV, INTER_LANCZOS4"}
     for name in names:
-        ratio = timings[name].seconds / timings["engine"].seconds
-        yield _row(
-            name, what.get(name, "xlsr"), timings[name], size, times_faster=ratio, psnr=scores.get(name)
+        yield Row(
+            name=name,
+            what=what.get(name, "xlsr"),
+            timing=timings[name],
+            output=size,
+            times_faster=timings[name].seconds / timings["engine"].seconds,
+            psnr=scores.get(name),
         )
 
 
