@@ -52,7 +52,7 @@ _REPORT = f"please report this at {REPORT_AT}"
 _REINSTALL = "reinstall xlsr-cli from where you got it, with pip's --force-reinstall"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """One thing that was checked. ``message`` says what was found, ``remedy`` what to do about it."""
 
@@ -119,28 +119,17 @@ def _libraries() -> Iterator[Finding]:
         try:
             importlib.import_module(module)
         except Exception as error:  # a half-installed library may raise anything
-            yield Finding(
-                subject="library",
-                name=distribution,
-                status="problem",
-                message=f"cannot be imported: {error}",
-                remedy=f"reinstall it: pip install --force-reinstall {distribution}",
-            )
+            remedy = f"reinstall it: pip install --force-reinstall {distribution}"
+            yield Finding("library", distribution, "problem", f"cannot be imported: {error}", remedy)
         else:
-            yield Finding(subject="library", name=distribution, status="ok", message=_version(distribution))
-    yield from _too_old()
-    clash = opencv_clash()
-    if clash is not None:
-        yield Finding(
-            subject="library", name="opencv", status="warning", message=clash, remedy=opencv_remedy()
-        )
-
-
-def _too_old() -> Iterator[Finding]:
+            yield Finding("library", distribution, "ok", _version(distribution))
     complaint = library_complaint()
     if complaint is not None:
         message, _, remedy = complaint.partition("; run: ")
-        yield Finding(subject="library", name="versions", status="problem", message=message, remedy=remedy)
+        yield Finding("library", "versions", "problem", message, remedy)
+    clash = opencv_clash()
+    if clash is not None:
+        yield Finding("library", "opencv", "warning", clash, opencv_remedy())
 
 
 def _version(distribution: str) -> str:
@@ -153,35 +142,22 @@ def _version(distribution: str) -> str:
 def _machine(machine: Machine) -> Iterator[Finding]:
     cpu, cores, memory = machine.cpu, machine.cores, machine.memory
     slow = "; int8 models run, with the same pixels, but slower than with a dot product for bytes (VNNI)"
-    yield Finding(
-        subject="machine",
-        name="cpu",
-        status="ok",
-        message=f"{cpu.model} ({cpu.architecture}), {cpu.kernel}{'' if cpu.has_dot_product else slow}",
-    )
-    yield Finding(
-        subject="machine",
-        name="cpu features",
-        status="ok",
-        message=", ".join(cpu.features) or "none that matters to integer kernels",
-    )
-    yield Finding(
-        subject="machine",
-        name="cores",
-        status="ok",
-        message=f"{cores.usable} usable of {cores.logical}"
-        + (f" (affinity mask: {cores.affinity})" if cores.affinity < cores.logical else "")
-        + (" (limited by the control group)" if cores.usable < cores.affinity else ""),
-    )
+    kernel = f"{cpu.kernel}{'' if cpu.has_dot_product else slow}"
+    yield Finding("machine", "cpu", "ok", f"{cpu.model} ({cpu.architecture}), {kernel}")
+    features = ", ".join(cpu.features) or "none that matters to integer kernels"
+    yield Finding("machine", "cpu features", "ok", features)
+    counted = f"{cores.usable} usable of {cores.logical}"
+    if cores.affinity < cores.logical:
+        counted += f" (affinity mask: {cores.affinity})"
+    if cores.usable < cores.affinity:
+        counted += " (limited by the control group)"
+    yield Finding("machine", "cores", "ok", counted)
     free = [size for size in (memory.available, memory.limit) if size is not None]
-    little = bool(free) and min(free) < _LITTLE_MEMORY
-    yield Finding(
-        subject="machine",
-        name="memory",
-        status="warning" if little else "ok",
-        message=", ".join(_memory_words(memory.total, memory.available, memory.limit)) or "unknown",
-        remedy="close other programs, or give --max-memory" if little else "",
-    )
+    words = ", ".join(_memory_words(memory.total, memory.available, memory.limit)) or "unknown"
+    if min(free, default=_LITTLE_MEMORY) < _LITTLE_MEMORY:
+        yield Finding("machine", "memory", "warning", words, "close other programs, or give --max-memory")
+    else:
+        yield Finding("machine", "memory", "ok", words)
 
 
 def _memory_words(total: int | None, available: int | None, limit: int | None) -> Iterator[str]:
@@ -193,14 +169,12 @@ def _memory_words(total: int | None, available: int | None, limit: int | None) -
 def _pixels() -> Iterator[Finding]:
     from xlsr_cli.engine.golden_colour import answers_colour_golden
 
-    right = answers_colour_golden()
-    yield Finding(
-        subject="pixels",
-        name="colour and resizing",
-        status="ok" if right else "problem",
-        message="golden hash" if right else "integer arithmetic gives wrong bytes",
-        remedy="" if right else f"reinstall numpy and opencv-python-headless; {_REPORT}",
-    )
+    if answers_colour_golden():
+        yield Finding("pixels", "colour and resizing", "ok", "golden hash")
+    else:
+        wrong = "integer arithmetic gives wrong bytes"
+        remedy = f"reinstall numpy and opencv-python-headless; {_REPORT}"
+        yield Finding("pixels", "colour and resizing", "problem", wrong, remedy)
 
 
 def _models_everywhere(machine: Machine) -> Iterator[Finding]:
@@ -209,9 +183,7 @@ def _models_everywhere(machine: Machine) -> Iterator[Finding]:
     try:
         models = bundled_models()
     except ModelError as error:
-        yield Finding(
-            subject="model", name="manifest", status="problem", message=error.in_flags, remedy=_REINSTALL
-        )
+        yield Finding("model", "manifest", "problem", error.in_flags, _REINSTALL)
         return
     damaged = set()
     for finding in _models_on_cpu(models):
@@ -219,7 +191,7 @@ def _models_everywhere(machine: Machine) -> Iterator[Finding]:
             damaged.add(finding.name)
         yield finding
     whole = tuple(spec for spec in models if spec.name not in damaged)
-    yield _speed_on_cpu(whole)
+    yield Finding("provider", "cpu", "ok", f"always there{_speed(whole, 'cpu')}")
     for provider in machine.providers:
         if provider != _CPU:
             yield _models_on_provider(whole, provider)
@@ -240,13 +212,7 @@ def _models_on_cpu(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
                 remedy = f"install the newest onnxruntime; {_REPORT}, with 'xlsr doctor --json'"
         except XlsrError as error:
             status, message, remedy = "problem", error.in_flags, _REINSTALL
-        yield Finding(subject="model", name=spec.name, status=status, message=message, remedy=remedy)
-
-
-def _speed_on_cpu(models: tuple[ModelSpec, ...]) -> Finding:
-    return Finding(
-        subject="provider", name="cpu", status="ok", message=f"always there{_speed(models, 'cpu')}"
-    )
+        yield Finding("model", spec.name, status, message, remedy)
 
 
 def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
@@ -256,16 +222,14 @@ def _models_on_plug_ins(models: tuple[ModelSpec, ...]) -> Iterator[Finding]:
     for plug_in in PLUG_INS:
         if not plug_in.is_installed:
             message = f"not installed; for {plug_in.takes}: {plug_in.remedy}"
-            yield Finding(subject="provider", name=plug_in.name, status="ok", message=message)
+            yield Finding("provider", plug_in.name, "ok", message)
             continue
         hindrance = why_unusable(plug_in)
         if hindrance is None:
             yield _models_on_provider(models, plug_in.name)
         else:
             remedy = f"nothing needs to be done, or: pip uninstall {plug_in.distribution}"
-            yield Finding(
-                subject="provider", name=plug_in.name, status="warning", message=hindrance, remedy=remedy
-            )
+            yield Finding("provider", plug_in.name, "warning", hindrance, remedy)
 
 
 def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding:
@@ -283,13 +247,11 @@ def _models_on_provider(models: tuple[ModelSpec, ...], provider: str) -> Finding
         failure = f"wrong pixels from {', '.join(wrong)}" if wrong else ""
     except XlsrError as error:
         failure = error.in_flags
-    return Finding(
-        subject="provider",
-        name=provider,
-        status="problem" if failure else "ok",
-        message=failure or f"{len(models)} models give the right answers{_speed(models, provider)}",
-        remedy="leave out --provider: the CPU works; or repair the provider's driver" if failure else "",
-    )
+    if failure:
+        remedy = "leave out --provider: the CPU works; or repair the provider's driver"
+        return Finding("provider", provider, "problem", failure, remedy)
+    speed = _speed(models, provider)
+    return Finding("provider", provider, "ok", f"{len(models)} models give the right answers{speed}")
 
 
 def _speed(models: tuple[ModelSpec, ...], provider: str) -> str:
@@ -317,7 +279,7 @@ def _ways(*, films: bool) -> Iterator[Finding]:
 
     codecs: list[VideoCodec] = []
     if films:
-        yield Finding(subject="video", name="FFmpeg", status="ok", message=ffmpeg_version())
+        yield Finding("video", "FFmpeg", "ok", ffmpeg_version())
         missing = missing_codecs()
         codecs = [codec for codec in get_args(VideoCodec) if codec not in missing]
         yield from _missing(missing, codecs)
@@ -338,24 +300,16 @@ def _tried(trial: Trial) -> Finding:
         failure = error.in_flags
     except Exception as error:  # a library of another version may raise anything
         failure = f"{type(error).__name__}: {error}"
+    if not failure:
+        return Finding(trial.subject, trial.name, "ok", _DONE[trial.subject])
     clash = trial.subject == "picture" and opencv_clash() is not None
-    return Finding(
-        subject=trial.subject,
-        name=trial.name,
-        status="problem" if failure else "ok",
-        message=failure or _DONE[trial.subject],
-        remedy=(opencv_remedy() if clash else trial.remedy) if failure else "",
-    )
+    return Finding(trial.subject, trial.name, "problem", failure, opencv_remedy() if clash else trial.remedy)
 
 
 def _missing(missing: dict[VideoCodec, str], others: list[VideoCodec]) -> Iterator[Finding]:
     from xlsr_cli.trials import is_optional
 
+    remedy = f"give --codec {' or '.join(others)} instead" if others else "install PyAV from its wheel"
     for codec, encoder in missing.items():
-        yield Finding(
-            subject="video",
-            name=codec,
-            status="warning" if is_optional(codec) else "problem",
-            message=f"this build of PyAV has no encoder {encoder}",
-            remedy=f"give --codec {' or '.join(others)} instead" if others else "install PyAV from its wheel",
-        )
+        status: Status = "warning" if is_optional(codec) else "problem"
+        yield Finding("video", codec, status, f"this build of PyAV has no encoder {encoder}", remedy)
