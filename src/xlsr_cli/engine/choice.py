@@ -119,30 +119,23 @@ class Choice:
 
     def scales(self, source: Size, target: Size) -> tuple[int, ...]:
         """The factor of each network from ``source`` to at least ``target``, in order."""
-        if self._model is None:
-            return chain_for(source, target)
-        if isinstance(self._model, ModelSpec):
-            return repeated_chain(self._model.scale, source, target)
-        return repeated_chain(self._foreign(self._model).spec.scale, source, target)
+        named = self._named
+        return chain_for(source, target) if named is None else repeated_chain(named.scale, source, target)
 
     @property
     def keeps_range(self) -> bool:
         """Whether answers have to stay within the range of the source pixels around, since it is drawn."""
-        if isinstance(self._model, ModelSpec):
-            return self._model.restore == "drawing"
-        return self._model is None and self._restore == "drawing"
+        named = self._named
+        return (self._restore if named is None else named.restore) == "drawing"
 
     @property
     def splits_luma(self) -> bool:
         """Whether a colour picture is split, and only its Y′ goes through the network.
 
-        A named model decides by its own colours (a foreign one is loaded to know them); ``auto`` means all
-        channels.
+        A named model decides by its own colours; ``auto`` means all channels.
         """
-        if self._model is None:
-            return self._options.color == "ycbcr"
-        model = self._foreign(self._model).spec if isinstance(self._model, Path) else self._model
-        return model.colour == "luma"
+        named = self._named
+        return self._options.color == "ycbcr" if named is None else named.colour == "luma"
 
     def colour_for(self, channels: int) -> Colour:
         """What kind of network the colours of a picture with ``channels`` (1 to 4) go through."""
@@ -160,11 +153,14 @@ class Choice:
 
     @property
     def works_in_tiles(self) -> bool:
-        """Whether pictures are cut into tiles. They are not where the model's halo is unknown.
+        """Whether pictures are cut into tiles. They are not where the model's halo is unknown."""
+        named = self._named
+        return named is None or named.halo is not None
 
-        Loads a foreign model.
-        """
-        return not isinstance(self._model, Path) or self._foreign(self._model).spec.halo is not None
+    @property
+    def _named(self) -> ModelSpec | None:
+        """The description of the model that the options name, if any. Loads a foreign one."""
+        return self._foreign(self._model).spec if isinstance(self._model, Path) else self._model
 
     @property
     def loaded(self) -> list[Session]:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -83,43 +84,44 @@ class Estimator:
 
         Loads the models, and times a tile of each and a small picture.
         """
-        groups = self._groups(source, target, channels, dtype)
-        passes = tuple(step for group in groups for step in group)
-        self._time_networks(source, target, channels, dtype)
+        groups = self.passes(source, target, channels=channels, dtype=dtype)
+        passes = tuple(chain(*groups))
+        for plane in self._choice.planes(channels):
+            for session in self._choice.sessions(source, target, plane, dtype):
+                self._time(session)
         threads = self._tiling.workers
         around = self._seconds_around(source, target, channels, dtype, passes)
+        result = target.pixels * channels * dtype.itemsize
         return Plan(
             source=source,
             target=target,
             passes=passes,
             resample=passes[-1].answer != target,
             threads=threads,
-            peak_memory=peak_memory(
-                source, target, groups, channels=channels, itemsize=dtype.itemsize, threads=threads
-            ),
-            kept_memory=kept_memory(target.pixels * channels * dtype.itemsize, groups, threads=threads),
+            peak_memory=self.peak_memory(source, target, channels=channels, dtype=dtype),
+            kept_memory=result if result >= LARGE else result + _tile_memory(groups, threads),
             seconds=self._network_seconds(passes) / threads + around,
         )
 
-    def peak_memory(self, source: Size, target: Size, *, channels: int, dtype: np.dtype[Any]) -> int:
-        """As in :class:`Plan`, without timing anything."""
-        groups = self._groups(source, target, channels, dtype)
-        return peak_memory(
-            source,
-            target,
-            groups,
-            channels=channels,
-            itemsize=dtype.itemsize,
-            threads=self._tiling.workers,
-        )
-
-    def _groups(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> list[list[Pass]]:
+    def passes(self, source: Size, target: Size, *, channels: int, dtype: np.dtype[Any]) -> list[list[Pass]]:
+        """The passes of the colours and, where there is alpha, those of the alpha. Loads the models."""
         return [self._passes(source, target, plane, dtype) for plane in self._choice.planes(channels)]
 
-    def _time_networks(self, source: Size, target: Size, channels: int, dtype: np.dtype[Any]) -> None:
-        for plane in self._choice.planes(channels):
-            for session in self._choice.sessions(source, target, plane, dtype):
-                self._time(session)
+    def peak_memory(self, source: Size, target: Size, *, channels: int, dtype: np.dtype[Any]) -> int:
+        """Bytes of all arrays that are alive at once, at the worst moment, and of the tiles' activations."""
+        groups = self.passes(source, target, channels=channels, dtype=dtype)
+        alpha, colours = channels in (2, 4), 3 if channels > 2 else 1
+        by_luma = colours == 3 and groups[0][0].colours == 1
+        split = alpha or by_luma
+        held = source.pixels * (channels + (channels if split else 0) + (colours if alpha else 0))
+        moments = [_plane_pixels(groups[0], target) * groups[0][0].colours]
+        if by_luma:
+            moments.append(target.pixels * (1 + 3))
+        if alpha:
+            moments.append(target.pixels * colours + _plane_pixels(groups[1], target))
+            moments.append(target.pixels * (colours + 4))  # the bounds of alpha
+            moments.append(target.pixels * (colours + 1 + channels))
+        return (held + max(moments)) * dtype.itemsize + _tile_memory(groups, self._tiling.workers)
 
     def _passes(self, source: Size, target: Size, plane: Plane, dtype: np.dtype[Any]) -> list[Pass]:
         passes = []
@@ -171,32 +173,6 @@ class Estimator:
         elapsed = time.perf_counter() - started
         around = max(0.0, elapsed - self._network_seconds(passes) * shrink**2) / shrink**2
         return around if channels in (2, 4) else around / self._tiling.workers
-
-
-def peak_memory(
-    source: Size, target: Size, groups: list[list[Pass]], *, channels: int, itemsize: int, threads: int
-) -> int:
-    """Bytes of all arrays that are alive at once, at the worst moment, and of the tiles' activations.
-
-    ``groups`` are the passes of the colours and, where there is alpha, those of the alpha.
-    """
-    alpha, colours = channels in (2, 4), 3 if channels > 2 else 1
-    by_luma = colours == 3 and groups[0][0].colours == 1
-    split = alpha or by_luma
-    held = source.pixels * (channels + (channels if split else 0) + (colours if alpha else 0))
-    moments = [_plane_pixels(groups[0], target) * groups[0][0].colours]
-    if by_luma:
-        moments.append(target.pixels * (1 + 3))
-    if alpha:
-        moments.append(target.pixels * colours + _plane_pixels(groups[1], target))
-        moments.append(target.pixels * (colours + 4))  # the bounds of alpha
-        moments.append(target.pixels * (colours + 1 + channels))
-    return (held + max(moments)) * itemsize + _tile_memory(groups, threads)
-
-
-def kept_memory(result: int, groups: list[list[Pass]], *, threads: int) -> int:
-    """Bytes that remain of a call whose ``result`` has so many bytes."""
-    return result if result >= LARGE else result + _tile_memory(groups, threads)
 
 
 def _plane_pixels(passes: list[Pass], target: Size) -> int:

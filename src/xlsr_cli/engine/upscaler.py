@@ -86,8 +86,7 @@ class Upscaler:
         :class:`ModelError` and :class:`ResourceError` for what their names say.
         """
         _check_array(pixels)
-        source = Size(width=pixels.shape[1], height=pixels.shape[0])
-        target = self._target_size(source, size)
+        source, target = self._sizes((pixels.shape[1], pixels.shape[0]), size)
         memory = reuse.begin() if isinstance(reuse, Reuse) else reuse
         try:
             call = _Call(
@@ -134,28 +133,21 @@ class Upscaler:
 
         Loads the models, and times a tile of each and a small picture for the estimate of seconds.
         """
-        source = as_size(source, "source")
-        target = self._target_size(source, size)
+        source, target = self._sizes(source, size)
         return self._estimator.plan(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def peak_memory(self, source: AnySize, *, channels: int, depth: int, size: AnySize | None = None) -> int:
         """The memory estimate of :meth:`plan`, in bytes, without timing anything. Loads the models."""
-        source = as_size(source, "source")
-        target = self._target_size(source, size)
+        source, target = self._sizes(source, size)
         return self._estimator.peak_memory(source, target, channels=channels, dtype=_dtype_for(depth))
 
     def model_names(
         self, source: AnySize, *, channels: int, depth: int, size: AnySize | None = None
     ) -> tuple[str, ...]:
         """The models that a picture goes through, each once, in the order of their first use. Loads them."""
-        source = as_size(source, "source")
-        target = self._target_size(source, size)
-        names = [
-            session.spec.name
-            for plane in self.choice.planes(channels)
-            for session in self.choice.sessions(source, target, plane, _dtype_for(depth))
-        ]
-        return tuple(dict.fromkeys(names))
+        source, target = self._sizes(source, size)
+        groups = self._estimator.passes(source, target, channels=channels, dtype=_dtype_for(depth))
+        return tuple(dict.fromkeys(step.model for group in groups for step in group))
 
     @property
     def works_in_tiles(self) -> bool:
@@ -181,11 +173,13 @@ class Upscaler:
     def _choice_for(self, pixels: Pixels) -> Choice:
         return self.choice.restoring(look(pixels).level) if self.depends_on_source else self.choice
 
-    def _target_size(self, source: Size, size: AnySize | None) -> Size:
+    def _sizes(self, source: AnySize, size: AnySize | None) -> tuple[Size, Size]:
+        """Of a picture and of its result: ``size`` where it is given, else the target of the constructor."""
+        source = as_size(source, "source")
         if size is None:
-            return self.target.size_for(source)
+            return source, self.target.size_for(source)
         asked = as_size(size)
-        return Target(width=asked.width, height=asked.height).size_for(source)
+        return source, Target(width=asked.width, height=asked.height).size_for(source)
 
     def _upscale_alone(self, pixels: Pixels, size: Size) -> Pixels:
         """``pixels`` enlarged on one thread, as a trial that is timed."""
@@ -324,9 +318,10 @@ class _Call:
 
     def _run_tiles(self, session: Session, pixels: Pixels, answer: Pixels, regions: list[Region]) -> None:
         """Compute ``regions`` of ``answer``; a tile that does not fit memory is cut into quarters."""
+        keeps_range = self.choice.keeps_range
         try:
             self.workers.each(
-                lambda region: run_tile(session, pixels, answer, region, self.choice.keeps_range),
+                lambda region: run_tile(session, pixels, answer, region, keeps_range),
                 regions,
                 lambda region: self.progress.advance(region.pixels / 1e6),
                 here=session.ends_soon,

@@ -7,58 +7,18 @@ import html
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from urllib.parse import quote
 
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.report import GENERATOR, Report
 from xlsr_cli.jobs.inputs import kind_of_file
+from xlsr_cli.quality.page import resource
 from xlsr_cli.quality.preview import Preview, preview_of, previews_of_film
 
 #: Pixels of the longer side of a small picture, and how many pairs a page holds.
 _LONGEST = 480
 _MOST_PAIRS = 100
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="{generator}">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title><style>
-:root {{ color-scheme: light dark }}
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }}
-h1 {{ font-size: 1.4rem; overflow-wrap: anywhere }}
-table {{ border-collapse: collapse; width: 100%; table-layout: fixed }}
-th {{ white-space: nowrap }}
-.c1, .c4 {{ width: 20% }}
-.c2 {{ width: 5rem }}
-.c3 {{ width: 15rem }}
-td, th {{ text-align: left; padding: .4rem .6rem; vertical-align: top; overflow-wrap: anywhere }}
-tbody {{ border-bottom: 1px solid #8884 }}
-.status, .size {{ white-space: nowrap; overflow-wrap: normal }}
-.status {{ font-weight: 600 }}
-.done .status {{ color: light-dark(#176b2c, #6fce86) }}
-.failed .status {{ color: light-dark(#b3261e, #ff8a80) }}
-.pair td {{ padding-top: 0 }}
-.pair div {{ display: flex; gap: .5rem }}
-figure {{ margin: 0; flex: 1 1 0; max-width: 24rem; min-width: 0 }}
-img {{ display: block; width: 100%; height: auto; border-radius: 4px }}
-figcaption {{ font-size: .8rem; opacity: .75 }}
-@media (max-width: 640px) {{
-  body {{ margin: 1rem auto; padding: 0 .75rem }}
-  thead {{ display: none }}
-  table, tbody, tr, td {{ display: block }}
-  tbody {{ padding: .6rem 0 }}
-  td {{ padding: .1rem 0 }}
-  td[data-name]::before {{ content: attr(data-name) " "; opacity: .65 }}
-  td:empty {{ display: none }}
-  .pair td {{ padding-top: .4rem }}
-}}
-</style></head><body><h1>{title}</h1><p>{summary}</p>
-<table><thead><tr><th class="c1">file</th><th class="c2">status</th><th class="c3">size</th>
-<th class="c4">output</th><th>remark</th></tr></thead>
-{rows}
-</table></body></html>
-"""
 
 
 def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
@@ -70,7 +30,7 @@ def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
     entries = sorted(report.entries.values(), key=lambda entry: (entry.status != "failed", entry.name))
     pairs = _pairs(entries, report.out, folder)
     rows = "\n".join(_rows(entry, pairs.get(entry.name), folder, report.out, page) for entry in entries)
-    return _PAGE.format(
+    return Template(resource("batch.html")).substitute(
         generator=GENERATOR,
         title=html.escape(title),
         summary=html.escape(_summary(report, shown=len(pairs))),

@@ -158,13 +158,13 @@ def write_page(path: Path, pairs: Sequence[PagePair], *, title: str, overwrite: 
         for _, picture in _sides(pair):
             names.setdefault(picture.data, f"picture-{len(names)}")
     index = {"pairs": [_described(pair, names) for pair in pairs]}
-    script = _resource("page.js")
+    script = resource("page.js")
     # The page may run this one script, and load nothing at all.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = Template(_resource("page.html")).substitute(
+    text = Template(resource("page.html")).substitute(
         title=html.escape(title),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-        style=_resource("page.css"),
+        style=resource("page.css"),
         # Only this character could end the script element.
         index=json.dumps(index).replace("<", "\\u003c"),
         script=script,
@@ -199,5 +199,6 @@ def _embed(file: BinaryIO, name: str, data: bytes) -> None:
     file.write(b"</script>\n")
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file of this folder."""
     return (files("xlsr_cli.quality") / name).read_text(encoding="utf-8")

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 import av.container
@@ -39,10 +38,7 @@ from xlsr_cli.media.video.demux import (
     packets_of,
     sought,
 )
-from xlsr_cli.media.video.pyav import FAULTS, side_data
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
+from xlsr_cli.media.video.pyav import FAULTS, AnyPacket, side_data
 
 #: The number of places in a film that are examined, and of packets at each.
 _PLACES, _PACKETS = 4, 12

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 
 import av
 import av.codec.context
@@ -21,9 +21,7 @@ import av.stream
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import FORMATS
 from xlsr_cli.media.video import pyav
-
-if TYPE_CHECKING:
-    AnyPacket: TypeAlias = av.Packet[Any]
+from xlsr_cli.media.video.pyav import AnyPacket
 
 _HASH_BLOCK = 1 << 20
 #: The decoders that give frames with alpha, where FFmpeg's own leave it out.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import av.container
@@ -28,6 +28,7 @@ from xlsr_cli.media.video.demux import (
 )
 from xlsr_cli.media.video.facts import Crop, Facts, facts_of
 from xlsr_cli.media.video.layout import Siting, layout_of
+from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import (
     ColorTags,
     Hdr,
@@ -41,9 +42,6 @@ from xlsr_cli.media.video.tags import (
 from xlsr_cli.media.video.truncation import missing_bytes
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
 
 #: FFmpeg's ``AV_FIELD_UNKNOWN`` and ``AV_FIELD_PROGRESSIVE``; anything else is interlaced.
 _PROGRESSIVE = (0, 1)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import av
 import av.container
@@ -22,6 +22,8 @@ from av.sidedata.sidedata import Type as SideDataType
 
 #: A decoded frame, for rooms that do not know PyAV.
 VideoFrame = av.VideoFrame
+#: A packet of any kind of stream.
+AnyPacket: TypeAlias = "av.Packet[Any]"
 
 #: What PyAV raises, and computing with what it read, where a file is damaged: errors of FFmpeg, and numbers,
 #: names and indexes in headers that mean nothing. Errors of the system and of memory are none of these.

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
 
 import av
 import av.container
@@ -25,11 +24,9 @@ from xlsr_cli.media.video.demux import (
     sought,
 )
 from xlsr_cli.media.video.inspect import VideoFile, time_of
+from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import carries_captions, lost_side_data
 from xlsr_cli.notices import Notice
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
 
 #: Decoders from which one packet makes one frame, always: where fewer frames come, some were damaged.
 _ONE_TO_ONE = ("h264", "hevc", "mpeg4", "mjpeg", "ffv1", "prores", "h263", "mpeg2video", "av1")

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import av
 import av.container
@@ -16,10 +16,8 @@ from av.subtitles.subtitle import SubtitleSet
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.output.containers import Container
 from xlsr_cli.media.video.output.tracks import codec_of
+from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.notices import Notice
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
 
 #: Lossless codecs of sound.
 _LOSSLESS = ("pcm_", "flac", "alac", "truehd", "mlp", "tta", "wavpack", "ape", "tak", "shorten")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import av.container
@@ -24,10 +24,8 @@ from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, Text
 from xlsr_cli.media.video.output.cut import WHOLE, Cut
 from xlsr_cli.media.video.output.encoder import Settings, configure
 from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
+from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import Matrix
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
 
 #: Codecs of sound whose frames contain their own length.
 _SELF_FRAMING = ("mp1", "mp2", "mp3", "ac3", "eac3", "dts")

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av.container
 
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, packets_of
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
+from xlsr_cli.media.video.pyav import AnyPacket
 
 #: A line of QuickTime's text is its length in two bytes, and then itself.
 _EMPTY_TEXT = 2

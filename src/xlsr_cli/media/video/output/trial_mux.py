@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import av.container
@@ -38,11 +38,9 @@ from xlsr_cli.media.video.output.mux import (
 )
 from xlsr_cli.media.video.output.readback import differences, reopened
 from xlsr_cli.media.video.output.tracks import Track, codec_of, pair, read_tracks
+from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import RANGE_FULL, SILENT
 from xlsr_cli.notices import Notice
-
-if TYPE_CHECKING:
-    from xlsr_cli.media.video.demux import AnyPacket
 
 _MOV_FAMILY = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod")
 #: How far a time may be off in an AVI's clock: by rounding, and by what was moved before it.
