@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +26,7 @@ from xlsr_cli.media.video.demux import (
     packets_of,
     said,
 )
-from xlsr_cli.media.video.facts import Crop, Facts, facts_of
+from xlsr_cli.media.video.facts import Crop, facts_of
 from xlsr_cli.media.video.layout import Siting, layout_of
 from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import (
@@ -175,62 +175,53 @@ def inspect(path: Path, *, max_pixels: int | None = None) -> VideoFile:
 
 
 def _inspected(path: Path, max_pixels: int | None) -> VideoFile:
-    with open_video(path) as container:
-        stream = main_stream(container, path)
-        scan = _scan(container, stream, path)
-        # Streams must not be used once their container is closed.
-        streams = tuple(_stream(s) for s in container.streams if s.index != stream.index)
-        index, format_name = stream.index, container.format.name
-        missing, stated = _missing_end(container, scan), stated_end(container, stream)
-        transparent = stream.metadata.get("alpha_mode") == "1"
-    first = _first_frame(path, max_pixels)
-    frame, base = first.picture, first.time_base
-    rate = _plausible(first.rates, scan.times, base)
-    if format_name in _RAW:
-        step = max(1, round(1 / (rate * base)))
-        scan.times = array("q", range(0, step * scan.packets, step))
-    times = sorted(scan.times)
-    stored = Size(width=frame.width, height=frame.height)
-    crop, cropped = _cropping(first, stored, path)
-    _check_pixels(path, crop.of(stored), max_pixels, allowed=max_pixels)
-    rotation, notices = rotation_of(frame)
-    notices += [*cropped, *lost_side_data(frame), *_missing_notices(path, missing, scan)]
-    if scan.unknown:
-        message = f"streams that begin on the way, {scan.unknown} packets of them, cannot be copied"
-        notices.append(Notice(code="stream-dropped", message=message))
-    if transparent and not any(c.is_alpha for c in frame.format.components):
-        notices.append(Notice(code="alpha-dropped", message="the transparency of the video is left out"))
-    last = times[-1] * base if times else Fraction(0)
-    return VideoFile(
-        path=path,
-        format=format_name,
-        index=index,
-        streams=streams,
-        codec=scan.codec,
-        size=crop.of(stored),
-        crop=crop,
-        captions=carries_captions(frame),
-        pix_fmt=frame.format.name,
-        siting=first.facts.siting or ("center" if scan.codec in _CENTER_SITED else "left"),
-        service=first.facts.service,
-        programs=first.facts.programs,
-        aspect=_aspect(first, stored),
-        rate=rate,
-        time_base=base,
-        tags=first.tags,
-        hdr=hdr_of(frame),
-        rotation=rotation,
-        interlaced=frame.interlaced_frame or first.field_order not in _PROGRESSIVE,
-        packets=scan.packets,
-        first=times[0] * base if times else Fraction(0),
-        end=end_of(last, scan.last_duration * base or 1 / rate, stated),
-        notices=tuple(notices),
-        times=times,
-        keys=sorted(scan.keys),
-        cuts=tuple(scan.cuts),
-        heads=scan.heads,
-        max_pixels=max_pixels,
-    )
+    with open_video(path) as container, open_video(path) as again:
+        scanned, stream = main_stream(container, path), main_stream(again, path)
+        scan = _scan(container, scanned, path)
+        frame = _first_frame(again, stream, path, max_pixels)
+        context: Any = stream.codec_context
+        facts, base = facts_of(again, stream.index), pyav.exact(stream.time_base) or Fraction(1, 90000)
+        rate = _plausible(stream, scan.times, base)
+        if container.format.name in _RAW:
+            step = max(1, round(1 / (rate * base)))
+            scan.times = array("q", range(0, step * scan.packets, step))
+        times = sorted(scan.times)
+        last = times[-1] * base if times else Fraction(0)
+        stored = Size(width=frame.width, height=frame.height)
+        crop, cropped = _cropping(facts.crop, frame, path)
+        _check_pixels(path, crop.of(stored), max_pixels, allowed=max_pixels)
+        rotation, turned = rotation_of(frame)
+        lost = [*lost_side_data(frame), *_missing(path, container, scan), *_not_carried(scan, stream, frame)]
+        return VideoFile(
+            path=path,
+            format=container.format.name,
+            index=stream.index,
+            streams=tuple(_stream(other) for other in container.streams if other.index != stream.index),
+            codec=scan.codec,
+            size=crop.of(stored),
+            crop=crop,
+            captions=carries_captions(frame),
+            pix_fmt=frame.format.name,
+            siting=facts.siting or ("center" if scan.codec in _CENTER_SITED else "left"),
+            service=facts.service,
+            programs=facts.programs,
+            aspect=_aspect(stream, facts.crop, stored),
+            rate=rate,
+            time_base=base,
+            tags=color_tags(context, frame),
+            hdr=hdr_of(frame),
+            rotation=rotation,
+            interlaced=frame.interlaced_frame or getattr(context, "field_order", 0) not in _PROGRESSIVE,
+            packets=scan.packets,
+            first=times[0] * base if times else Fraction(0),
+            end=end_of(last, scan.last_duration * base or 1 / rate, stated_end(container, scanned)),
+            notices=(*turned, *cropped, *lost),
+            times=times,
+            keys=sorted(scan.keys),
+            cuts=tuple(scan.cuts),
+            heads=scan.heads,
+            max_pixels=max_pixels,
+        )
 
 
 def _check_pixels(path: Path, size: Size, max_pixels: int | None, *, allowed: int | None) -> None:
@@ -238,17 +229,28 @@ def _check_pixels(path: Path, size: Size, max_pixels: int | None, *, allowed: in
         raise InputError(f"{path}: {size} is more than --max-pixels {max_pixels}; raise it to go on")
 
 
-def _missing_notices(path: Path, missing: float, scan: _Scan) -> list[Notice]:
+def _missing(path: Path, container: av.container.InputContainer, scan: _Scan) -> Iterator[Notice]:
+    """Where the film ends too early."""
     if scan.broken:
         message = f"the file is damaged after {float(scan.reached):.1f} seconds ({scan.broken}); "
         message += "what is before is upscaled"
-    elif missing:
+    elif missing := _missing_end(container, scan):
         message = f"the file ends {missing:.1f} seconds before its header says; what is there is upscaled"
     elif cut := missing_bytes(path):
         message = f"the last {cut} bytes of the file are missing; what is there is upscaled"
     else:
-        return []
-    return [Notice(code="truncated", message=message)]
+        return
+    yield Notice(code="truncated", message=message)
+
+
+def _not_carried(scan: _Scan, stream: av.VideoStream, frame: av.VideoFrame) -> Iterator[Notice]:
+    """What is in the file and not in the packets and frames that PyAV gives."""
+    if scan.unknown:
+        message = f"streams that begin on the way, {scan.unknown} packets of them, cannot be copied"
+        yield Notice(code="stream-dropped", message=message)
+    transparent = stream.metadata.get("alpha_mode") == "1"
+    if transparent and not any(component.is_alpha for component in frame.format.components):
+        yield Notice(code="alpha-dropped", message="the transparency of the video is left out")
 
 
 def stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
@@ -349,42 +351,33 @@ def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
     return missing if missing > _TOLERATED_END else 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _First:
-    """The first frame, and what the container and its codec say once it is decoded."""
+def _first_frame(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, max_pixels: int | None
+) -> av.VideoFrame:
+    context = stream.codec_context
+    if max_pixels is not None and context.width > 0 and context.height > 0:
+        claimed = Size(width=context.width, height=context.height)
+        _check_pixels(path, claimed, max_pixels, allowed=coded_pixels(max_pixels))
+    frame = next(decoded(packets_of(container), stream, lambda: None, max_pixels=max_pixels), None)
+    if frame is None:
+        raise InputError(f"{path}: no frame of the video can be decoded; the file is damaged or encrypted")
+    return frame
 
-    picture: av.VideoFrame
-    facts: Facts
-    tags: ColorTags
-    field_order: int
-    aspect: Fraction | None
-    own_aspect: Fraction | None
-    rates: tuple[Fraction | None, ...]
-    time_base: Fraction
 
+def _aspect(stream: av.VideoStream, crop: Crop, stored: Size) -> Fraction | None:
+    """The shape of pixels.
 
-def _first_frame(path: Path, max_pixels: int | None) -> _First:
-    with open_video(path) as container:
-        stream = main_stream(container, path)
-        context = stream.codec_context
-        if max_pixels is not None and context.width > 0 and context.height > 0:
-            claimed = Size(width=context.width, height=context.height)
-            _check_pixels(path, claimed, max_pixels, allowed=coded_pixels(max_pixels))
-        frame = next(decoded(packets_of(container), stream, lambda: None, max_pixels=max_pixels), None)
-        if frame is None:
-            raise InputError(
-                f"{path}: no frame of the video can be decoded; the file is damaged or encrypted"
-            )
-        return _First(
-            picture=frame,
-            facts=facts_of(container, stream.index),
-            tags=color_tags(context, frame),
-            field_order=getattr(context, "field_order", 0),
-            aspect=_ratio(stream.sample_aspect_ratio),
-            own_aspect=_ratio(context.sample_aspect_ratio),
-            rates=(pyav.exact(stream.average_rate), pyav.exact(stream.guessed_rate)),
-            time_base=pyav.exact(stream.time_base) or Fraction(1, 90000),
-        )
+    Where the container hides some of them, and its size of display is that of all of them, the program that
+    hid them left that size as it was: pixels keep the shape that their codec says.
+    """
+    aspect, own = (
+        _ratio(said) for said in (stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio)
+    )
+    if not crop or aspect is None:
+        return aspect
+    own, shown = own or Fraction(1), crop.of(stored)
+    displayed = aspect * Fraction(shown.width, shown.height)
+    return own if displayed == own * Fraction(stored.width, stored.height) else aspect
 
 
 def _ratio(number: Any) -> Fraction | None:
@@ -392,28 +385,13 @@ def _ratio(number: Any) -> Fraction | None:
     return ratio if ratio and ratio > 0 else None
 
 
-def _aspect(first: _First, stored: Size) -> Fraction | None:
-    """The shape of pixels.
-
-    Where the container hides some of them, and its size of display is that of all of them, the program that
-    hid them left that size as it was: pixels keep the shape that their codec says.
-    """
-    crop, aspect = first.facts.crop, first.aspect
-    if not crop or aspect is None:
-        return aspect
-    shown, own = crop.of(stored), first.own_aspect or Fraction(1)
-    displayed = aspect * Fraction(shown.width, shown.height)
-    return own if displayed == own * Fraction(stored.width, stored.height) else aspect
-
-
-def _cropping(first: _First, stored: Size, path: Path) -> tuple[Crop, list[Notice]]:
-    """What to cut off at the sides, and what to say about it."""
-    crop = first.facts.crop
+def _cropping(crop: Crop, frame: av.VideoFrame, path: Path) -> tuple[Crop, list[Notice]]:
+    """What to cut off at the sides of ``frame``, and what to say about it."""
     if not crop:
         return crop, []
-    if not crop.fits(stored):
+    if not crop.fits(Size(width=frame.width, height=frame.height)):
         raise InputError(f"{path}: the file hides all of its frames ({crop}); it is damaged")
-    across, down = layout_of(first.picture.format.name).chroma
+    across, down = layout_of(frame.format.name).chroma
     aligned = crop.aligned(1 << across, 1 << down)
     message = f"the sides that the file hides are cut off: {aligned}"
     if aligned != crop:
@@ -430,9 +408,10 @@ def _stream(stream: Any) -> Stream:
     return Stream(index=stream.index, kind=kind, codec=name, language=stream.language or "")
 
 
-def _plausible(stated: Sequence[Fraction | None], times: Sequence[int], base: Fraction) -> Fraction:
+def _plausible(stream: av.VideoStream, times: Sequence[int], base: Fraction) -> Fraction:
     """The first of the stated frame rates that the times do not contradict; else what the times say."""
     span = (max(times) - min(times)) * base if times else Fraction(0)
     counted = (Fraction(len(times) - 1) / span).limit_denominator(1001) if span > 0 else None
+    stated = pyav.exact(stream.average_rate), pyav.exact(stream.guessed_rate)
     rates = [rate for rate in stated if rate and rate > 0 and (counted is None or rate < 4 * counted)]
     return next(iter(rates), counted or Fraction(25))
