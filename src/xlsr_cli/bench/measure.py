@@ -116,11 +116,8 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
         engine = upscaler.options
         memory = _memory_use(upscaler, subject)
         others = {name: opened(other) for name, other in _others(engine, upscaler, subject)}
-        fewer = {
-            count: opened(replace(engine, threads=count))
-            for count in thread_counts(upscaler.threads)
-            if count != upscaler.threads
-        }
+        counts = thread_counts(upscaler.threads)[:-1]
+        fewer = {count: opened(replace(engine, threads=count)) for count in counts}
         contestants = list(_contestants(asked, subject, size, others, fewer))
         stack.callback(cv2.setNumThreads, cv2.getNumThreads())
         cv2.setNumThreads(upscaler.threads)
