@@ -21,6 +21,7 @@ from xlsr_cli.bench.stages import ENGINE_STAGES, staged
 from xlsr_cli.bench.timing import Contestant, Timing, race, timed
 from xlsr_cli.engine.models import ModelPrecision, ModelSpec, bundled_model, bundled_models, find_model
 from xlsr_cli.engine.pixels import Pixels
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.runtimes.plugins import PLUG_INS, why_unusable
 from xlsr_cli.engine.session import model_scale
 from xlsr_cli.engine.upscaler import Upscaler
@@ -151,10 +152,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
             logical_cores=machine.cores.logical,
             used_cores=min(upscaler.threads, machine.cores.usable),
         ),
-        remarks=(
-            *_remarks(machine, upscaler.threads, engine),
-            *([] if found is None else [f"the picture: {found}"]),
-        ),
+        remarks=tuple(_remarks(machine, upscaler.threads, engine, found)),
     )
 
 
@@ -325,7 +323,9 @@ def _beside_rows(
         )
 
 
-def _remarks(machine: Machine, threads: int, engine: EngineOptions) -> Iterator[str]:
+def _remarks(
+    machine: Machine, threads: int, engine: EngineOptions, found: Compression | None
+) -> Iterator[str]:
     cores = machine.cores
     if threads > cores.usable:
         yield (
@@ -341,6 +341,8 @@ def _remarks(machine: Machine, threads: int, engine: EngineOptions) -> Iterator[
         yield f"only {cores.usable} of {cores.logical} cores may be used: {limit} forbids the others"
     if not machine.cpu.has_dot_product:
         yield f"this CPU has {machine.cpu.kernel}: the int8 network gains less here than with VNNI"
+    if found is not None:
+        yield f"the picture: {found}"
 
 
 def _counted(number: int, noun: str) -> str:
