@@ -77,14 +77,14 @@ def _when_encoded(reached: Reached) -> None:
 
 
 def _when_muxed(reached: Reached) -> None:
-    packets: Any = mux._video_packets
+    packets: Any = mux._Output.fresh
 
     def replacement(*arguments: Any) -> Iterator[Any]:
         for packet in packets(*arguments):
             yield packet
             reached(packet.pts)
 
-    mux._video_packets = replacement
+    mux._Output.fresh = replacement  # type: ignore[method-assign]
 
 
 #: In the order in which a frame passes them.

@@ -14,9 +14,9 @@ from typing import Any, cast
 
 import av
 import av.codec.context
-import av.container
 import av.error
 import av.stream
+from av.container import InputContainer
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import FORMATS
@@ -83,7 +83,7 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[av.container.InputContainer]:
+def open_video(path: Path) -> Iterator[InputContainer]:
     """The container of ``path``, closed at the end.
 
     Only the file itself is read: a playlist, a DASH manifest or a list of parts is refused. Metadata that
@@ -141,7 +141,7 @@ def _width(stream: av.VideoStream) -> int:
     return 1 if context is None else int(context.width)
 
 
-def main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def main_stream(container: InputContainer, path: Path) -> av.VideoStream:
     """The video: the first one marked as default, else the first; a cover picture is none.
 
     Raises :class:`InputError` when there is none, or none that can be decoded.
@@ -171,7 +171,7 @@ def is_cover(stream: Any) -> bool:
 
 
 def packets_of(
-    container: av.container.InputContainer,
+    container: InputContainer,
     unknown: Callable[[], None] = lambda: None,
     broken: Callable[[Exception], None] = lambda error: None,
 ) -> Iterator[AnyPacket]:
@@ -203,7 +203,7 @@ def packets_of(
             yield packet
 
 
-def _check_of(container: av.container.InputContainer) -> Callable[[], None]:
+def _check_of(container: InputContainer) -> Callable[[], None]:
     """What tells whether the file could be read; a file of somebody else raises by itself."""
     file = getattr(cast(Any, container).file, "file", None)
     return file.check if isinstance(file, _File) else lambda: None
@@ -233,7 +233,7 @@ def latest_tick(base: Fraction | None) -> int:
     return int(_LATEST / base) if base and base > 0 else _LATEST
 
 
-def sought(container: av.container.InputContainer, at: int, stream: av.VideoStream | None = None) -> bool:
+def sought(container: InputContainer, at: int, stream: av.VideoStream | None = None) -> bool:
     """Seek to the key frame at or before ``at``; False where that does not work, as in a damaged file.
 
     ``at``: in ticks of ``stream``, or in microseconds without it. Raises :class:`InputLostError`.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_args
 
-import av.container
 import av.logging
+from av.container import InputContainer
 
 from xlsr_cli.media.video.layout import Siting
 from xlsr_cli.media.video.pyav import ffmpeg_messages
@@ -71,7 +71,7 @@ class Facts:
     programs: int = 0
 
 
-def facts_of(container: av.container.InputContainer, index: int) -> Facts:
+def facts_of(container: InputContainer, index: int) -> Facts:
     """The facts about the video stream ``index`` of an open container."""
     siting, crop, programs = None, NOTHING, 0
     service: dict[str, str] = {}
@@ -96,7 +96,7 @@ def facts_of(container: av.container.InputContainer, index: int) -> Facts:
     return Facts(siting=siting, crop=crop, service=service, programs=programs)
 
 
-def _description(container: av.container.InputContainer) -> list[str]:
+def _description(container: InputContainer) -> list[str]:
     with ffmpeg_messages(av.logging.VERBOSE):
         return str(cast(Any, container).dumps_format()).splitlines()
 

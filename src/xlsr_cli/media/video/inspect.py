@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-import av.container
+from av.container import InputContainer
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.media.video import pyav
@@ -229,7 +229,7 @@ def _check_pixels(path: Path, size: Size, max_pixels: int | None, *, allowed: in
         raise InputError(f"{path}: {size} is more than --max-pixels {max_pixels}; raise it to go on")
 
 
-def _missing(path: Path, container: av.container.InputContainer, scan: _Scan) -> Iterator[Notice]:
+def _missing(path: Path, container: InputContainer, scan: _Scan) -> Iterator[Notice]:
     """Where the film ends too early."""
     if scan.broken:
         message = f"the file is damaged after {float(scan.reached):.1f} seconds ({scan.broken}); "
@@ -253,7 +253,7 @@ def _not_carried(scan: _Scan, stream: av.VideoStream, frame: av.VideoFrame) -> I
         yield Notice(code="alpha-dropped", message="the transparency of the video is left out")
 
 
-def stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
+def stated_end(container: InputContainer, stream: av.VideoStream) -> Fraction | None:
     """When the track of an MP4 or MOV says that it ends, in seconds; None in other containers.
 
     There a packet's duration is the distance to the next one in the order of decoding, which is not how long
@@ -320,7 +320,7 @@ class _Scan:
             self.keys.append(stamp)
 
 
-def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
+def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
     scan = _Scan(codec=stream.codec_context.name)
     decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses
     for packet in packets_of(container, scan.count_unknown, scan.note_break):
@@ -338,7 +338,7 @@ def _scan(container: av.container.InputContainer, stream: av.VideoStream, path: 
     return scan
 
 
-def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
+def _missing_end(container: InputContainer, scan: _Scan) -> float:
     """Seconds between the end that the header states and the last packet; 0 where that means nothing.
 
     A header's duration is counted from zero by some programs and from the first packet by others: what
@@ -352,7 +352,7 @@ def _missing_end(container: av.container.InputContainer, scan: _Scan) -> float:
 
 
 def _first_frame(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, max_pixels: int | None
+    container: InputContainer, stream: av.VideoStream, path: Path, max_pixels: int | None
 ) -> av.VideoFrame:
     context = stream.codec_context
     if max_pixels is not None and context.width > 0 and context.height > 0:

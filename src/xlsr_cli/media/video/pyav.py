@@ -15,9 +15,9 @@ from fractions import Fraction
 from typing import Any, TypeAlias, cast
 
 import av
-import av.container
 import av.error
 import av.logging
+from av.container import InputContainer, OutputContainer
 from av.sidedata.sidedata import Type as SideDataType
 
 #: A decoded frame, for rooms that do not know PyAV.
@@ -47,14 +47,14 @@ _BEFORE_19 = int(av.__version__.split(".")[0]) < 19
 _KEPT: dict[str, Any] = {"metadata_errors": "surrogateescape"} if _BEFORE_19 else {}
 
 
-def open_input(file: Any, **options: Any) -> av.container.InputContainer:
+def open_input(file: Any, **options: Any) -> InputContainer:
     """``av.open`` for reading; metadata that are not UTF-8 are kept as they are."""
-    return cast(av.container.InputContainer, av.open(file, mode="r", **_KEPT, **options))
+    return cast(InputContainer, av.open(file, mode="r", **_KEPT, **options))
 
 
-def open_output(file: Any, **options: Any) -> av.container.OutputContainer:
+def open_output(file: Any, **options: Any) -> OutputContainer:
     """``av.open`` for writing; metadata that are not UTF-8 are kept as they are."""
-    return cast(av.container.OutputContainer, av.open(file, mode="w", **_KEPT, **options))
+    return cast(OutputContainer, av.open(file, mode="w", **_KEPT, **options))
 
 
 def exact(number: Any) -> Fraction | None:

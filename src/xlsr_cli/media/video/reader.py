@@ -9,9 +9,9 @@ from fractions import Fraction
 from itertools import chain, groupby
 
 import av
-import av.container
 import av.error
 import av.filter
+from av.container import InputContainer
 
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import (
@@ -90,13 +90,13 @@ class FrameReader:
         return self.file.counted
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    def _opened(self) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         with faults_mapped(self.file.path), open_video(self.file.path) as container:
             stream = main_stream(container, self.file.path)
             yield container, stream
 
     def _sought(
-        self, container: av.container.InputContainer, stream: av.VideoStream, key: Fraction | None, back: int
+        self, container: InputContainer, stream: av.VideoStream, key: Fraction | None, back: int
     ) -> Iterator[AnyPacket] | None:
         """Packets from a key frame at or before ``key`` on; None where seeking did not lead there.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-import av.container
+from av.container import InputContainer
 
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import latest_tick
@@ -17,7 +17,7 @@ from xlsr_cli.media.video.output.cut import Cut
 _TOLERATED_END = Fraction(1, 20)
 
 
-def chapters_of(original: av.container.InputContainer, cut: Cut, container: Container) -> list[Any]:
+def chapters_of(original: InputContainer, cut: Cut, container: Container) -> list[Any]:
     """The chapters that lie in ``cut``, as PyAV gives and takes them, for ``container``."""
     chapters: list[Any] = []
     for chapter in original.chapters():

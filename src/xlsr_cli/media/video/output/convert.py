@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any, cast
 
 import av
-import av.container
 import av.error
+from av.container import OutputContainer
 from av.subtitles.subtitle import SubtitleSet
 
 from xlsr_cli.media.video import pyav
@@ -173,7 +173,7 @@ def _silence(like: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
 class SoundConverter:
     """Decodes the packets of a stream of sound and encodes them again; ``base`` is the unit of times."""
 
-    def __init__(self, output: av.container.OutputContainer, source: Any, conversion: Conversion) -> None:
+    def __init__(self, output: OutputContainer, source: Any, conversion: Conversion) -> None:
         self._source = source
         context = source.codec_context
         context.flush_buffers()  # of an earlier pass over the file
@@ -238,7 +238,7 @@ class SoundConverter:
 class TextConverter:
     """Turns the packets of one stream of subtitles into another kind of text, as :class:`SoundConverter`."""
 
-    def __init__(self, output: av.container.OutputContainer, source: Any, conversion: Conversion) -> None:
+    def __init__(self, output: OutputContainer, source: Any, conversion: Conversion) -> None:
         self._source = source
         decoder: Any = source.codec_context
         decoder.open(strict=False)  # it makes the header that the encoder needs
@@ -273,7 +273,7 @@ class TextConverter:
 
 
 def converter_for(
-    output: av.container.OutputContainer, source: Any, conversion: Conversion
+    output: OutputContainer, source: Any, conversion: Conversion
 ) -> SoundConverter | TextConverter:
     """What turns the packets of ``source``, and the stream of ``output`` for them."""
     kind = TextConverter if conversion.is_text else SoundConverter

@@ -8,15 +8,15 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
-import av.container
 import av.error
 import av.stream
+from av.container import InputContainer, OutputContainer
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.formats import format_of
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, open_video, packets_of, said
-from xlsr_cli.media.video.inspect import VideoFile
+from xlsr_cli.media.video.inspect import VideoFile, time_of
 from xlsr_cli.media.video.output import matroska
 from xlsr_cli.media.video.output.chapters import chapters_of
 from xlsr_cli.media.video.output.containers import Container
@@ -106,7 +106,7 @@ def write(
 def mux(
     file: BinaryIO,
     source: VideoFile,
-    original: av.container.InputContainer,
+    original: InputContainer,
     plan: MuxPlan,
     video: Iterable[Encoded],
     others: Iterable[tuple[int, AnyPacket]],
@@ -116,19 +116,23 @@ def mux(
     Raises what PyAV raises.
     """
     sink = _Sink(file)
-    output, lanes = _open_output(sink, source, original, plan)
-    fresh = _video_packets(video, lanes[source.index].stream, source, plan)
-    carried = _carried_packets(original, others, lanes, plan)
-    output.start_encoding()
+    output = _Output(sink, source, original, plan)
     rising = Rising(plan.container)
-    for index, packet in _interleaved(fresh, carried, source.index):
-        lanes[index].track.add(packet)
-        output.mux_one(rising.moved(packet, lanes[index].stream))
+    for index, packet in _interleaved(output.fresh(video), output.carried(others), source.index):
+        lane = output.lanes[index]
+        lane.track.add(packet)
+        output.container.mux_one(rising.moved(packet, lane.stream))
         sink.check()
-    output.close()
+    output.container.close()
     sink.check()
-    complete(file, plan)
-    return [lanes[index].track for index in sorted(lanes)]
+    if _shape_in_track(plan):
+        matroska.write_aspect(
+            file,
+            plan.settings.size,
+            plan.settings.aspect or Fraction(1),
+            webm=plan.container.format == "webm",
+        )
+    return [output.lanes[index].track for index in sorted(output.lanes)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,46 +171,133 @@ class Rising:
         return packet
 
 
-def _open_output(
-    sink: _Sink, source: VideoFile, original: av.container.InputContainer, plan: MuxPlan
-) -> tuple[av.container.OutputContainer, dict[int, _Lane]]:
-    """The output with all its streams, by their indexes in the source, and in its order."""
-    output = opened(sink, plan.container, through_tee=plan.through_tee, clock=plan.clock)
-    conversions = {conversion.index: conversion for conversion in plan.converted}
-    lanes: dict[int, _Lane] = {}
-    for stream in original.streams:
-        if stream.index == source.index:
-            lanes[stream.index] = _video_lane(output, stream, source, plan)
-        elif stream.index in conversions:
-            lanes[stream.index] = _converted_lane(output, stream, conversions[stream.index], plan)
-        elif stream.index in plan.copied:
-            copy = _add_copy(output, stream, source, plan)
-            lanes[stream.index] = _Lane(stream=copy, track=track_of(stream))
-    output.metadata.update(meant_metadata(original, source))
-    chapters = chapters_of(original, plan.cut, plan.container)
-    if chapters:
-        output.set_chapters(chapters)
-    return output, lanes
+class _Output:
+    """The open output: its streams as ``lanes``, by their indexes in the source, and what goes into them."""
+
+    def __init__(self, sink: _Sink, source: VideoFile, original: InputContainer, plan: MuxPlan) -> None:
+        self._source, self._original, self._plan = source, original, plan
+        self.container = opened(sink, plan.container, through_tee=plan.through_tee, clock=plan.clock)
+        conversions = {conversion.index: conversion for conversion in plan.converted}
+        self.lanes: dict[int, _Lane] = {}
+        for stream in original.streams:
+            if stream.index == source.index:
+                self.lanes[stream.index] = self._video(stream)
+            elif stream.index in conversions:
+                self.lanes[stream.index] = self._converted(stream, conversions[stream.index])
+            elif stream.index in plan.copied:
+                self.lanes[stream.index] = _Lane(stream=self._copied(stream), track=track_of(stream))
+        self.container.metadata.update(meant_metadata(original, source))
+        chapters = chapters_of(original, plan.cut, plan.container)
+        if chapters:
+            self.container.set_chapters(chapters)
+        self.container.start_encoding()
+
+    # Streams
+
+    def _video(self, stream: Any) -> _Lane:
+        plan, settings = self._plan, self._plan.settings
+        base = 1 / settings.rate if plan.container.constant else self._source.time_base
+        # The encoder is opened for its header alone: its parameters are what every segment was made with.
+        fresh: Any = self.container.add_stream(settings.encoder, rate=settings.rate)
+        configure(fresh.codec_context, settings)
+        fresh.time_base = base
+        fresh.metadata.update(_described(stream.metadata, _STALE_VIDEO))
+        if _shape_in_track(plan):
+            fresh.metadata["title"] = matroska.with_room(title_of(stream.metadata))
+        if plan.matrix is not None:
+            fresh.set_display_matrix(plan.matrix)
+        self._mark(fresh, stream)
+        return _Lane(
+            stream=fresh, track=replace(track_of(stream, base), codec=settings.codec.name, main=True)
+        )
+
+    def _converted(self, stream: Any, conversion: Conversion) -> _Lane:
+        converter = converter_for(self.container, stream, conversion)
+        self._describe(converter.stream, stream, changed=True)
+        track = replace(track_of(stream, converter.base), codec=codec_of(converter.stream))
+        return _Lane(stream=converter.stream, track=track, converter=converter)
+
+    def _copied(self, stream: Any) -> Any:
+        head = next(iter(self._source.heads.get(stream.index, ())), None)
+        if is_cover(stream) and self._plan.container.format == "matroska":
+            return self._attached(stream, b"" if head is None else bytes(head))
+        copy = copy_of(self.container, stream, head)
+        self._describe(
+            copy, stream, changed=self._plan.cut.begin is not None or self._plan.cut.end is not None
+        )
+        return copy
+
+    def _attached(self, stream: Any, picture: bytes) -> Any:
+        """A cover: Matroska holds it as an attached file, and reads it back as a video stream."""
+        format = format_of(picture)
+        kind = stream.codec_context.name if format is None else format.name
+        name = stream.metadata.get("filename", f"cover.{kind}")
+        cover = self.container.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
+        cover.metadata.update(stream.metadata)
+        return cover
+
+    def _describe(self, fresh: Any, stream: Any, *, changed: bool) -> None:
+        """Give ``fresh`` the names and marks of ``stream``, whose packets may be ``changed``."""
+        fresh.metadata.update(_described(stream.metadata, _STATISTICS if changed else ()))
+        self._mark(fresh, stream)
+
+    def _mark(self, fresh: Any, stream: Any) -> None:
+        """Give ``fresh`` the marks of ``stream``, and its packet identifier, unless the muxer's table of
+        streams has that."""
+        fresh.disposition = int(stream.disposition)
+        container = self._plan.container
+        if container.format == "mpegts" and stream.id != container.table_pid:
+            fresh.id = stream.id
+
+    # Packets
+
+    def fresh(self, video: Iterable[Encoded]) -> Iterator[AnyPacket]:
+        """The packets of the new video."""
+        stream, base, cut = self.lanes[self._source.index].stream, self._source.time_base, self._plan.cut
+        if self._plan.container.constant:
+            yield from self._on_grid(video, stream)
+            return
+        shift = round(cut.shift / base)
+        for encoded in video:
+            yield _packet(encoded, stream, base, encoded.pts + shift, encoded.dts + shift, encoded.duration)
+
+    def _on_grid(self, video: Iterable[Encoded], stream: Any) -> Iterator[AnyPacket]:
+        """Packets of one duration each. Where the first would come later than the file begins, as in an AVI
+        all streams begin together, it is there twice, also at the beginning."""
+        rate, begun = self._plan.settings.rate, False
+        for encoded in video:
+            place = round((encoded.pts * self._source.time_base + self._plan.cut.shift) * rate)
+            if not begun and place > 0:
+                yield _packet(encoded, stream, 1 / rate, 0, 0, 1)
+            begun = True
+            yield _packet(encoded, stream, 1 / rate, place, place, 1)
+
+    def carried(self, packets: Iterable[tuple[int, AnyPacket]]) -> Iterator[tuple[int, AnyPacket]]:
+        """The packets that belong into the output, each with the index of its stream in the source."""
+        cut = self._plan.cut
+        for index, packet in packets:
+            if index not in self._plan.carried or self.lanes[index].stream.type == "attachment":
+                continue  # an attachment is in the header already
+            lane, time = self.lanes[index], time_of(packet)
+            cover = time is None or is_cover(self._original.streams[index])
+            if time is None or cover or cut.holds(time):
+                for made in [packet] if lane.converter is None else lane.converter.convert(packet):
+                    yield index, _moved(made, lane, Fraction(0) if cover else cut.shift)
+        for index, lane in self.lanes.items():
+            for made in () if lane.converter is None else lane.converter.finish():
+                yield index, _moved(made, lane, cut.shift)
 
 
-def _video_lane(output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan) -> _Lane:
-    base = 1 / plan.settings.rate if plan.container.constant else source.time_base
-    track = replace(track_of(stream, base), codec=plan.settings.codec.name, main=True)
-    return _Lane(stream=_add_video(output, stream, source, plan), track=track)
-
-
-def _converted_lane(
-    output: av.container.OutputContainer, stream: Any, conversion: Conversion, plan: MuxPlan
-) -> _Lane:
-    converter = converter_for(output, stream, conversion)
-    _describe(converter.stream, stream, plan)
-    track = replace(track_of(stream, converter.base), codec=codec_of(converter.stream))
-    return _Lane(stream=converter.stream, track=track, converter=converter)
+def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:
+    """``packet`` as one of the output's, ``shift`` seconds later."""
+    delay(packet, shift)
+    packet.stream = lane.stream
+    return packet
 
 
 def opened(
     file: Any, container: Container, *, through_tee: bool = False, clock: int | None = None
-) -> av.container.OutputContainer:
+) -> OutputContainer:
     """An empty output of the kind ``container``.
 
     ``through_tee``: through FFmpeg's muxer of that name, which hands everything on to the real one. PyAV
@@ -263,59 +354,12 @@ class _Sink:
         return otherwise
 
 
-def complete(file: BinaryIO, plan: MuxPlan) -> None:
-    """Write into the whole ``file`` what the muxer could not be told."""
-    if _shape_in_track(plan):
-        assert plan.settings.aspect is not None
-        webm = plan.container.format == "webm"
-        matroska.write_aspect(file, plan.settings.size, plan.settings.aspect, webm=webm)
-
-
 def _shape_in_track(plan: MuxPlan) -> bool:
     """Whether the container's track has to say the shape of pixels, and the muxer cannot be told."""
     return plan.container.reader == "matroska" and plan.settings.aspect not in (None, 1)
 
 
-def _add_video(
-    output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan
-) -> av.VideoStream:
-    # The encoder is opened for its header alone: its parameters are what every segment was made with.
-    fresh: Any = output.add_stream(plan.settings.encoder, rate=plan.settings.rate)
-    configure(fresh.codec_context, plan.settings)
-    fresh.time_base = 1 / plan.settings.rate if plan.container.constant else source.time_base
-    fresh.metadata.update(_described(stream.metadata, _STALE_VIDEO))
-    if _shape_in_track(plan):
-        fresh.metadata["title"] = matroska.with_room(title_of(stream.metadata))
-    fresh.disposition = int(stream.disposition)
-    if plan.matrix is not None:
-        fresh.set_display_matrix(plan.matrix)
-    _keep_number(fresh, stream, plan)
-    return fresh  # type: ignore[no-any-return]
-
-
-def _add_copy(output: av.container.OutputContainer, stream: Any, source: VideoFile, plan: MuxPlan) -> Any:
-    if is_cover(stream) and plan.container.format == "matroska":
-        return _attach_cover(output, stream, source)
-    copy = copy_of(output, stream, next(iter(source.heads.get(stream.index, ())), None))
-    _describe(copy, stream, plan)
-    return copy
-
-
-def _describe(fresh: Any, stream: Any, plan: MuxPlan) -> None:
-    """Give ``fresh`` the names and marks of ``stream``."""
-    changed = plan.cut.begin is not None or plan.cut.end is not None or stream.index not in plan.copied
-    fresh.metadata.update(_described(stream.metadata, _STATISTICS if changed else ()))
-    fresh.disposition = int(stream.disposition)
-    _keep_number(fresh, stream, plan)
-
-
-def _keep_number(fresh: Any, stream: Any, plan: MuxPlan) -> None:
-    """Give ``fresh`` the packet identifier of ``stream``, unless the muxer's table of streams has it."""
-    if plan.container.format == "mpegts" and stream.id != plan.container.table_pid:
-        fresh.id = stream.id
-
-
-def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket | None) -> Any:
+def copy_of(output: OutputContainer, stream: Any, head: AnyPacket | None) -> Any:
     """A stream of ``output`` for the packets of ``stream``, of which ``head`` is the first.
 
     Raises ValueError where PyAV knows no such codec in this container.
@@ -336,19 +380,7 @@ def copy_of(output: av.container.OutputContainer, stream: Any, head: AnyPacket |
     return copy
 
 
-def _attach_cover(output: av.container.OutputContainer, stream: Any, source: VideoFile) -> Any:
-    """Matroska holds covers as attached files, and reads them back as video streams."""
-    head = source.heads.get(stream.index)
-    picture = bytes(head[0]) if head else b""
-    format = format_of(picture)
-    kind = stream.codec_context.name if format is None else format.name
-    name = stream.metadata.get("filename", f"cover.{kind}")
-    cover = output.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), picture)
-    cover.metadata.update(stream.metadata)
-    return cover
-
-
-def meant_metadata(original: av.container.InputContainer, source: VideoFile) -> dict[str, str]:
+def meant_metadata(original: InputContainer, source: VideoFile) -> dict[str, str]:
     """The tags of the file, and the names of the television service, for which only MPEG-TS has a place."""
     return {**without(original.metadata, STALE_FILE), **source.service}
 
@@ -368,68 +400,11 @@ def without(metadata: dict[str, str], stale: tuple[str, ...]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if not key.lower().startswith(stale or ("\0",))}
 
 
-# Packets
-
-
-def _video_packets(
-    video: Iterable[Encoded], stream: Any, source: VideoFile, plan: MuxPlan
-) -> Iterator[AnyPacket]:
-    if plan.container.constant:
-        yield from _on_grid(video, stream, source, plan)
-        return
-    shift = round(plan.cut.shift / source.time_base)
-    for encoded in video:
-        times = encoded.pts + shift, encoded.dts + shift, encoded.duration
-        yield _packet(encoded, stream, source.time_base, *times)
-
-
-def _on_grid(video: Iterable[Encoded], stream: Any, source: VideoFile, plan: MuxPlan) -> Iterator[AnyPacket]:
-    """Packets of one duration each. Where the first would come later than the file begins, as in an AVI all
-    streams begin together, it is there twice, also at the beginning."""
-    rate, begun = plan.settings.rate, False
-    for encoded in video:
-        place = round((encoded.pts * source.time_base + plan.cut.shift) * rate)
-        if not begun and place > 0:
-            yield _packet(encoded, stream, 1 / rate, 0, 0, 1)
-        begun = True
-        yield _packet(encoded, stream, 1 / rate, place, place, 1)
-
-
 def _packet(encoded: Encoded, stream: Any, base: Fraction, pts: int, dts: int, duration: int) -> AnyPacket:
     packet: AnyPacket = av.Packet(encoded.data)
     packet.time_base, packet.pts, packet.dts, packet.duration = base, pts, dts, duration
     packet.is_keyframe = encoded.key
     packet.stream = stream
-    return packet
-
-
-def _carried_packets(
-    original: av.container.InputContainer,
-    packets: Iterable[tuple[int, AnyPacket]],
-    lanes: dict[int, _Lane],
-    plan: MuxPlan,
-) -> Iterator[tuple[int, AnyPacket]]:
-    """The packets that belong into the output, each with the index of its stream in the source."""
-    for index, packet in packets:
-        if index not in plan.carried or lanes[index].stream.type == "attachment":
-            continue  # an attachment is in the header already
-        lane = lanes[index]
-        base = pyav.exact(packet.time_base) or Fraction(1)
-        time = packet.pts if packet.pts is not None else packet.dts
-        cover = time is None or is_cover(original.streams[index])
-        if time is not None and not cover and not plan.cut.holds(time * base):
-            continue
-        for made in [packet] if lane.converter is None else lane.converter.convert(packet):
-            yield index, _moved(made, lane, Fraction(0) if cover else plan.cut.shift)
-    for index, lane in lanes.items():
-        for made in () if lane.converter is None else lane.converter.finish():
-            yield index, _moved(made, lane, plan.cut.shift)
-
-
-def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:
-    """``packet`` as one of the output's, ``shift`` seconds later."""
-    delay(packet, shift)
-    packet.stream = lane.stream
     return packet
 
 

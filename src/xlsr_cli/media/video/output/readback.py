@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-import av.container
+from av.container import InputContainer
 
 from xlsr_cli.errors import OutputError
 from xlsr_cli.media.video import pyav
@@ -33,7 +33,7 @@ def verify(file: Any, plan: MuxPlan, meant: Sequence[Track], *, name: str) -> No
         raise OutputError(f"{name}: {wrong}; the container cannot hold that, try an .mkv file")
 
 
-def reopened(file: Any, plan: MuxPlan) -> av.container.InputContainer:
+def reopened(file: Any, plan: MuxPlan) -> InputContainer:
     """The written ``file``, opened from its start as what it is meant to be."""
     file.seek(0)
     return pyav.open_input(file, format=plan.container.reader, buffer_size=_READ_BLOCK)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
-import av.container
+from av.container import InputContainer
 
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, packets_of
@@ -106,7 +106,7 @@ def track_of(stream: Any, base: Fraction | None = None) -> Track:
     )
 
 
-def read_tracks(container: av.container.InputContainer) -> list[Track]:
+def read_tracks(container: InputContainer) -> list[Track]:
     """All streams of ``container`` with all of their packets."""
     tracks = [track_of(stream) for stream in container.streams]
     decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses

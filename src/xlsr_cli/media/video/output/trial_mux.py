@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import av.container
 import av.error
 import av.stream
+from av.container import InputContainer
 
 from xlsr_cli.errors import UsageError
 from xlsr_cli.media.video import pyav
@@ -37,7 +37,7 @@ from xlsr_cli.media.video.output.mux import (
     title_of,
 )
 from xlsr_cli.media.video.output.readback import differences, reopened
-from xlsr_cli.media.video.output.tracks import Track, codec_of, pair, read_tracks
+from xlsr_cli.media.video.output.tracks import Track, codec_of, pair, read_tracks, track_of
 from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import RANGE_FULL, SILENT
 from xlsr_cli.notices import Notice
@@ -97,7 +97,7 @@ def plan_streams(source: VideoFile, container: Container, *, copy_only: bool) ->
     )
 
 
-def _made_by_the_muxer(original: av.container.InputContainer, stream: Stream) -> bool:
+def _made_by_the_muxer(original: InputContainer, stream: Stream) -> bool:
     """The text track of MP4 chapters and the time-code track: the muxer writes its own."""
     if stream.kind != "data" or not any(name in _MOV_FAMILY for name in original.format.name.split(",")):
         return False
@@ -107,12 +107,7 @@ def _made_by_the_muxer(original: av.container.InputContainer, stream: Stream) ->
 
 
 def _refusal(
-    original: av.container.InputContainer,
-    index: int,
-    source: VideoFile,
-    container: Container,
-    *,
-    through_tee: bool,
+    original: InputContainer, index: int, source: VideoFile, container: Container, *, through_tee: bool
 ) -> str | None:
     """Why ``container`` does not take the stream; None when it does."""
     stream: Any = original.streams[index]
@@ -139,42 +134,33 @@ def _refusal(
         output.close()
     except pyav.FAULTS:
         return refused
-    if not _comes_back(file, stream, container, exact=through_tee):
-        return refused
-    if container.constant and not _keeps_times(file, container, times, pyav.exact(stream.time_base)):
-        return "the output's container does not hold its times"
+    # Where no list of the muxer's was asked, the codec has to be the same too; for data always: MPEG-TS takes
+    # everything, as data. Behind TrueHD, a reader of Blu-rays shows AC-3 that it may come with.
+    exact = through_tee or stream.type == "data"
+    file.seek(0)
+    try:
+        with pyav.open_input(file, format=container.reader) as result:
+            tracks = read_tracks(result) if container.constant else [track_of(s) for s in result.streams]
+    except pyav.FAULTS:
+        return refused if exact else None  # the beginning of one stream may be too little to tell
+    for track in tracks[:1]:
+        if track.kind != stream.type or (exact and track.codec != codec_of(stream)):
+            return refused
+        if container.constant and not _keeps_times(track, times, pyav.exact(stream.time_base)):
+            return "the output's container does not hold its times"
     return None
 
 
-def _keeps_times(
-    file: io.BytesIO, container: Container, times: Sequence[Fraction], base: Fraction | None
-) -> bool:
-    """Whether the packets of the only stream in ``file`` have the distances of ``times``, as far as they are
-    the same packets: an AVI counts some sound by its bytes."""
-    file.seek(0)
-    with pyav.open_input(file, format=container.reader) as result:
-        (track,) = read_tracks(result)
+def _keeps_times(track: Track, times: Sequence[Fraction], base: Fraction | None) -> bool:
+    """Whether the packets of ``track`` have the distances of ``times``, as far as they are the same packets.
+
+    An AVI counts some sound by its bytes.
+    """
     if len(track.times) != len(times):
         return True
     tick = max(track.base, base or Fraction(0)) * _TOLERATED_TICKS
     found = [(ticks - track.times[0]) * track.base for ticks in track.times]
     return all(abs(a - b + times[0]) <= tick for a, b in zip(found, times, strict=True))
-
-
-def _comes_back(file: io.BytesIO, stream: Any, container: Container, *, exact: bool) -> bool:
-    """Whether the stream in ``file`` is of the kind of ``stream``: MPEG-TS takes everything, as data. Behind
-    TrueHD, a reader of Blu-rays shows AC-3 that it may come with.
-
-    ``exact``: the codec has to be the same too, because no list of the muxer's was asked; for data always.
-    """
-    exact = exact or stream.type == "data"
-    file.seek(0)
-    try:
-        with pyav.open_input(file, format=container.reader) as result:
-            found = [(other.type, codec_of(other) if exact else "") for other in result.streams]
-    except pyav.FAULTS:
-        return not exact  # the beginning of one stream may be too little to tell
-    return found[:1] in ([], [(stream.type, codec_of(stream) if exact else "")])
 
 
 # All of them
@@ -210,7 +196,7 @@ class _Trial:
     """A film of blank frames and the beginnings of all other streams."""
 
     source: VideoFile
-    original: av.container.InputContainer
+    original: InputContainer
     frames: list[Encoded]
     name: str
     meant: list[Track] = field(default_factory=list)
@@ -227,7 +213,7 @@ class _Trial:
                     None if track is None else result.streams[found.index(track)]
                     for track in pair(self.meant, found)
                 ]
-                return wrong, list(_lost(self.original, result, streams, self.source, plan))
+                return wrong, list(self._lost(result, streams, plan))
         except pyav.FAULTS as error:
             what = f"{plan.settings.codec.name} in {plan.settings.pix_fmt}, {plan.settings.size},"
             raise UsageError(
@@ -245,6 +231,30 @@ class _Trial:
         heads = [(index, packet) for index in plan.carried for packet in self.source.heads.get(index, ())]
         heads.sort(key=lambda head: _decoding_time(head[1]))
         return ((index, _copy(packet)) for index, packet in heads)
+
+    def _lost(self, result: InputContainer, streams: Iterable[Any], plan: MuxPlan) -> Iterator[Notice]:
+        """What the container did not keep of the file, and of its ``streams`` as they came back."""
+        original, source = self.original, self.source
+        chapters, found = chapters_of(original, plan.cut, plan.container), result.chapters()
+        if len(chapters) > len(found):
+            message = "the output holds no chapters; an .mkv or .mp4 file does"
+            yield Notice(code="chapters-dropped", message=message)
+        elif (changed := next(changed_chapters(chapters, found), None)) is not None:
+            message = f"{changed}; an .mkv file keeps it"
+            yield Notice(code="chapters-changed", message=message)
+        yield from _tags_lost(meant_metadata(original, source), result)
+        for index, after in zip(sorted({source.index, *plan.carried}), streams, strict=True):
+            before = original.streams[index]
+            what = f"stream {index} ({before.type})"
+            if after is None:
+                yield Notice(code="stream-dropped", message=f"{what} is lost")
+                continue
+            if index == source.index:
+                yield from _aspect_lost(plan.settings.aspect, after)
+                yield from _colours_lost(plan.settings, after)
+                if "timecode" in _keys(before.metadata) - _keys(after.metadata):
+                    yield Notice(code="timecode-dropped", message="the output's container holds no time code")
+            yield from _marks_lost(what, before, after)
 
 
 def _decoding_time(packet: AnyPacket) -> Fraction:
@@ -267,36 +277,6 @@ def _blank_frames(source: VideoFile, settings: Settings) -> Iterator[Encoded]:
     step = max(1, round(1 / (source.rate * source.time_base)))
     for packet, dts in zip(packets, decoding, strict=True):
         yield Encoded(data=packet.data, pts=times[packet.frame], dts=dts, duration=step, key=packet.key)
-
-
-def _lost(
-    original: av.container.InputContainer,
-    result: av.container.InputContainer,
-    streams: Iterable[Any],
-    source: VideoFile,
-    plan: MuxPlan,
-) -> Iterator[Notice]:
-    """What the container did not keep of the file, and of its ``streams`` as they came back."""
-    chapters, found = chapters_of(original, plan.cut, plan.container), result.chapters()
-    if len(chapters) > len(found):
-        message = "the output holds no chapters; an .mkv or .mp4 file does"
-        yield Notice(code="chapters-dropped", message=message)
-    elif (changed := next(changed_chapters(chapters, found), None)) is not None:
-        message = f"{changed}; an .mkv file keeps it"
-        yield Notice(code="chapters-changed", message=message)
-    yield from _tags_lost(meant_metadata(original, source), result)
-    for index, after in zip(sorted({source.index, *plan.carried}), streams, strict=True):
-        before = original.streams[index]
-        what = f"stream {index} ({before.type})"
-        if after is None:
-            yield Notice(code="stream-dropped", message=f"{what} is lost")
-            continue
-        if index == source.index:
-            yield from _aspect_lost(plan.settings.aspect, after)
-            yield from _colours_lost(plan.settings, after)
-            if "timecode" in _keys(before.metadata) - _keys(after.metadata):
-                yield Notice(code="timecode-dropped", message="the output's container holds no time code")
-        yield from _marks_lost(what, before, after)
 
 
 def _colours_lost(settings: Settings, after: Any) -> Iterator[Notice]:
@@ -329,7 +309,7 @@ def _marks_lost(what: str, before: Any, after: Any) -> Iterator[Notice]:
         yield Notice(code="title-dropped", message=f"{what} loses its title, {title!r}")
 
 
-def _tags_lost(meant: dict[str, str], result: av.container.InputContainer) -> Iterator[Notice]:
+def _tags_lost(meant: dict[str, str], result: InputContainer) -> Iterator[Notice]:
     lost_keys = _keys(meant) - _keys(result.metadata) - _keys(facts_of(result, 0).service)
     if lost_keys:
         names = ", ".join(sorted(lost_keys))
