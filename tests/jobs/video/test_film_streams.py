@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -235,14 +236,9 @@ def test_converted_sound_before_its_picture_begins_an_avi(tmp_path: Path, upscal
     assert abs(seconds(tracks(result.output)[0])[1] - 0.5) <= 0.04
 
 
-@needs_ffmpeg
-@pytest.mark.parametrize("output", ["c.webm", "c.mov"])
-def test_gaps_and_overlaps_of_sound_are_converted(output: str, tmp_path: Path, upscaler: Upscaler) -> None:
-    """After a gap, sound is at its time again; where packets overlap, none is lost and none goes back.
-
-    PCM in MOV is where the number of samples before it says: silence fills the gap.
-    """
-    source, moved = made(tmp_path / "a.mkv", "-c:a", "flac"), tmp_path / "b.mkv"
+def shifted(source: Path, ticks: Callable[[int], int]) -> Path:
+    """``source`` with each packet of its sound so many milliseconds later, by its number from 1."""
+    moved = source.with_name(f"shifted{source.suffix}")
     with pyav.open_input(str(source)) as before, pyav.open_output(str(moved)) as after:
         copies = [after.add_stream_from_template(stream, opaque=True) for stream in before.streams]
         number = 0
@@ -251,10 +247,37 @@ def test_gaps_and_overlaps_of_sound_are_converted(output: str, tmp_path: Path, u
                 continue
             if packet.stream is before.streams[1]:
                 number += 1
-                ticks = 60 if number > 4 else 0 if number < 3 else -40
-                packet.pts, packet.dts = (packet.pts or 0) + ticks, (packet.dts or 0) + ticks
+                packet.pts, packet.dts = (time + ticks(number) for time in (packet.pts, packet.dts))  # type: ignore[operator]
             packet.stream = copies[packet.stream_index]
             after.mux_one(packet)
+    return moved
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("output", ["c.mov", "c.mp4", "c.avi", "c.mkv"])
+@pytest.mark.parametrize("gap", [0, 200])
+def test_a_gap_in_samples_lasts_as_long_in_every_container(
+    output: str, gap: int, tmp_path: Path, upscaler: Upscaler
+) -> None:
+    """MOV, MP4 and AVI give PCM no times: what is copied would come too early behind the gap."""
+    source = made(tmp_path / "a.mkv", "-c:a", "pcm_s16le")
+    moved = shifted(source, lambda number: gap if number > 30 else 0)
+    result = run(moved, tmp_path / output, upscaler)
+    assert lost(result) == set()
+    assert ("sound-converted" in codes(result)) == (gap > 0 and output != "c.mkv")
+    wanted, found = tracks(moved)[1], tracks(result.output)[1]
+    assert abs(float(wanted.end - found.end)) < 0.05
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("output", ["c.webm", "c.mov"])
+def test_gaps_and_overlaps_of_sound_are_converted(output: str, tmp_path: Path, upscaler: Upscaler) -> None:
+    """After a gap, sound is at its time again; where packets overlap, none is lost and none goes back.
+
+    PCM in MOV is where the number of samples before it says: silence fills the gap.
+    """
+    source = made(tmp_path / "a.mkv", "-c:a", "flac")
+    moved = shifted(source, lambda number: 60 if number > 4 else 0 if number < 3 else -40)
     result = run(moved, tmp_path / output, upscaler)
     assert lost(result) == ({"sound-converted"} if output == "c.webm" else set())
     assert "sound-converted" in codes(result)

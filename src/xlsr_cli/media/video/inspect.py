@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -53,6 +54,8 @@ _CENTER_SITED = ("mpeg1video", "mjpeg", "theora", "h263")
 _TOLERATED_END = 1.0
 #: Ticks per second that MP4 holds, and still counts years with.
 _FINEST_CLOCK = 1 << 31
+#: FFmpeg's names of PCM and the bits of its samples.
+_PCM = re.compile(r"pcm_[fsu](\d+)")
 #: How much of each stream's beginning is kept for trying what a container takes: a demuxer needs several
 #: packets to tell DTS and TrueHD from others.
 _HEAD_PACKETS, _HEAD_BYTES = 1500, 1 << 21
@@ -85,7 +88,8 @@ class VideoFile:
     has no others. ``keys`` are those of key frames, ``cuts`` those of key frames at which the film can be
     cut: no packet behind one is shown before it, and none before it after it, as where GOPs are open.
     ``first`` and ``end`` are seconds: the first frame's time and the last one's plus its duration. ``heads``
-    are the first packets of all streams. ``max_pixels``: frames of far more are not decoded.
+    are the first packets of all streams. ``uneven``: the streams of PCM in which a packet is not where the
+    samples before it end. ``max_pixels``: frames of far more are not decoded.
     """
 
     path: Path
@@ -115,6 +119,7 @@ class VideoFile:
     keys: Sequence[int] = field(repr=False, compare=False)
     cuts: Sequence[int] = field(repr=False, compare=False)
     heads: dict[int, list[AnyPacket]] = field(repr=False, compare=False)
+    uneven: Set[int] = field(repr=False, compare=False)
     max_pixels: int | None
 
     @property
@@ -220,6 +225,7 @@ def _inspected(path: Path, max_pixels: int | None) -> VideoFile:
             keys=sorted(scan.keys),
             cuts=tuple(scan.cuts),
             heads=scan.heads,
+            uneven=scan.uneven,
             max_pixels=max_pixels,
         )
 
@@ -278,7 +284,9 @@ def end_of(last: Fraction, shown: Fraction, stated: Fraction | None) -> Fraction
 
 @dataclass(kw_only=True)
 class _Scan:
-    """Times are ticks of the video's time base, ``reached`` is in seconds."""
+    """Times are ticks of the video's time base, ``reached`` is in seconds. ``samples``: of streams of PCM,
+    when the first packet is, in seconds, and how many bytes came since.
+    """
 
     codec: str
     packets: int = 0
@@ -288,6 +296,8 @@ class _Scan:
     last_duration: int = 0
     heads: dict[int, list[AnyPacket]] = field(default_factory=dict)
     head_bytes: dict[int, int] = field(default_factory=dict)
+    samples: dict[int, tuple[Fraction, int]] = field(default_factory=dict)
+    uneven: set[int] = field(default_factory=set)
     reached: Fraction = Fraction(0)
     latest: int | None = None
     unknown: int = 0
@@ -298,6 +308,13 @@ class _Scan:
         if not head or (len(head) < _HEAD_PACKETS and self.head_bytes[index] < _HEAD_BYTES):
             head.append(packet)
             self.head_bytes[index] = self.head_bytes.get(index, 0) + packet.size
+
+    def add_samples(self, packet: AnyPacket, time: Fraction, byte_rate: int) -> None:
+        begin, before = self.samples.setdefault(packet.stream_index, (time, 0))
+        tick = (pyav.exact(packet.time_base) or Fraction(0)) + Fraction(1, byte_rate)
+        if abs(time - begin - Fraction(before, byte_rate)) > tick:
+            self.uneven.add(packet.stream_index)
+        self.samples[packet.stream_index] = begin, before + packet.size
 
     def count_unknown(self) -> None:
         self.unknown += 1
@@ -323,19 +340,29 @@ class _Scan:
 def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> _Scan:
     scan = _Scan(codec=stream.codec_context.name)
     decoding = container.format.name == "avi"  # it has no times of display, and FFmpeg's are guesses
+    byte_rates = {audio.index: _byte_rate(audio) for audio in container.streams.audio}
     for packet in packets_of(container, scan.count_unknown, scan.note_break):
         if packet.has_sidedata("encryption_info"):
             raise InputError(f"{path}: the video is encrypted; decrypt it first")
         scan.keep_head(packet)
         stamp = packet.dts if decoding or packet.pts is None else packet.pts
         if stamp is not None:
-            ticks = stamp + (packet.duration or 0)
-            scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
+            base = pyav.exact(packet.time_base) or Fraction(1)
+            scan.reached = max(scan.reached, (stamp + (packet.duration or 0)) * base)
+            if byte_rate := byte_rates.get(packet.stream_index):
+                scan.add_samples(packet, stamp * base, byte_rate)
         if packet.stream_index == stream.index and not packet.is_discard:
             scan.add_frame(stamp, packet)
     if not scan.packets:
         raise InputError(f"{path}: the video stream holds no frame; nothing to upscale")
     return scan
+
+
+def _byte_rate(stream: Any) -> int:
+    """Bytes a second of a stream of PCM whose packets hold nothing but samples; 0 of any other."""
+    context = stream.codec_context
+    kind = None if context is None else _PCM.match(context.name)
+    return 0 if kind is None else context.sample_rate * context.layout.nb_channels * int(kind[1]) // 8
 
 
 def _missing_end(container: InputContainer, scan: _Scan) -> float:

@@ -171,9 +171,11 @@ def _silence(like: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
 
 
 class SoundConverter:
-    """Decodes the packets of a stream of sound and encodes them again; ``base`` is the unit of times."""
+    """Decodes the packets of a stream of sound and encodes them again; ``base`` is the unit of times, and
+    ``damaged`` the number of packets that could not be decoded."""
 
     def __init__(self, output: OutputContainer, source: Any, conversion: Conversion) -> None:
+        self.damaged = 0
         self._source = source
         context = source.codec_context
         context.flush_buffers()  # of an earlier pass over the file
@@ -192,6 +194,7 @@ class SoundConverter:
         try:
             frames = self._source.decode(packet)
         except pyav.FAULTS:
+            self.damaged += 1
             return
         for frame in frames:
             yield from self._encoded(frame)
@@ -239,6 +242,7 @@ class TextConverter:
     """Turns the packets of one stream of subtitles into another kind of text, as :class:`SoundConverter`."""
 
     def __init__(self, output: OutputContainer, source: Any, conversion: Conversion) -> None:
+        self.damaged = 0
         self._source = source
         decoder: Any = source.codec_context
         decoder.open(strict=False)  # it makes the header that the encoder needs
@@ -254,6 +258,7 @@ class TextConverter:
         try:
             lines = self._source.decode(packet) if packet.size else []
         except pyav.FAULTS:
+            self.damaged += 1
             return
         milliseconds = round(1000 * (packet.duration or 0) * self.base)
         for line in lines:

@@ -284,8 +284,10 @@ class _Output:
                 for made in [packet] if lane.converter is None else lane.converter.convert(packet):
                     yield index, _moved(made, lane, Fraction(0) if cover else cut.shift)
         for index, lane in self.lanes.items():
-            for made in () if lane.converter is None else lane.converter.finish():
-                yield index, _moved(made, lane, cut.shift)
+            if lane.converter is not None:
+                for made in lane.converter.finish():
+                    yield index, _moved(made, lane, cut.shift)
+                lane.track.damaged = lane.converter.damaged
 
 
 def _moved(packet: AnyPacket, lane: _Lane, shift: Fraction) -> AnyPacket:

@@ -16,6 +16,7 @@ from av.container import InputContainer
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.demux import is_cover, packets_of
 from xlsr_cli.media.video.pyav import AnyPacket
+from xlsr_cli.notices import Notice
 
 #: A line of QuickTime's text is its length in two bytes, and then itself.
 _EMPTY_TEXT = 2
@@ -44,7 +45,7 @@ class Track:
 
     ``name`` is for messages. ``main``: the video that was enlarged. ``base`` is the unit of ``times`` in
     seconds; ``lowest`` is the smallest time of all, also of decoding, and ``end`` is when the last packet
-    ends.
+    ends. ``damaged`` packets of the source could not be converted, and are not in it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Track:
     codec: str
     base: Fraction
     main: bool = False
+    damaged: int = 0
     times: array[int] = field(default_factory=lambda: array("q"))
     sizes: array[int] = field(default_factory=lambda: array("q"))
     lowest: Fraction = Fraction(1 << 63)
@@ -87,6 +89,13 @@ class Track:
     def duration(self) -> Fraction:
         """Seconds from the first packet's time to the end of the last."""
         return self.end - (self.first or 0) if self.times else Fraction(0)
+
+    def notices(self) -> list[Notice]:
+        """What only writing it could tell."""
+        if not self.damaged:
+            return []
+        message = f"{self.damaged} packets of {self.name} are damaged and could not be converted"
+        return [Notice(code="stream-damaged", message=message)]
 
     def starts(self) -> Iterator[tuple[int, int]]:
         """(how many bytes lie before it, its time in ticks) of all packets that have a time."""

@@ -43,6 +43,9 @@ from xlsr_cli.media.video.tags import RANGE_FULL, SILENT
 from xlsr_cli.notices import Notice
 
 _MOV_FAMILY = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod")
+#: The readers of containers in which PCM has no times, only a number of samples.
+_COUNTING_SAMPLES = ("mov", "avi")
+_OTHER_TIMES = "the output's container does not hold its times"
 #: How far a time may be off in an AVI's clock: by rounding, and by what was moved before it.
 _TOLERATED_TICKS = 2
 #: Blank frames that are written on trial.
@@ -118,6 +121,8 @@ def _refusal(
         return refused
     if stream.codec_context is None and stream.type not in ("attachment", "data"):
         return "FFmpeg has no decoder for it, and PyAV copies nothing that it cannot decode"
+    if index in source.uneven and container.reader in _COUNTING_SAMPLES:
+        return _OTHER_TIMES
     file = io.BytesIO()
     try:
         output = opened(file, container, through_tee=through_tee)
@@ -147,7 +152,7 @@ def _refusal(
         if track.kind != stream.type or (exact and track.codec != codec_of(stream)):
             return refused
         if container.constant and not _keeps_times(track, times, pyav.exact(stream.time_base)):
-            return "the output's container does not hold its times"
+            return _OTHER_TIMES
     return None
 
 
