@@ -25,11 +25,13 @@ import numpy as np
 from benchmarks.scenes import scenes
 from benchmarks.video import write_clip
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.parts import make_part, parts_of, take_parts
-from xlsr_cli.jobs.video.run import Prepared, prepare, put_together
+from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
+from xlsr_cli.jobs.video.run import put_together
 from xlsr_cli.jobs.video.segments import open_segments
-from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
+from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target
 
 _SOURCE = Size(width=640, height=360)
 _RATE = 25
@@ -65,17 +67,19 @@ def measure(count: int) -> Measured:
         write_clip(source, scenes(_SOURCE, frames), rate=_RATE, seconds=frames // _RATE)
         with Upscaler.from_options(EngineOptions(threads=1), Target()) as upscaler:
             options = PictureOptions(engine=EngineOptions(threads=1))
-            film, planning = _timed(lambda: prepare(source, output, options, VideoOptions(), upscaler))
-            parts, _ = parts_of(film.plan)
-            seconds = [_timed(lambda part=part: make_part(film, part, output))[1] for part in parts]
-            _, joining = _timed(lambda: _join(film, output, parts))
+            plan, planning = _timed(
+                lambda: plan_video(source, output, Task(options=options, upscaler=upscaler))
+            )
+            parts, _ = parts_of(plan)
+            seconds = [_timed(lambda part=part: make_part(plan, part, output))[1] for part in parts]
+            _, joining = _timed(lambda: _join(plan, output, parts))
     return Measured(parts=seconds, planning=planning / frames, joining=joining / frames)
 
 
-def _join(film: Prepared, output: Path, parts: list[Any]) -> None:
-    with open_segments(output, film.plan.key) as segments:
-        take_parts(segments, output, film.plan.key, parts)
-        put_together(film.plan, segments, output, overwrite=False)
+def _join(plan: VideoPlan, output: Path, parts: list[Any]) -> None:
+    with open_segments(output, plan.key) as segments:
+        take_parts(segments, output, plan.key, parts)
+        put_together(plan, segments, output, segments.notices(), overwrite=False)
 
 
 def _timed(work: Any) -> tuple[Any, float]:

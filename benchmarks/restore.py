@@ -29,7 +29,7 @@ from xlsr_cli.engine.models import Restore, bundled_models
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import for_film, for_picture
-from xlsr_cli.media.picture.image import decode
+from xlsr_cli.media.picture.steps.decoding import decode
 from xlsr_cli.media.video.pyav import usual_scheduling
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 from xlsr_cli.quality.metrics import luma_psnr

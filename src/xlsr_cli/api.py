@@ -10,6 +10,7 @@ from xlsr_cli.declaration import assembled, takes_options_of
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.picture import PictureResult, upscale_file
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
 
@@ -34,8 +35,5 @@ def upscale(
     if asked.y4m:
         raise UsageError("format y4m is for streams; this function writes pictures")
     target = None if output is None else Path(output)
-    upscaler = Upscaler.from_options(asked.engine, asked.target)
-    try:
-        return upscale_file(Path(source), target, asked, upscaler=upscaler, progress=progress)
-    finally:
-        upscaler.close()
+    with Upscaler.from_options(asked.engine, asked.target) as upscaler:
+        return upscale_file(Path(source), target, Task(options=asked, upscaler=upscaler, progress=progress))

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import REPORT_AT, XlsrError
 from xlsr_cli.formats import FALLBACK, PICTURE_FORMATS, PictureFormat
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media import samples
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.options import PictureOptions, Size, VideoCodec, VideoOptions
@@ -67,8 +68,8 @@ def _picture(upscaler: Upscaler, format: PictureFormat, folder: Path) -> None:
 
     source, there, back = (folder / name for name in ("in.png", f"there.{format}", "back.png"))
     samples.write_picture(source)
-    upscale_file(source, there, PictureOptions(format=format), upscaler=upscaler)
-    result = upscale_file(there, back, PictureOptions(format=FALLBACK.name), upscaler=upscaler)
+    upscale_file(source, there, Task(options=PictureOptions(format=format), upscaler=upscaler))
+    result = upscale_file(there, back, Task(options=PictureOptions(format=FALLBACK.name), upscaler=upscaler))
     side = 4 * samples.SIDE
     if result.size != Size(width=side, height=side):
         raise TrialError(f"a picture of {side}x{side} was expected, and {result.size} came back")
@@ -80,7 +81,7 @@ def _animation(upscaler: Upscaler, folder: Path) -> None:
 
     source, output = (folder / f"{name}.{samples.ANIMATED.name}" for name in ("in", "out"))
     samples.write_animation(source)
-    result = upscale_animation(open_file(source), output, PictureOptions(), upscaler=upscaler)
+    result = upscale_animation(open_file(source), output, Task(upscaler=upscaler))
     if result.frames != samples.FRAMES:
         raise TrialError(f"{result.frames} of {samples.FRAMES} frames came back")
 
@@ -92,7 +93,7 @@ def _film(upscaler: Upscaler, codec: VideoCodec, folder: Path) -> None:
     source, output = folder / "in.mkv", folder / "out.mkv"
     with native_messages():  # x265 and SVT-AV1 introduce themselves at length
         samples.write_film(source)
-        upscale_video(source, output, PictureOptions(), VideoOptions(codec=codec), upscaler=upscaler)
+        upscale_video(source, output, Task(video=VideoOptions(codec=codec), upscaler=upscaler))
         frames, sound = samples.film_contents(output)
     if frames != samples.FRAMES:
         raise TrialError(f"{frames} of {samples.FRAMES} frames came back")

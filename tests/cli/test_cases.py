@@ -15,7 +15,7 @@ from PIL import Image
 from tests.cases import CASES
 from xlsr_cli.cli.app import main
 from xlsr_cli.media.picture.animation import open_animation
-from xlsr_cli.media.picture.image import open_picture
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 Capture = pytest.CaptureFixture[str]
 

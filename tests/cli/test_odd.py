@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.cli.pictures import photo
 from xlsr_cli.cli.app import main
-from xlsr_cli.media.picture.image import open_picture
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 DOCUMENTED = {3, 4}
 SECONDS = 30

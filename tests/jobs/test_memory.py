@@ -34,7 +34,7 @@ def test_tiles_take_a_part_of_a_small_limit() -> None:
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process were in a group with 256 MB."""
-    for module in ("engine.upscaler", "jobs.memory", "jobs.picture", "engine.cgroup"):
+    for module in ("engine.upscaler", "engine.cgroup"):
         monkeypatch.setattr(f"xlsr_cli.{module}.memory_limit", lambda *places: _LIMIT)
 
 

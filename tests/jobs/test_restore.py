@@ -24,6 +24,7 @@ from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.recipe import recipe_for
 from xlsr_cli.jobs.picture import PictureResult, open_file, plan_picture, upscale_file
 from xlsr_cli.jobs.sequence import upscale_sequence
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.stream import upscale_y4m
 from xlsr_cli.options import PictureOptions, VideoOptions
@@ -54,7 +55,9 @@ def written(path: Path, *parameters: int) -> Path:
 
 
 def enlarged(path: Path, upscaler: Upscaler, **options: Any) -> PictureResult:
-    return upscale_file(path, path.with_name("out.png"), PictureOptions(**options), upscaler=upscaler)
+    return upscale_file(
+        path, path.with_name("out.png"), Task(options=PictureOptions(**options), upscaler=upscaler)
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,9 +78,9 @@ def test_a_picture_gets_the_networks_that_its_file_asks_for(
     result = enlarged(path, upscaler)
     assert str(result.compression) == said
     assert result.models == ("xlsr_x2_rgb_int8" if level == "off" else f"{level}_xlsr_x2_rgb_int8",)
-    plan = plan_picture(open_file(path), tmp_path / "o.png", PictureOptions(), upscaler=upscaler)
+    plan = plan_picture(open_file(path), tmp_path / "o.png", Task(upscaler=upscaler))
     assert plan.compression == result.compression
-    assert tuple(step.model for step in plan.steps.passes) == result.models
+    assert tuple(step.model for step in plan.passes) == result.models
 
 
 def test_a_png_that_was_a_jpeg_is_known_by_its_pixels(tmp_path: Path, upscaler: Upscaler) -> None:
@@ -152,7 +155,7 @@ def test_all_frames_of_a_film_go_through_one_network(
 ) -> None:
     source = film(tmp_path / "a.mp4", "libx264", {"crf": "38"}, frames=6)
     result = upscale_video(
-        source, tmp_path / "b.mp4", PictureOptions(), VideoOptions(reuse=False), upscaler=upscaler
+        source, tmp_path / "b.mp4", Task(video=VideoOptions(reuse=False), upscaler=upscaler)
     )
     assert result.compression is not None
     assert result.compression.level == "strong"
@@ -163,7 +166,7 @@ def test_a_part_of_a_film_is_decided_upon_as_the_whole(tmp_path: Path, upscaler:
     source = film(tmp_path / "a.mp4", "libx264", {"crf": "30", "g": "5"}, frames=20)
     found = [
         upscale_video(
-            source, tmp_path / f"{start}.mp4", PictureOptions(), VideoOptions(start=start), upscaler=upscaler
+            source, tmp_path / f"{start}.mp4", Task(video=VideoOptions(start=start), upscaler=upscaler)
         ).compression
         for start in (None, 0.6)
     ]
@@ -177,9 +180,7 @@ def test_all_frames_of_an_animation_go_through_one_network(
 
     frames = [Image.fromarray(np.roll(PICTURE, 8 * number, axis=1)) for number in range(3)]
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], quality=20)
-    result = upscale_animation(
-        open_file(tmp_path / "a.webp"), tmp_path / "b.webp", PictureOptions(), upscaler=upscaler
-    )
+    result = upscale_animation(open_file(tmp_path / "a.webp"), tmp_path / "b.webp", Task(upscaler=upscaler))
     assert result.compression is not None
     assert result.compression.level == "strong"
     assert set(used) == {"strong_xlsr_x2_rgb_int8"}
@@ -188,13 +189,7 @@ def test_all_frames_of_an_animation_go_through_one_network(
 def test_numbered_pictures_follow_the_first(tmp_path: Path, upscaler: Upscaler) -> None:
     for number, quality in enumerate((50, 99, 90)):
         written(tmp_path / f"in{number}.jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
-    result = upscale_sequence(
-        tmp_path / "in%d.jpg",
-        tmp_path / "out%d.png",
-        PictureOptions(),
-        VideoOptions(),
-        upscaler=upscaler,
-    )
+    result = upscale_sequence(tmp_path / "in%d.jpg", tmp_path / "out%d.png", Task(upscaler=upscaler))
     assert str(result.compression) == "JPEG, about quality 50: strong"
 
 
@@ -207,7 +202,7 @@ def test_raw_frames_follow_the_first(tmp_path: Path, upscaler: Upscaler, used: l
     for frame in (coarse, gray):
         stream.write(b"FRAME\n" + frame.tobytes())
     stream.seek(0)
-    result = upscale_y4m(stream, io.BytesIO(), PictureOptions(), VideoOptions(reuse=False), upscaler=upscaler)
+    result = upscale_y4m(stream, io.BytesIO(), Task(video=VideoOptions(reuse=False), upscaler=upscaler))
     assert result.compression is not None
     assert result.compression.level == "strong"
     assert set(used) == {"strong_xlsr_x2_luma_int8"}

@@ -15,8 +15,9 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs import sequence
 from xlsr_cli.jobs.sequence import upscale_camera
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.video import camera as cameras
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.options import Size
 
 
 def pictures(folder: Path, *numbers: int, name: str = "frame_%05d.png") -> None:
@@ -137,7 +138,7 @@ class TestCamera:
 
     def test_into_a_video(self, tmp_path: Path, upscaler: Upscaler) -> None:
         output = tmp_path / "seen.mkv"
-        result = upscale_camera(0, output, PictureOptions(), VideoOptions(), upscaler=upscaler)
+        result = upscale_camera(0, output, Task(upscaler=upscaler))
         assert (result.frames, result.size) == (5, Size(width=32, height=24))
         assert names(tmp_path) == ["seen.mkv"]
         import av
@@ -157,13 +158,13 @@ class TestCamera:
     ) -> None:
         monkeypatch.setattr(cameras.cv2, "VideoCapture", lambda number: FakeCapture(number, interrupt=True))
         output = tmp_path / "seen.avi"
-        result = upscale_camera(0, output, PictureOptions(), VideoOptions(), upscaler=upscaler)
+        result = upscale_camera(0, output, Task(upscaler=upscaler))
         assert result.frames == 2
         assert output.stat().st_size > 0
 
     def test_no_camera(self, tmp_path: Path, upscaler: Upscaler) -> None:
         with pytest.raises(InputError, match="no camera answers as camera:7"):
-            upscale_camera(7, tmp_path / "o.mkv", PictureOptions(), VideoOptions(), upscaler=upscaler)
+            upscale_camera(7, tmp_path / "o.mkv", Task(upscaler=upscaler))
         assert names(tmp_path) == []
 
     def test_what_cannot_be_recorded(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

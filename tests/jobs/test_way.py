@@ -15,12 +15,12 @@ from PIL import Image
 import xlsr_cli
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.picture import upscale_file
-from xlsr_cli.options import PictureOptions
+from xlsr_cli.jobs.task import Task
 
 PACKAGE = Path(xlsr_cli.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
-CONDUCTORS = {"jobs/picture.py", "media/picture/image.py"}
+CONDUCTOR = "jobs/picture.py"
 CODEC = "media/picture/codecs/<format>.py"
 
 
@@ -45,7 +45,7 @@ def calls_of(path: Path, output: Path) -> list[tuple[str, str]]:
     upscaler = Upscaler()
     sys.setprofile(watch)
     try:
-        upscale_file(path, output, PictureOptions(), upscaler=upscaler)
+        upscale_file(path, output, Task(upscaler=upscaler))
     finally:
         sys.setprofile(None)
     return called
@@ -56,11 +56,14 @@ def test_the_list_is_what_happens(tmp_path: Path) -> None:
     exif[0x0112] = 6  # lying on its side
     picture = Image.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3))
     picture.save(tmp_path / "in.png", exif=exif)
-    called = iter(calls_of(tmp_path / "in.png", tmp_path / "out.jpg"))
-    missing = [call for call in listed() if call not in called]  # the iterator keeps the order
-    assert missing == []
+    calls = calls_of(tmp_path / "in.png", tmp_path / "out.jpg")
+    steps = [(CODEC, name) for name in ("read_header", "read_pixels", "write")]
+    for wanted in (listed(), steps):
+        called = iter(calls)
+        missing = [call for call in wanted if call not in called]  # the iterator keeps the order
+        assert missing == []
 
 
-def test_only_those_who_conduct_are_there_twice() -> None:
+def test_only_the_one_that_conducts_is_there_twice() -> None:
     counted = Counter(module for module, _ in listed())
-    assert {module for module, count in counted.items() if count > 1} == CONDUCTORS | {CODEC}
+    assert {module for module, count in counted.items() if count > 1} == {CONDUCTOR}

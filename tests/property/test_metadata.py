@@ -17,9 +17,10 @@ from xlsr_cli.formats import FORMATS, PICTURE_FORMATS
 from xlsr_cli.media.picture.animation import capabilities_of, open_animation, write_animation
 from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_times
-from xlsr_cli.media.picture.image import encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Film, Picture
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.options import Size
 
 GRAY = np.arange(40 * 48, dtype=np.uint8).reshape(40, 48)

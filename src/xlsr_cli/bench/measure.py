@@ -30,9 +30,11 @@ from xlsr_cli.formats import FALLBACK, PictureFormat, writable_format
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.machine import Machine, this_machine
-from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture, Source
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, EngineOptions, Size, Target
 from xlsr_cli.progress import QUIET, Progress
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
+from xlsr_cli.cli.results import show_forecast, show_plan, show_result
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, refuse_no_file
 from xlsr_cli.options import PictureOptions, VideoOptions
-from xlsr_cli.progress import Counted, Progress
+from xlsr_cli.progress import Counted
 
 if TYPE_CHECKING:
-    from xlsr_cli.engine.upscaler import Upscaler
-    from xlsr_cli.jobs.picture import PicturePlan
+    from xlsr_cli.jobs.task import Task
     from xlsr_cli.media.picture.source import Source
 
 #: Other names of stdout.
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-@dataclasses.dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False)
 class Request:
     """One input and everything that was asked for.
 
@@ -34,21 +35,25 @@ class Request:
     """
 
     item: Item
-    options: PictureOptions
-    video: VideoOptions
-    upscaler: Upscaler
+    task: Task
     dry_run: bool
     html: Path | None
     json: bool
     alone: bool
     place: str
-    pairs: list[tuple[Path, Path]] = dataclasses.field(default_factory=list)
+    pairs: list[tuple[Path, Path]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.source = self.item.source
         self.output = STANDARD_STREAM if self.item.output in _NAMES_OF_STDOUT else self.item.output
+        self.options: PictureOptions = self.task.options
         self._taken: dict[Path, str] = {}
         self._made_folder = False
+
+    @property
+    def _target(self) -> Path | None:
+        """The file that was named as output; None for stdout, and where none was named."""
+        return None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
 
     def claim(self, taken: dict[Path, str]) -> None:
         """Add the output that this input will have to ``taken``, if its name tells which.
@@ -104,19 +109,19 @@ class Request:
         from xlsr_cli.jobs.picture import check_target, open_file, refuse_same_file
 
         self._refuse_video_options(path.name)
-        named = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
-        if named is not None and not self.dry_run:
-            check_target(path, named, self.options)
+        target = self._target
+        if target is not None and not self.dry_run:
+            check_target(path, target, self.options)
         source = open_file(path, max_pixels=self.options.max_pixels)
         if self.output is None:
-            named = self._default_output(path, source)
+            target = self._default_output(path, source)
             if not self.dry_run:
-                check_target(path, named, self.options)
-        if self.html is not None and named is not None:
+                check_target(path, target, self.options)
+        if self.html is not None and target is not None:
             refuse_same_file(path, self.html)
-        self._upscale(source, named)
-        if named is not None:
-            self.pairs.append((path, named))
+        self._upscale(source, target)
+        if target is not None:
+            self.pairs.append((path, target))
 
     def _default_output(self, path: Path, source: Source) -> Path:
         """The output file. A message follows if its extension is not that of the input."""
@@ -132,25 +137,29 @@ class Request:
 
     def _upscale(self, source: Source, target: Path | None) -> None:
         """One picture, to a file or, with None, to stdout."""
-        from xlsr_cli.jobs.picture import upscale_picture
+        from xlsr_cli.jobs.picture import plan_picture, upscale_picture
 
         if self.dry_run:
-            self._show_plan(source, target)
-            return
-        if target is None:
-            self._to_stdout(source)
-            return
-        with self._progress(Path(source.name).name) as progress:
-            result = upscale_picture(source, target, self.options, upscaler=self.upscaler, progress=progress)
-        self._report(result)
+            show_plan(plan_picture(source, target, self.task), json=self.json)
+        elif target is not None:
+            self._do(partial(upscale_picture, source, target), Path(source.name).name)
+        else:
+            self._refuse_page("what goes to stdout")
+            stdout, file = console.binary(), io.BytesIO()
+            with self._under_a_bar(source.name) as task:
+                result = upscale_picture(source, None, task, file=file)
+            console.notices(source.name, result.notices)
+            with console.writing_stdout():
+                stdout.write(file.getbuffer())
+                stdout.flush()
 
     def _run_stream(self, stream: Any, name: str) -> None:
         from xlsr_cli.formats import HEAD_BYTES
         from xlsr_cli.media.atomic import check_output
-        from xlsr_cli.media.picture.image import known_format, open_picture, read_all
+        from xlsr_cli.media.picture.steps.opening import known_format, open_picture, read_all
         from xlsr_cli.media.sniff import kind_of
 
-        target = None if self.output in (None, STANDARD_STREAM) else Path(str(self.output))
+        target = self._target
         if target is not None and not self.dry_run:
             check_output(target, overwrite=self.options.overwrite)
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -176,44 +185,29 @@ class Request:
         if target is None:
             raise UsageError(f"a video from {name} needs an output file, such as film.mkv")
         self._refuse_options_of_pictures("a video from a stream")
-        with self._progress(name, resumes=True) as progress:
-            result = upscale_stream(
-                stream, name, target, self.options, self.video, upscaler=self.upscaler, progress=progress
-            )
-        self._report(result)
-
-    def _run_film_to_pictures(self, path: Path, target: Path) -> None:
-        from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
-
-        self._refuse_options_of_pictures("a video")
-        upscale = film_to_pictures if is_pattern(str(target)) else film_to_animation
-        with self._progress(path.name) as progress:
-            result = upscale(
-                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
-            )
-        self._report(result)
+        self._do(partial(upscale_stream, stream, name, target), name, resumes=True)
 
     def _run_video(self, path: Path) -> None:
         from xlsr_cli.formats import animation_format
         from xlsr_cli.jobs.picture import refuse_same_file
+        from xlsr_cli.jobs.video.forecast import forecast_video
+        from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
         from xlsr_cli.jobs.video.run import upscale_video
 
         if self.output == STANDARD_STREAM:
             raise UsageError("a video cannot go to stdout, except as Y4M from Y4M; give an output file")
         target = self._film_output(path)
         refuse_same_file(path, target)
-        if is_pattern(str(target)) or animation_format(target.suffix[1:].lower()) is not None:
-            self._run_film_to_pictures(path, target)
+        numbered = is_pattern(str(target))
+        if numbered or animation_format(target.suffix[1:].lower()) is not None:
+            self._refuse_options_of_pictures("a video")
+            self._do(partial(film_to_pictures if numbered else film_to_animation, path, target), path.name)
             return
         self._refuse_page("a video")
         if self.dry_run:
-            self._show_forecast(path, target)
-            return
-        with self._progress(path.name, resumes=True) as progress:
-            result = upscale_video(
-                path, target, self.options, self.video, upscaler=self.upscaler, progress=progress
-            )
-        self._report(result)
+            show_forecast(forecast_video(path, target, self.task), json=self.json)
+        else:
+            self._do(partial(upscale_video, path, target), path.name, resumes=True)
 
     def _run_animation(self, path: Path) -> None:
         from xlsr_cli.jobs.animation import upscale_animation
@@ -227,16 +221,8 @@ class Request:
         refuse_same_file(path, target)
         self._refuse_options_of_pictures("an animation")
         source = open_file(path, max_pixels=self.options.max_pixels)
-        common: dict[str, Any] = {"upscaler": self.upscaler}
-        result: Any
-        with self._progress(path.name) as progress:
-            if target.suffix.lower() in CONTAINERS:
-                result = animation_to_film(
-                    source, target, self.options, self.video, progress=progress, **common
-                )
-            else:
-                result = upscale_animation(source, target, self.options, progress=progress, **common)
-        self._report(result)
+        is_film = target.suffix.lower() in CONTAINERS
+        self._do(partial(animation_to_film if is_film else upscale_animation, source, target), path.name)
 
     def _run_camera_or_sequence(self) -> bool:
         """Whether the input was ``camera:0`` or a pattern such as ``frame_%05d.png``."""
@@ -245,30 +231,18 @@ class Request:
         from xlsr_cli.jobs.sequence import upscale_camera, upscale_sequence
         from xlsr_cli.media.video.camera import camera_number
 
-        number = camera_number(self.source)
+        number, target = camera_number(self.source), self._target
         if number is None and not is_pattern(self.source):
             return False
-        if self.output is None or self.output == STANDARD_STREAM:
+        if target is None:
             raise UsageError(f"{self.source} needs an output, such as out_%05d.png")
         self._refuse_options_of_pictures(self.source)
         if self.options.y4m:
             raise _no_y4m(self.source)
-        common: dict[str, Any] = {"upscaler": self.upscaler}
-        with self._progress(self.source) as progress:
-            if number is not None:
-                result = upscale_camera(
-                    number, Path(self.output), self.options, self.video, progress=progress, **common
-                )
-            else:
-                result = upscale_sequence(
-                    Path(self.source),
-                    Path(self.output),
-                    self.options,
-                    self.video,
-                    progress=progress,
-                    **common,
-                )
-        self._report(result)
+        if number is None:
+            self._do(partial(upscale_sequence, Path(self.source), target), self.source)
+        else:
+            self._do(partial(upscale_camera, number, target), self.source)
         return True
 
     def _run_y4m(self, stream: Any) -> None:
@@ -277,109 +251,42 @@ class Request:
         from xlsr_cli.media.atomic import atomic_output
 
         self._refuse_options_of_pictures("a stream")
-        name = "stdin" if self.source == STANDARD_STREAM else self.source
-        common: dict[str, Any] = {"upscaler": self.upscaler, "source": name}
-        output = self.output
-        if output is None and self.source != STANDARD_STREAM:
-            output = str(self._named_output(Path(self.source)))
-        if output is None or output == STANDARD_STREAM:
-            result = upscale_y4m(stream, console.binary(), self.options, self.video, **common)
+        target, name = self._target, "stdin" if self.source == STANDARD_STREAM else self.source
+        if self.output is None and self.source != STANDARD_STREAM:
+            target = self._named_output(Path(self.source))
+        if target is None:
+            result = upscale_y4m(stream, console.binary(), self.task, source=name)
             console.notices(name, result.notices)
             return
-        target = Path(output)
         if target.suffix.lower() != ".y4m":
             raise UsageError(
                 f"{target.name}: raw frames stay raw frames; write a .y4m file, or pipe them into ffmpeg"
             )
         if self.source != STANDARD_STREAM:
             refuse_same_file(Path(self.source), target)
-        with (
-            self._progress(name) as progress,
-            atomic_output(target, overwrite=self.options.overwrite) as file,
-        ):
-            result = upscale_y4m(
-                stream, file, self.options, self.video, output=output, progress=progress, **common
-            )
-        self._report(result)
+        with atomic_output(target, overwrite=self.options.overwrite) as file, self._under_a_bar(name) as task:
+            result = upscale_y4m(stream, file, task, source=name, output=str(target))
+        show_result(result, json=self.json)
 
-    # Messages
+    def _do(self, work: Callable[[Task], Any], name: str, *, resumes: bool = False) -> None:
+        """Do ``work`` and show its result; ``resumes`` is as in :meth:`_under_a_bar`."""
+        with self._under_a_bar(name, resumes=resumes) as task:
+            result = work(task)
+        show_result(result, json=self.json)
 
     @contextmanager
-    def _progress(self, name: str, *, resumes: bool = False) -> Iterator[Progress]:
-        """A bar for this input. After Ctrl-C, a message says that the work ``resumes``, if it does."""
+    def _under_a_bar(self, name: str, *, resumes: bool = False) -> Iterator[Task]:
+        """The task, with a bar for this input. After Ctrl-C, a message says that the work ``resumes``, if it
+        does."""
         title = name if self.alone else f"{self.place} {name}"
         with console.progress(title) as bar:
             counted = Counted(bar)
             try:
-                yield counted
+                yield replace(self.task, progress=counted)
             except KeyboardInterrupt:
                 if resumes:
                     console.info(f"note: {counted} were done; the same command continues")
                 raise
-
-    def _to_stdout(self, source: Source) -> None:
-        from xlsr_cli.jobs.picture import upscale_picture
-
-        self._refuse_page("what goes to stdout")
-        stdout, file = console.binary(), io.BytesIO()
-        with self._progress(source.name) as progress:
-            result = upscale_picture(
-                source, None, self.options, file=file, upscaler=self.upscaler, progress=progress
-            )
-        console.notices(source.name, result.notices)
-        with console.writing_stdout():
-            stdout.write(file.getbuffer())
-            stdout.flush()
-
-    def _report(self, result: Any) -> None:
-        console.notices(str(result.source), result.notices)
-        if self.json:
-            console.json(_plain(result))
-            return
-        console.info(f"{result.source} ({result.source_size}) -> {result.output} ({result.size})")
-        for name, value in details(result):
-            console.detail(f"  {name}: {value}")
-
-    def _show_plan(self, source: Source, target: Path | None) -> None:
-        from xlsr_cli.jobs.picture import plan_picture
-
-        plan, name = plan_picture(source, target, self.options, upscaler=self.upscaler), source.name
-        output = STANDARD_STREAM if target is None else str(target)
-        if self.json:
-            console.json(_described(plan, name, output))
-            return
-        steps = plan.steps
-        console.data(f"{name}: {steps.source} -> {output}: {steps.target} {plan.format}")
-        if plan.compression is not None:
-            console.data(f"  {plan.compression}")
-        for step in steps.passes:
-            tiles = "1 tile" if step.tiles == 1 else f"{step.tiles} tiles"
-            console.data(f"  {step.model} on {step.size} in {tiles}")
-        if steps.resample:
-            console.data(f"  shrink to {steps.target}")
-        threads = "1 thread" if steps.threads == 1 else f"{steps.threads} threads"
-        console.data(f"  about {plan.seconds:.1f} s on {threads}, {plan.peak_memory / 1e6:.0f} MB at most")
-
-    def _show_forecast(self, path: Path, target: Path) -> None:
-        from xlsr_cli.jobs.video.forecast import forecast_video
-
-        found = forecast_video(path, target, self.options, self.video, upscaler=self.upscaler)
-        console.notices(str(path), found.notices)
-        if self.json:
-            console.json(_plain(found))
-            return
-        preset = "" if found.preset is None else f", preset {found.preset}"
-        console.data(f"{path}: {found.source_size} -> {target}: {found.size} {found.codec}{preset}")
-        if found.compression is not None:
-            console.data(f"  {found.compression}")
-        for model in found.models:
-            console.data(f"  {model}")
-        parts = ("decoder", "network", "encoder")
-        times = ", ".join(f"{part} {getattr(found, f'{part}_seconds') * 1e3:.0f} ms" for part in parts)
-        console.data(f"  CPU time of each frame: {times}: the {found.bottleneck} is the bottleneck")
-        threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
-        rate = f"{found.frames_per_second:.1f} frames per second"
-        console.data(f"  about {found.seconds:.1f} s for {found.frames} frames on {threads}, {rate}")
 
     # Outputs, and what is refused
 
@@ -430,7 +337,7 @@ class Request:
                 self.item.into.rmdir()
 
     def _refuse_video_options(self, name: str) -> None:
-        if self.alone and self.video != VideoOptions():
+        if self.alone and self.task.video != VideoOptions():
             raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
 
     def _refuse_options_of_pictures(self, what: str) -> None:
@@ -468,51 +375,3 @@ def _is_pipe(path: Path) -> bool:
 
 def _no_y4m(name: str) -> InputError:
     return InputError(f"{name} is no Y4M stream; make one with 'ffmpeg -i {name} -f yuv4mpegpipe -'")
-
-
-def details(result: Any) -> Iterator[tuple[str, str]]:
-    """What --verbose adds about a result: names of fields, and their values in words."""
-    for field in dataclasses.fields(result):
-        if field.name not in ("source", "output", "source_size", "size", "notices"):
-            yield field.name.replace("_", " "), _for_people(getattr(result, field.name))
-
-
-def _for_people(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_for_people(part)}" for name, part in value.items()) or "none"
-    if isinstance(value, (tuple, list)):
-        return ", ".join(map(_for_people, value)) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "none"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _described(plan: PicturePlan, source: str, output: str) -> dict[str, Any]:
-    """A plan for JSON, under the names of a result's fields where there are such."""
-    steps = plan.steps
-    return {
-        "source": source,
-        "output": output,
-        "source_size": _plain(steps.source),
-        "size": _plain(steps.target),
-        "format": plan.format,
-        "passes": _plain(steps.passes),
-        "resample": steps.resample,
-        "threads": steps.threads,
-        "seconds": plan.seconds,
-        "peak_memory": plan.peak_memory,
-        "compression": _plain(plan.compression),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples in types that JSON has."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return str(value) if isinstance(value, Path) else value

@@ -59,7 +59,9 @@ class Upscaler:
         self.target = target
         self.threads = options.threads or usable_cores()
         self.choice = Choice(options, threads=self.threads)
-        budget = tile_budget(memory_limit()) if options.max_memory is None else options.max_memory
+        #: Bytes that this process's control group grants; None without a limit.
+        self.memory_limit = memory_limit()
+        budget = tile_budget(self.memory_limit) if options.max_memory is None else options.max_memory
         self._tiling = Tiling(side=options.tile, workers=self.threads, max_memory=budget)
         self._workers = Workers(self.threads)
         self._estimator = Estimator(self.choice, self._tiling, self._upscale_alone)

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xlsr_cli.engine.tiles.reuse import Reuse
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, animation_format, either, still_of
 from xlsr_cli.jobs.memory import check_memory
 from xlsr_cli.jobs.restore import for_picture
-from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import FramesResult, Task
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
     Animation,
@@ -25,11 +24,10 @@ from xlsr_cli.media.picture.animation import (
     write_animation,
 )
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_times
-from xlsr_cli.media.picture.image import check_pixels
 from xlsr_cli.media.picture.source import Film, Source
+from xlsr_cli.media.picture.steps.decoding import check_pixels
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
-from xlsr_cli.progress import QUIET, Progress
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
@@ -44,38 +42,36 @@ class AnimationResult(FramesResult):
     seconds: float
 
 
-def upscale_animation(
-    source: Source,
-    output: Path,
-    options: PictureOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> AnimationResult:
+def upscale_animation(source: Source, output: Path, task: Task) -> AnimationResult:
     """Enlarge every frame of the animation ``source``; ``output`` is written completely or not at all.
 
     Delays, loop count and number of frames stay. Everything that can be refused is refused before the
     first frame is computed. Raises an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed.
     """
-    started = time.perf_counter()
+    started, options = time.perf_counter(), task.options
     check_output(output, overwrite=options.overwrite)
     format = output_format(output, options)
-    _check_canvas(source, options, upscaler)
+    _check_canvas(source, task)
     animation = open_animation(source, max_pixels=options.max_pixels)
     target = options.target.size_for(animation.size)
     check_animation_limits(format, target)
     film, notices = _film(animation, format, target, options)
     enforce(notices, strict=options.strict, name=source.name)
-    upscaler, compression = for_picture(upscaler, source, lambda: next(animation.frames()))
+    upscaler, compression = for_picture(task.upscaler, source, lambda: next(animation.frames()))
     reuse = Reuse()
-    progress.start(len(film.delays), "frames")
+
+    def enlarged() -> Iterator[Pixels]:
+        for frame in animation.frames():
+            yield upscaler(frame, size=target, reuse=reuse)
+            task.progress.advance(1)
+
+    task.progress.start(len(film.delays), "frames")
     with atomic_output(output, overwrite=options.overwrite) as file:
-        frames = _enlarged(animation, target, upscaler, reuse, progress)
-        write_animation(file, format, film, frames, quality=options.quality, lossless=options.lossless)
-    progress.finish()
+        write_animation(file, format, film, enlarged(), quality=options.quality, lossless=options.lossless)
+    task.progress.finish()
     return AnimationResult(
         source=source.name,
-        output=str(output),
+        output=output,
         source_size=animation.size,
         size=target,
         format=format,
@@ -92,13 +88,13 @@ def upscale_animation(
 _CANVASES = 4
 
 
-def _check_canvas(source: Source, options: PictureOptions, upscaler: Upscaler) -> None:
+def _check_canvas(source: Source, task: Task) -> None:
     """Refuse, before any frame is decoded, a canvas that this process's control group has no room for."""
     size = source.stored_size
-    check_pixels(size, source.name, options.max_pixels)
+    check_pixels(size, source.name, task.options.max_pixels)
     held = len(source.data) + _CANVASES * 4 * size.pixels
-    target = options.target.size_for(size)
-    check_memory(source.name, size, target, channels=4, depth=8, held=held, upscaler=upscaler)
+    target = task.options.target.size_for(size)
+    check_memory(source.name, size, target, channels=4, depth=8, held=held, upscaler=task.upscaler)
 
 
 def output_format(output: Path, options: PictureOptions) -> AnimationFormat:
@@ -128,17 +124,16 @@ def _film(
     metadata, dropped = fit_metadata(metadata, capabilities, in_color=animation.channels > 1)
     delays, plays, changed = fit_times(animation.delays, animation.plays, capabilities)
     notices = [*animation.notices, *dropped, *changed]
-    if capabilities.colors is not None and animation.format != format:
-        message = f"a {capabilities.shown} has {capabilities.colors} colours a frame"
-        message += " and its edges are hard" if animation.channels == 4 else ""
-        notices.append(Notice(code="colors-reduced", message=message))
-    film = Film(size=target, delays=delays, plays=plays, metadata=metadata)
-    return film, notices
+    if animation.format != format:
+        notices += color_notices(format, hard_edges=animation.channels == 4)
+    return Film(size=target, delays=delays, plays=plays, metadata=metadata), notices
 
 
-def _enlarged(
-    animation: Animation, target: Size, upscaler: Upscaler, reuse: Reuse, progress: Progress
-) -> Iterator[Pixels]:
-    for frame in animation.frames():
-        yield upscaler(frame, size=target, reuse=reuse)
-        progress.advance(1)
+def color_notices(format: AnimationFormat, *, hard_edges: bool = False) -> list[Notice]:
+    """A notice where ``format`` has few colours. ``hard_edges``: nothing stays partly clear."""
+    capabilities = capabilities_of(format)
+    if capabilities.colors is None:
+        return []
+    message = f"a {capabilities.shown} has {capabilities.colors} colours a frame"
+    message += " and its edges are hard" if hard_edges else ""
+    return [Notice(code="colors-reduced", message=message)]

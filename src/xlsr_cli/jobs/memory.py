@@ -1,8 +1,7 @@
-"""Refuse pictures that need more memory than the system allows."""
+"""Refuse pictures that need more memory than the control group of this process grants."""
 
 from __future__ import annotations
 
-from xlsr_cli.engine.cgroup import memory_limit
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ResourceError
 from xlsr_cli.options import Size
@@ -14,16 +13,14 @@ PROCESS_MEMORY = 110 << 20
 def check_memory(
     name: str, source: Size, target: Size, *, channels: int, depth: int, held: int, upscaler: Upscaler
 ) -> None:
-    """Refuse before any work what would exceed the memory limit of the control group.
+    """Refuse a picture before any work, by its size.
 
     ``channels`` (1 to 4) and ``depth`` (bits) are those of the picture; ``held`` are bytes that are in memory
     besides it. Raises :class:`ResourceError`; does nothing where there is no limit.
     """
-    limit = memory_limit()
-    if limit is None:
-        return
-    needed = upscaler.peak_memory(source, channels=channels, depth=depth, size=target)
-    refuse_beyond(limit, PROCESS_MEMORY + held + needed, name)
+    if upscaler.memory_limit is not None:
+        needed = upscaler.peak_memory(source, channels=channels, depth=depth, size=target)
+        refuse_beyond(upscaler.memory_limit, PROCESS_MEMORY + held + needed, name)
 
 
 def refuse_beyond(limit: int | None, needed: int, name: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,10 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.cgroup import memory_limit
-from xlsr_cli.engine.estimate import Plan
+from xlsr_cli.engine.estimate import Pass
 from xlsr_cli.engine.restore import Compression
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import (
     FALLBACK,
@@ -29,23 +29,15 @@ from xlsr_cli.formats import (
 )
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
 from xlsr_cli.jobs.restore import for_picture
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.image import (
-    check_limits,
-    check_pixels,
-    check_written,
-    decode,
-    encode,
-    encode_into,
-    known_format,
-    open_picture,
-    read_all,
-)
 from xlsr_cli.media.picture.metadata import STRIPPED, Metadata
 from xlsr_cli.media.picture.source import Picture, Source
+from xlsr_cli.media.picture.steps.decoding import check_pixels, decode
+from xlsr_cli.media.picture.steps.encoding import check_limits, encode, encode_into
+from xlsr_cli.media.picture.steps.opening import known_format, open_picture, read_all
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, PictureOptions, Size
-from xlsr_cli.progress import QUIET, Progress
 
 #: Bytes of memory, per byte of the picture, of an encoded picture that is kept in memory for a stream.
 _STREAMED_MEMORY = 0.6
@@ -75,17 +67,23 @@ class PictureResult:
     compression: Compression | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class PicturePlan:
     """What would be done with a picture, as far as possible from its header alone.
 
-    ``steps`` are those of the engine. ``seconds`` and ``peak_memory`` (bytes) are estimates for the whole:
-    reading, enlarging, encoding, and the process itself. ``compression`` is as in :class:`PictureResult`.
+    ``passes``, ``resample`` and ``threads`` are as in the engine's :class:`~xlsr_cli.engine.estimate.Plan`.
+    ``seconds`` and ``peak_memory`` (bytes) are estimates for the whole: reading, enlarging, encoding, and the
+    process itself. ``compression`` is as in :class:`PictureResult`.
     """
 
-    source: Source
+    source: str
+    output: str
+    source_size: Size
+    size: Size
     format: PictureFormat
-    steps: Plan
+    passes: tuple[Pass, ...]
+    resample: bool
+    threads: int
     seconds: float
     peak_memory: int
     compression: Compression | None
@@ -97,23 +95,13 @@ def read_source(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     Raises :class:`InputError` when it cannot be read, is empty, no picture, or larger than one of
     ``max_pixels`` can be.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            data = head
-            if head:
-                known_format(head, str(path))
-                file.seek(0)
-                data = read_all(file, str(path), max_pixels)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # a NUL in the name
-        raise InputError(f"cannot read {str(path)!r}: the system does not accept this name") from error
-    if not data:
-        raise InputError(f"{path} is empty")
-    return data
+    with _reading(path) as file:
+        head = file.read(HEAD_BYTES)
+        if not head:
+            raise InputError(f"{path} is empty")
+        known_format(head, str(path))
+        file.seek(0)
+        return read_all(file, str(path), max_pixels)
 
 
 def open_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Source:
@@ -123,15 +111,24 @@ def open_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Source:
 
 def read_head(path: Path, count: int) -> bytes:
     """The first ``count`` bytes of an input file. Raises :class:`InputError` when it cannot be read."""
+    with _reading(path) as file:
+        return file.read(count)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """The file ``path``; errors of the system become an :class:`InputError`."""
     try:
         with path.open("rb") as file:
-            return file.read(count)
+            yield file
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
     except IsADirectoryError as error:
         raise InputError(f"{path} is a folder; 'xlsr batch {path}' enlarges what it holds") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: the system does not accept this name") from error
 
 
 def output_format(options: PictureOptions, output: Path | None, source: Source) -> PictureFormat:
@@ -203,16 +200,15 @@ def _lossless_formats() -> str:
     return f"write {extension_for(FALLBACK.name)}, or {optional} with --lossless"
 
 
-def plan_picture(
-    source: Source, output: Path | None, options: PictureOptions, *, upscaler: Upscaler
-) -> PicturePlan:
+def plan_picture(source: Source, output: Path | None, task: Task) -> PicturePlan:
     """Plan the work and refuse what can be refused before it; see :class:`PicturePlan`.
 
     ``output`` is None for stdout. Raises what :func:`upscale_picture` raises before it enlarges.
     """
+    options = task.options
     format, target, _ = _target_of(source, output, options)
     upscaler, compression = for_picture(
-        upscaler, source, lambda: decode(source, max_pixels=options.max_pixels)[0].pixels
+        task.upscaler, source, lambda: decode(source, max_pixels=options.max_pixels)[0].pixels
     )
     steps = upscaler.plan(source.size, channels=source.channels, depth=source.depth, size=target)
     result = target.pixels * source.channels * (2 if source.depth > 8 else 1)
@@ -221,25 +217,28 @@ def plan_picture(
     if output is None:
         encoding += len(source.data) + int(_STREAMED_MEMORY * result)
     needed = PROCESS_MEMORY + max(len(source.data) + steps.peak_memory, encoding)
-    refuse_beyond(memory_limit(), needed, source.name)
+    refuse_beyond(upscaler.memory_limit, needed, source.name)
     return PicturePlan(
-        source=source,
+        source=source.name,
+        output="-" if output is None else str(output),
+        source_size=steps.source,
+        size=steps.target,
         format=format,
-        steps=steps,
-        seconds=steps.seconds + _codec_seconds(source, target, format, options.quality, lossless),
+        passes=steps.passes,
+        resample=steps.resample,
+        threads=steps.threads,
+        seconds=steps.seconds + _codec_seconds(source, target, format, replace(options, lossless=lossless)),
         peak_memory=needed,
         compression=compression,
     )
 
 
-def _codec_seconds(
-    source: Source, target: Size, format: PictureFormat, quality: int | None, lossless: bool
-) -> float:
+def _codec_seconds(source: Source, target: Size, format: PictureFormat, options: PictureOptions) -> float:
     """Seconds that decoding and encoding will take, estimated with a small synthetic picture."""
     pixels = _made_pixels(source.channels, deep=source.depth > 8)
     picture = Picture(pixels=pixels, metadata=Metadata(), format=source.format)
     started = time.perf_counter()
-    encode(picture, format, quality=quality, lossless=lossless)
+    encode(picture, format, options)
     encoded = time.perf_counter()
     data, _ = encode(picture, writable_format(source.format))
     began = time.perf_counter()
@@ -259,57 +258,22 @@ def _made_pixels(channels: int, *, deep: bool) -> NDArray[Any]:
     return np.asarray(pixels[..., 0] if channels == 1 else pixels)
 
 
-@dataclass(kw_only=True, eq=False)
-class _Work:
-    """The state of the work on one picture. ``picture`` is None once it is encoded.
-
-    This is the only reference to the picture, and the bytes of the file are gone: what a step no longer needs
-    must not take memory in the next one. ``upscaler`` has the networks for this picture.
-    """
-
-    picture: Picture | None
-    name: str
-    output: Path | None
-    format: PictureFormat
-    source_size: Size
-    target: Size
-    upscaler: Upscaler
-    compression: Compression | None
-    models: tuple[str, ...] = ()
-    notices: list[Notice]
-    seconds: dict[str, float]
-    bytes_in: int
-
-
-def upscale_file(
-    path: Path,
-    output: Path | None,
-    options: PictureOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> PictureResult:
+def upscale_file(path: Path, output: Path | None, task: Task) -> PictureResult:
     """Read the picture file ``path``, enlarge it, and write ``output``, by default beside it.
 
     Raises what :func:`upscale_picture` raises, and :class:`InputError` when ``path`` cannot be read.
     """
     if output is not None:
-        check_target(path, output, options)
-    source = open_file(path, max_pixels=options.max_pixels)
+        check_target(path, output, task.options)
+    source = open_file(path, max_pixels=task.options.max_pixels)
     if output is None:
-        output = default_output(path, options, source)
-        check_target(path, output, options)
-    return upscale_picture(source, output, options, upscaler=upscaler, progress=progress)
+        output = default_output(path, task.options, source)
+        check_target(path, output, task.options)
+    return upscale_picture(source, output, task)
 
 
 def upscale_picture(
-    source: Source,
-    output: Path | None,
-    options: PictureOptions,
-    *,
-    file: BinaryIO | None = None,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
+    source: Source, output: Path | None, task: Task, *, file: BinaryIO | None = None
 ) -> PictureResult:
     """Decode ``source``, enlarge it, encode it, and write ``output`` completely or not at all.
 
@@ -318,104 +282,67 @@ def upscale_picture(
     an :class:`~xlsr_cli.errors.XlsrError` whose class says what failed, :class:`NotKeptError` under
     ``--strict``; ``output`` is then as it was before.
     """
-    work = _decoded(source, output, options, upscaler)
-    _enlarge(work, progress)
-    if file is not None:
-        return _encode(work, file, options, upscaler.threads)
-    assert output is not None
-    return _write(work, output, options, upscaler.threads)
-
-
-def _decoded(source: Source, output: Path | None, options: PictureOptions, upscaler: Upscaler) -> _Work:
-    """Decode ``source``. Everything that can be refused before the network runs is refused here."""
+    options, name, bytes_in = task.options, source.name, len(source.data)
     format, target, ignored = _target_of(source, output, options)
     check_memory(
-        source.name,
+        name,
         source.size,
         target,
         channels=source.channels,
         depth=source.depth,
-        held=len(source.data),
-        upscaler=upscaler,
+        held=bytes_in,
+        upscaler=task.upscaler,
     )
-    started = time.perf_counter()
+    began = time.perf_counter()
     picture, notices = decode(source, max_pixels=options.max_pixels)
-    upscaler, compression = for_picture(upscaler, source, lambda: picture.pixels)
-    bytes_in = len(source.data)
-    source.close()
+    upscaler, compression = for_picture(task.upscaler, source, lambda: picture.pixels)
+    source.close()  # what a step no longer needs takes no memory in the next one
     if options.strip:
         notices = [notice for notice in notices if notice.code not in STRIPPED]
-    enforce(notices, strict=options.strict, name=source.name)
-    return _Work(
-        picture=picture,
-        name=source.name,
-        output=output,
-        format=format,
-        source_size=picture.size,
-        target=target,
-        upscaler=upscaler,
-        compression=compression,
-        notices=[*notices, *ignored],
-        seconds={"decode": time.perf_counter() - started},
-        bytes_in=bytes_in,
-    )
-
-
-def _enlarge(work: _Work, progress: Progress) -> None:
-    """Replace the picture by the enlarged one."""
-    picture, upscaler = work.picture, work.upscaler
-    assert picture is not None
-    started = time.perf_counter()
-    work.models = upscaler.model_names(
-        work.source_size, channels=_channels(picture), depth=picture.depth, size=work.target
-    )
-    work.picture = replace(picture, pixels=upscaler(picture.pixels, size=work.target, progress=progress))
-    work.seconds["inference"] = time.perf_counter() - started
-
-
-def _write(work: _Work, output: Path, options: PictureOptions, threads: int) -> PictureResult:
-    """Encode into the temporary file that will become the output; for a pipe, into memory first."""
-    with atomic_output(output, overwrite=options.overwrite) as file:
-        if file.readable():
-            return _encode(work, file, options, threads)
-        whole = io.BytesIO()
-        result = _encode(work, whole, options, threads)
-        file.write(whole.getbuffer())
-        return result
-
-
-def _encode(work: _Work, file: BinaryIO, options: PictureOptions, threads: int) -> PictureResult:
-    """Encode into ``file`` (empty, seekable, readable), verify it, and return the result."""
-    picture = work.picture
-    assert picture is not None
-    started = time.perf_counter()
-    work.notices += encode_into(
-        file,
-        picture,
-        work.format,
-        quality=options.quality,
-        lossless=options.lossless,
-        strip=options.strip,
-        threads=threads,
-    )
-    work.picture = picture = None
-    enforce(work.notices, strict=options.strict, name=work.name)
-    bytes_out = file.seek(0, io.SEEK_END)
-    check_written(file, work.format, work.target, work.name)
-    work.seconds["encode"] = time.perf_counter() - started
+    enforce(notices, strict=options.strict, name=name)
+    source_size, decoded = picture.size, time.perf_counter()
+    models = upscaler.model_names(source_size, channels=picture.channels, depth=picture.depth, size=target)
+    picture = replace(picture, pixels=upscaler(picture.pixels, size=target, progress=task.progress))
+    enlarged = time.perf_counter()
+    with _opened(output, file, overwrite=options.overwrite) as written:
+        lost = encode_into(written, picture, format, options, threads=upscaler.threads, name=name)
+        notices = [*notices, *ignored, *lost]
+        enforce(notices, strict=options.strict, name=name)
+        bytes_out = written.seek(0, io.SEEK_END)
+        encoded = time.perf_counter()
     return PictureResult(
-        source=work.name,
-        output="-" if work.output is None else str(work.output),
-        source_size=work.source_size,
-        size=work.target,
-        format=work.format,
-        models=work.models,
-        seconds=work.seconds,
-        notices=tuple(work.notices),
-        bytes_in=work.bytes_in,
+        source=name,
+        output="-" if output is None else str(output),
+        source_size=source_size,
+        size=target,
+        format=format,
+        models=models,
+        seconds={
+            "decode": decoded - began,
+            "inference": enlarged - decoded,
+            "encode": encoded - enlarged,
+        },
+        notices=tuple(notices),
+        bytes_in=bytes_in,
         bytes_out=bytes_out,
-        compression=work.compression,
+        compression=compression,
     )
+
+
+@contextmanager
+def _opened(output: Path | None, file: BinaryIO | None, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """What is encoded into (seekable, readable): ``file``, else what becomes ``output``."""
+    if file is not None:
+        yield file
+        return
+    assert output is not None
+    with atomic_output(output, overwrite=overwrite) as opened:
+        if opened.readable():
+            yield opened
+            return
+        whole = io.BytesIO()  # the output is a pipe
+        yield whole
+        opened.write(whole.getbuffer())
 
 
 def refuse_same_file(source: Path, output: Path) -> None:
@@ -426,7 +353,3 @@ def refuse_same_file(source: Path, output: Path) -> None:
         same = False
     if same:
         raise OutputError(f"{output} is the input itself; give another name")
-
-
-def _channels(picture: Picture) -> int:
-    return 1 if picture.pixels.ndim == 2 else int(picture.pixels.shape[2])

@@ -16,9 +16,7 @@ Chosen = tuple[Upscaler, Compression | None]
 
 def for_picture(upscaler: Upscaler, source: Source, pixels: Callable[[], Pixels]) -> Chosen:
     """The upscaler for a picture, by :func:`compression_of` unless the options chose the networks."""
-    if not upscaler.depends_on_source:
-        return upscaler, None
-    return _restoring(upscaler, compression_of(source, pixels))
+    return _chosen(upscaler, lambda: compression_of(source, pixels))
 
 
 def compression_of(source: Source, pixels: Callable[[], Pixels]) -> Compression:
@@ -35,19 +33,18 @@ def compression_of(source: Source, pixels: Callable[[], Pixels]) -> Compression:
 
 def for_film(upscaler: Upscaler, path: Path) -> Chosen:
     """The upscaler for a film, by its quantizers. Raises :class:`InputError` for a file that is no film."""
-    if not upscaler.depends_on_source:
-        return upscaler, None
     from xlsr_cli.media.compression import film
 
-    return _restoring(upscaler, film.compression_of(path))
+    return _chosen(upscaler, lambda: film.compression_of(path))
 
 
 def for_frames(upscaler: Upscaler, first: Pixels) -> Chosen:
     """The upscaler for frames without a file (of a camera or a stream), by the first of them."""
+    return _chosen(upscaler, lambda: look(first))
+
+
+def _chosen(upscaler: Upscaler, compression: Callable[[], Compression]) -> Chosen:
     if not upscaler.depends_on_source:
         return upscaler, None
-    return _restoring(upscaler, look(first))
-
-
-def _restoring(upscaler: Upscaler, found: Compression) -> Chosen:
+    found = compression()
     return upscaler.restoring(found.level), found

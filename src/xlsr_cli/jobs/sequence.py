@@ -5,26 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.formats import PictureFormat, either, format_for, still_capabilities
 from xlsr_cli.jobs.inputs import NUMBER
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
-from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import FramesResult, Task
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps.encoding import encode
 from xlsr_cli.media.video.camera import Camera, Recorder, check_recording, open_camera
-from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
-from xlsr_cli.progress import QUIET, Progress
+from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.options import PictureOptions, Size
+from xlsr_cli.progress import QUIET
 
 
 def numbered(pattern: Path) -> list[tuple[int, Path]]:
@@ -51,15 +51,7 @@ def numbered(pattern: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def upscale_sequence(
-    source: Path,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> FramesResult:
+def upscale_sequence(source: Path, output: Path, task: Task) -> FramesResult:
     """Enlarge the numbered pictures ``source`` into ``output``, each like any picture, with its number.
 
     Nothing is written where any output exists and may not be replaced. ``video.frames`` takes the first
@@ -70,25 +62,26 @@ def upscale_sequence(
             f"{output.name}: the output of numbered pictures is numbered as well, such as "
             f"{source.name.replace('%', 'x2_%', 1)}; ffmpeg makes a video of them"
         )
-    pairs = [(path, named(output, number)) for number, path in numbered(source)][: video.frames]
+    pairs = [(path, named(output, number)) for number, path in numbered(source)][: task.video.frames]
     for _, target in pairs:
-        check_output(target, overwrite=options.overwrite)
-    progress.start(len(pairs), "frames")
+        check_output(target, overwrite=task.options.overwrite)
+    task.progress.start(len(pairs), "frames")
     notices: dict[Notice, None] = {}
     sizes: list[tuple[Size, Size]] = []
     compression = None
+    each = replace(task, progress=QUIET)
     for path, target in pairs:
-        result = upscale_file(path, target, options, upscaler=upscaler)
+        result = upscale_file(path, target, each)
         if result.compression is not None:  # of the first one: all are frames of one scene
             compression = result.compression
-            upscaler = upscaler.restoring(compression.level)
+            each = replace(each, upscaler=each.upscaler.restoring(compression.level))
         notices |= dict.fromkeys(result.notices)
         sizes.append((result.source_size, result.size))
-        progress.advance(1)
-    progress.finish()
+        task.progress.advance(1)
+    task.progress.finish()
     return FramesResult(
         source=str(source),
-        output=str(output),
+        output=output,
         source_size=sizes[0][0],
         size=sizes[0][1],
         frames=len(pairs),
@@ -97,15 +90,7 @@ def upscale_sequence(
     )
 
 
-def upscale_camera(
-    number: int,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> FramesResult:
+def upscale_camera(number: int, output: Path, task: Task) -> FramesResult:
     """Enlarge what a camera sees into a video or numbered pictures, until ``video.frames`` or Ctrl-C.
 
     Ctrl-C is how a recording ends: what was recorded is kept. Raises :class:`InputError` where no camera
@@ -114,75 +99,78 @@ def upscale_camera(
     pictures = bool(re.search(NUMBER, output.name))
     if not pictures:
         check_recording(output.name)
-        check_output(output, overwrite=options.overwrite)
+        check_output(output, overwrite=task.options.overwrite)
     with open_camera(number) as camera:
-        size = options.target.size_for(camera.size)
-        progress.start(video.frames, "frames")
-        write = _write_pictures if pictures else _record
-        count = write(camera, output, options, video, upscaler, progress)
-        progress.finish()
+        task.progress.start(task.video.frames, "frames")
+        count = (_write_pictures if pictures else _record)(camera, output, task)
+        task.progress.finish()
     if count == 0:
         raise InputError(f"camera:{number} gives no pictures; see that no other program uses it")
     return FramesResult(
-        source=f"camera:{number}", output=str(output), source_size=camera.size, size=size, frames=count
+        source=f"camera:{number}",
+        output=output,
+        source_size=camera.size,
+        size=task.options.target.size_for(camera.size),
+        frames=count,
     )
 
 
-def _record(
-    camera: Camera,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    upscaler: Upscaler,
-    progress: Progress,
-) -> int:
-    size, count = options.target.size_for(camera.size), 0
+def _record(camera: Camera, output: Path, task: Task) -> int:
+    count = 0
     # OpenCV chooses the container by the extension, so this temporary file needs the output's.
     with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=".xlsr-") as folder:
         part = Path(folder) / output.name
-        recorder = Recorder(part, size, camera.rate)
+        recorder = Recorder(part, task.options.target.size_for(camera.size), camera.rate)
         try:
-            for frame in _enlarged(camera, video, upscaler, size):
+            for frame in _enlarged(camera, task):
                 recorder.write(frame)
                 count += 1
-                progress.advance(1)
         finally:
             recorder.close()
         if count:
-            with part.open("rb") as recorded, atomic_output(output, overwrite=options.overwrite) as file:
+            with part.open("rb") as recorded, atomic_output(output, overwrite=task.options.overwrite) as file:
                 shutil.copyfileobj(recorded, file)
     return count
 
 
-def _write_pictures(
-    camera: Camera,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    upscaler: Upscaler,
-    progress: Progress,
-) -> int:
-    format = format_of_frames(output, options)
-    count, size = 0, options.target.size_for(camera.size)
-    for count, frame in enumerate(_enlarged(camera, video, upscaler, size), 1):  # how many there were
-        picture = Picture(pixels=frame, metadata=Metadata(), format=format)
-        encoded, _ = encode(picture, format, quality=options.quality, lossless=options.lossless)
-        with atomic_output(named(output, count), overwrite=options.overwrite) as file:
-            file.write(encoded)
-        progress.advance(1)
+def _write_pictures(camera: Camera, output: Path, task: Task) -> int:
+    format = format_of_frames(output, task.options)
+    count, _ = write_numbered(_enlarged(camera, task), output, format, task.options, name="the camera")
     return count
 
 
-def _enlarged(camera: Camera, video: VideoOptions, upscaler: Upscaler, size: Size) -> Iterator[Pixels]:
+def write_numbered(
+    frames: Iterable[Pixels],
+    output: Path,
+    format: PictureFormat,
+    options: PictureOptions,
+    *,
+    name: str,
+    metadata: Metadata | None = None,
+) -> tuple[int, dict[Notice, None]]:
+    """Write each of ``frames`` to a picture, numbered from 1; return their number and what was lost.
+
+    ``name``: of the source, for messages. Pictures before an error are done.
+    """
+    count, notices = 0, dict[Notice, None]()
+    for count, pixels in enumerate(frames, 1):  # how many there were
+        picture = Picture(pixels=pixels, metadata=metadata or Metadata(), format=format)
+        encoded, lost = encode(picture, format, options)
+        enforce(lost, strict=options.strict, name=name)
+        notices |= dict.fromkeys(lost)
+        with atomic_output(named(output, count), overwrite=options.overwrite) as file:
+            file.write(encoded)
+    return count, notices
+
+
+def _enlarged(camera: Camera, task: Task) -> Iterator[Pixels]:
     """The frames until Ctrl-C, all through the networks that the first one needs."""
-    for frame in _until_interrupted(camera, video):
-        upscaler, _ = for_frames(upscaler, frame)
-        yield upscaler(frame, size=size)
-
-
-def _until_interrupted(camera: Camera, video: VideoOptions) -> Iterator[Pixels]:
+    upscaler, size = task.upscaler, task.options.target.size_for(camera.size)
     try:
-        yield from islice(camera.frames(), video.frames)
+        for frame in islice(camera.frames(), task.video.frames):
+            upscaler, _ = for_frames(upscaler, frame)
+            yield upscaler(frame, size=size)
+            task.progress.advance(1)
     except KeyboardInterrupt:
         return
 

@@ -49,10 +49,10 @@ _QUICKTIME = {b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"m
 def kind_of(head: bytes, name: str = "") -> Kind:
     """The kind of the file that begins with ``head``: :data:`~xlsr_cli.formats.HEAD_BYTES` of it, or all.
 
-    ``picture``: any format that :func:`xlsr_cli.media.picture.image.open_picture` knows, even if it refuses
-    it. ``animation``: of a format that holds animations, with more than one frame. ``y4m``: raw frames
-    as ``ffmpeg -f yuv4mpegpipe`` writes them. ``video``: a container of moving pictures. ``unknown``: none of
-    these. ``name`` of the file decides between one JPEG picture and Motion JPEG.
+    ``picture``: any format that has a row, even if it cannot be read. ``animation``: of a format that holds
+    animations, with more than one frame. ``y4m``: raw frames as ``ffmpeg -f yuv4mpegpipe``
+    writes them. ``video``: a container of moving pictures. ``unknown``: none of these. ``name`` of the file
+    decides between one JPEG picture and Motion JPEG.
     """
     if head.startswith(b"YUV4MPEG2"):
         return "y4m"

@@ -18,9 +18,9 @@ from xlsr_cli.formats import FALLBACK
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import compression_of
 from xlsr_cli.media.compression.picture import compressed_as
-from xlsr_cli.media.picture.image import decode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture, Source
+from xlsr_cli.media.picture.steps.decoding import decode
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
 from xlsr_cli.quality.bicubic import imresize, to_uint8

@@ -19,8 +19,9 @@ from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FALLBACK, format_named
 from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.media.atomic import atomic_output, check_output
-from xlsr_cli.media.picture.image import decode, encode
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
 from xlsr_cli.options import DEFAULT_MAX_PIXELS
 from xlsr_cli.quality.preview import preview_of
 

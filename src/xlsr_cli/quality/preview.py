@@ -8,10 +8,11 @@ from pathlib import Path
 from xlsr_cli.errors import XlsrError
 from xlsr_cli.formats import PREVIEW
 from xlsr_cli.jobs.picture import open_file
-from xlsr_cli.media.picture.image import decode, encode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture
-from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.options import DEFAULT_MAX_PIXELS, PictureOptions, Size
 
 _QUALITY = 85
 
@@ -63,7 +64,7 @@ def _shrunk(picture: Picture, longest: int) -> Preview | None:
         pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
     shown = replace(picture, pixels=pixels)
     try:
-        data, _ = encode(shown, PREVIEW.name, quality=_QUALITY)
+        data, _ = encode(shown, PREVIEW.name, PictureOptions(quality=_QUALITY))
     except XlsrError:  # such as a picture of one pixel by a million
         return None
     return Preview(data=data, kind=PREVIEW.mime or "", size=size)

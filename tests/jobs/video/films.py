@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import VideoResult, upscale_video
 from xlsr_cli.options import EngineOptions, PictureOptions, Target, VideoOptions
 
@@ -27,7 +28,9 @@ def run(
     options = PictureOptions(
         target=target or Target(), engine=engine or EngineOptions(), strict=strict, overwrite=overwrite
     )
-    return upscale_video(source, output, options, VideoOptions(**video), upscaler=upscaler)
+    return upscale_video(
+        source, output, Task(options=options, video=VideoOptions(**video), upscaler=upscaler)
+    )
 
 
 def codes(result: VideoResult) -> set[str]:

@@ -17,6 +17,7 @@ PROBE = """
 import io
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.video.run import upscale_video
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.stream import upscale_y4m
 from xlsr_cli.media.video.demux import is_film
 from xlsr_cli.media.video.quick_look import quick_look
@@ -35,14 +36,16 @@ def use(path):
     with path.open("rb") as file:
         if file.read(9) == b"YUV4MPEG2":
             file.seek(0)
-            upscale_y4m(file, io.BytesIO(), options, VideoOptions(frames=2), upscaler=upscaler)
+            task = Task(options=options, video=VideoOptions(frames=2), upscaler=upscaler)
+            upscale_y4m(file, io.BytesIO(), task)
             return
     if is_film(path):
         quick_look(path)
     suffix, codec = WAYS[number % len(WAYS)]
     preset, start = "ultrafast" if codec == "h264" else None, 0.1 if number % 7 == 0 else None
     video = VideoOptions(codec=codec, frames=2, preset=preset, start=start, deinterlace=number % 11 == 0)
-    upscale_video(path, path.parent.parent / f"out.{suffix}", options, video, upscaler=upscaler)
+    task = Task(options=options, video=video, upscaler=upscaler)
+    upscale_video(path, path.parent.parent / f"out.{suffix}", task)
 """
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -19,6 +19,7 @@ from tests.media.video import clips
 from xlsr_cli.cli.app import main
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, UsageError
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
 from xlsr_cli.jobs.video.spooled import upscale_stream
 from xlsr_cli.options import PictureOptions, VideoOptions
@@ -28,9 +29,7 @@ from xlsr_cli.options import PictureOptions, VideoOptions
 def test_a_film_becomes_numbered_pictures(tmp_path: Path, upscaler: Upscaler, suffix: str) -> None:
     source = clips.make(tmp_path / "in.mkv", frames=3, tags=(1, 1, 1, 1), audio=[{}], pale=True)
     video = VideoOptions()
-    result = film_to_pictures(
-        source, tmp_path / f"o_%03d{suffix}", PictureOptions(), video, upscaler=upscaler
-    )
+    result = film_to_pictures(source, tmp_path / f"o_%03d{suffix}", Task(video=video, upscaler=upscaler))
     assert [path.name for path in sorted(tmp_path.glob("o_*"))] == [f"o_00{n}{suffix}" for n in (1, 2, 3)]
     assert "stream-dropped" in {notice.code for notice in result.notices}
     first = cv2.imread(str(tmp_path / f"o_001{suffix}"))[..., ::-1].astype(int)
@@ -40,7 +39,9 @@ def test_a_film_becomes_numbered_pictures(tmp_path: Path, upscaler: Upscaler, su
 
 def test_deep_films_become_deep_pictures(tmp_path: Path, upscaler: Upscaler) -> None:
     options, video = PictureOptions(), VideoOptions(frames=1)
-    film_to_pictures(FIXTURES / "hdr10.mp4", tmp_path / "o%d.png", options, video, upscaler=upscaler)
+    film_to_pictures(
+        FIXTURES / "hdr10.mp4", tmp_path / "o%d.png", Task(options=options, video=video, upscaler=upscaler)
+    )
     assert cv2.imread(str(tmp_path / "o1.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
     assert b"cICP\x09\x10\x00\x01" in (tmp_path / "o1.png").read_bytes()
 
@@ -49,7 +50,7 @@ def test_deep_films_become_deep_pictures(tmp_path: Path, upscaler: Upscaler) -> 
 def test_a_film_becomes_an_animation(tmp_path: Path, upscaler: Upscaler, suffix: str) -> None:
     source = clips.make(tmp_path / "in.mkv", frames=5, rate=10)
     result = film_to_animation(
-        source, tmp_path / f"o{suffix}", PictureOptions(), VideoOptions(frames=4), upscaler=upscaler
+        source, tmp_path / f"o{suffix}", Task(video=VideoOptions(frames=4), upscaler=upscaler)
     )
     assert result.frames == 4
     assert lost(result) == ({"colors-reduced"} if suffix == ".gif" else set())  # type: ignore[arg-type]
@@ -95,18 +96,16 @@ def test_the_last_frame_of_an_animation_keeps_its_time(tmp_path: Path) -> None:
 
 def test_a_film_through_a_pipe(tmp_path: Path, upscaler: Upscaler) -> None:
     data = (FIXTURES / "ts_2997.ts").read_bytes()
-    video = VideoOptions(frames=5)
-    common: dict[str, Any] = {"upscaler": upscaler}
-    result = upscale_stream(io.BytesIO(data), "stdin", tmp_path / "o.mkv", PictureOptions(), video, **common)
+    task = Task(video=VideoOptions(frames=5), upscaler=upscaler)
+    result = upscale_stream(io.BytesIO(data), "stdin", tmp_path / "o.mkv", task)
     assert (str(result.source), result.frames) == ("stdin", 5)
     assert [path.name for path in tmp_path.iterdir()] == ["o.mkv"]
     with pytest.raises(InputError, match=r"^stdin: the file is damaged"):
-        upscale_stream(io.BytesIO(b"x" * 99), "stdin", tmp_path / "p.mkv", PictureOptions(), video, **common)
+        upscale_stream(io.BytesIO(b"x" * 99), "stdin", tmp_path / "p.mkv", task)
     with pytest.raises(NotKeptError, match="captions"):
-        upscale_stream(
-            io.BytesIO((FIXTURES / "cc608.mp4").read_bytes()), "stdin", tmp_path / "q.webm",
-            PictureOptions(strict=True), video, **common,
-        )  # fmt: skip
+        stream = io.BytesIO((FIXTURES / "cc608.mp4").read_bytes())
+        strict = replace(task, options=PictureOptions(strict=True))
+        upscale_stream(stream, "stdin", tmp_path / "q.webm", strict)
 
 
 def test_what_pictures_do_not_take(tmp_path: Path, upscaler: Upscaler) -> None:
@@ -116,13 +115,13 @@ def test_what_pictures_do_not_take(tmp_path: Path, upscaler: Upscaler) -> None:
         ("o_%d.png", VideoOptions(codec="h264"), "codec is for films"),
     ):
         with pytest.raises(UsageError, match=message):
-            film_to_pictures(source, tmp_path / output, PictureOptions(), video, upscaler=upscaler)
+            film_to_pictures(source, tmp_path / output, Task(video=video, upscaler=upscaler))
 
 
 def test_pictures_begin_where_they_were_asked(tmp_path: Path, upscaler: Upscaler) -> None:
     source = FIXTURES / "gop.ts"
     options, video = PictureOptions(), VideoOptions(start=3.0, frames=2)
-    film_to_pictures(source, tmp_path / "o%d.png", options, video, upscaler=upscaler)
+    film_to_pictures(source, tmp_path / "o%d.png", Task(options=options, video=video, upscaler=upscaler))
     shown = cv2.imread(str(tmp_path / "o1.png"), cv2.IMREAD_GRAYSCALE)[::2, ::2].astype(int)
     grays = [
         frame.to_ndarray(format="gray").astype(int) for frame in itertools.islice(clips.frames(source), 90)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from xlsr_cli.media.picture import image as picture_files
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps import decoding
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.notices import Notice
 
 XMP = (
@@ -28,7 +29,7 @@ XMP = (
 
 def decode(data: bytes, name: str, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
     """Open and decode the file in ``data``."""
-    return picture_files.decode(picture_files.open_picture(data, name), max_pixels=max_pixels)
+    return decoding.decode(open_picture(data, name), max_pixels=max_pixels)
 
 
 def icc() -> bytes:

@@ -13,7 +13,9 @@ from PIL import Image
 
 from tests.cases import CASES
 from tests.media.picture import pictures
-from xlsr_cli.media.picture.image import decode, encode, open_picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 VIDEO = (
     struct.pack(">I4s", 24, b"ftyp")

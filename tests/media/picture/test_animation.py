@@ -21,11 +21,12 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError
 from xlsr_cli.jobs.animation import AnimationResult, upscale_animation
 from xlsr_cli.jobs.picture import open_file
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.picture.animation import Animation, capabilities_of, open_animation, write_animation
 from xlsr_cli.media.picture.fitting import fit_times
-from xlsr_cli.media.picture.image import open_picture
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Film
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.options import PictureOptions, Size, Target
 
 FORMATS = ("gif", "png", "webp")
@@ -102,7 +103,7 @@ def run(
     source = tmp_path / name
     source.write_bytes(data)
     result = upscale_animation(
-        open_file(source), tmp_path / output, PictureOptions(**options), upscaler=upscaler
+        open_file(source), tmp_path / output, Task(options=PictureOptions(**options), upscaler=upscaler)
     )
     return result, (tmp_path / output).read_bytes()
 
@@ -354,7 +355,7 @@ def test_the_odd_animations(shared_data: Path, tmp_path: Path, upscaler: Upscale
             output = tmp_path / f"{path.name}.{format}"
             if before.size.pixels > 200_000 and format == "webp":
                 continue  # seconds of encoding, and nothing new
-            upscale_animation(open_file(path), output, PictureOptions(), upscaler=upscaler)
+            upscale_animation(open_file(path), output, Task(upscaler=upscaler))
             after = opened(output.read_bytes())
             if format == "webp" and len(after.delays) == 1:
                 continue  # of frames that are all equal, libwebp makes a still picture

@@ -118,7 +118,8 @@ from pathlib import Path
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import HEAD_BYTES, format_of
 from xlsr_cli.media.picture.animation import open_animation
-from xlsr_cli.media.picture.image import decode, open_picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.media.picture.quick_header import glance
 
 limit = int(sys.argv[1])

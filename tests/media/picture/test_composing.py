@@ -15,7 +15,7 @@ from tests.cases import CASES
 from tests.media.picture import animations
 from tests.quality.chromium import Tab, browser, find_chromium
 from xlsr_cli.media.picture.animation import open_animation
-from xlsr_cli.media.picture.image import open_picture
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 #: Every frame of a file as the browser decodes it, RGBA, in base64.
 SCRIPT = """

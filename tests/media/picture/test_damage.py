@@ -17,7 +17,7 @@ from tests.fuzzing import mutated
 from tests.media.picture import pictures
 from tests.media.picture.pictures import decode
 from xlsr_cli.errors import InputError, XlsrError
-from xlsr_cli.media.picture.image import open_picture
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 RGB = pictures.pixels(64, 96, 3)
 
@@ -195,7 +195,9 @@ from pathlib import Path
 from PIL import Image
 from xlsr_cli.errors import XlsrError
 from xlsr_cli.formats import writable_format
-from xlsr_cli.media.picture.image import decode, encode, open_picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 import io
 for path in map(Path, sys.argv[1:]):
     try:

@@ -18,8 +18,10 @@ from tests.media.picture.rich_files import rich_files
 from tests.media.picture.segments import segments
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import writable_format
-from xlsr_cli.media.picture.image import decode, encode, open_picture
 from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 RICH = rich_files()
 #: Odd pictures stand beside some checkouts.

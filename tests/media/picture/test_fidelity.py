@@ -20,8 +20,9 @@ from PIL import Image
 from tests.media.picture import pictures
 from tests.media.picture.pictures import decode
 from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
-from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.options import PictureOptions
 
 DOC = Path(__file__).parents[3] / "docs" / "fidelity.md"
 
@@ -249,7 +250,7 @@ def test_what_decides_how_colours_look(chunk: bytes, content: bytes, code: str |
     assert codes(chunk, content, "png") == []
     picture, _ = decode(pictures.with_png_chunk(png(), chunk, content), "source", max_pixels=10_000)
     for strip in (False, True):
-        assert pictures.png_chunk(chunk, content) in encode(picture, "png", strip=strip)[0]
+        assert pictures.png_chunk(chunk, content) in encode(picture, "png", PictureOptions(strip=strip))[0]
 
 
 def test_tiff_keeps_what_exif_leads_to() -> None:

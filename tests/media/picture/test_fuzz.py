@@ -24,9 +24,9 @@ from tests.media.picture.test_telephones import heic, jxl
 from xlsr_cli.formats import FORMATS
 from xlsr_cli.media.picture.animation import write_animation
 from xlsr_cli.media.picture.fitting import fit_metadata
-from xlsr_cli.media.picture.image import encode
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Film, Picture
+from xlsr_cli.media.picture.steps.encoding import encode
 from xlsr_cli.options import Size
 
 #: Enlarges the file as the command line does with ``--max-pixels 1M --max-memory 500M``, into a format that
@@ -38,7 +38,10 @@ from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.formats import FORMATS, PICTURE_FORMATS
 from xlsr_cli.jobs.animation import upscale_animation
 from xlsr_cli.jobs.picture import upscale_picture
-from xlsr_cli.media.picture.image import decode, encode, open_picture
+from xlsr_cli.jobs.task import Task
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode
+from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.media.picture.quick_header import glance
 from xlsr_cli.media.sniff import kind_of
 from xlsr_cli.formats import HEAD_BYTES, format_of
@@ -48,6 +51,7 @@ ANIMATED = [f.animation.extensions[0] for f in FORMATS if f.animation is not Non
 engine = EngineOptions(max_memory=500 << 20, threads=1)
 options = PictureOptions(max_pixels=1_000_000, engine=engine, overwrite=True)
 upscaler = Upscaler.from_options(options.engine, options.target)
+task = Task(options=options, upscaler=upscaler)
 
 def use(path):
     number, data = int(path.name), path.read_bytes()
@@ -57,12 +61,12 @@ def use(path):
     source = open_picture(data, str(path))
     output = path.parent.parent / "out"
     if kind_of(data) == "animation" and source.size.pixels < 5_000 and source.pages < 20:
-        upscale_animation(source, output.with_suffix("." + ANIMATED[number % 3]), options, upscaler=upscaler)
+        upscale_animation(source, output.with_suffix("." + ANIMATED[number % 3]), task)
         return
     format = PICTURE_FORMATS[number % len(PICTURE_FORMATS)]
     if source.size.pixels < 5_000:
         with io.BytesIO() as file:
-            upscale_picture(source, None, replace(options, format=format), file=file, upscaler=upscaler)
+            upscale_picture(source, None, replace(task, options=replace(options, format=format)), file=file)
     else:
         picture, _ = decode(source, max_pixels=1_000_000)
         encode(picture, format)

@@ -26,6 +26,7 @@ from pathlib import Path
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import XlsrError
 from xlsr_cli.jobs.picture import upscale_file
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.options import EngineOptions, PictureOptions
 
 seen = []
@@ -39,7 +40,7 @@ sys.addaudithook(hook)
 for path in sorted(Path(sys.argv[1]).iterdir()):
     seen.clear()
     try:
-        upscale_file(path, Path(sys.argv[2]) / "out.png", options, upscaler=upscaler)
+        upscale_file(path, Path(sys.argv[2]) / "out.png", Task(options=options, upscaler=upscaler))
     except XlsrError:
         pass
     print("\\n".join(f"{path.name}: {event}" for event in seen))

@@ -15,7 +15,8 @@ from tests.cases import CASES
 from tests.media.picture import pictures
 from tests.media.picture.heif import Item, box, coded, full, heif
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.picture.image import decode, open_picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 RAMP = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (64, 1))
 

@@ -11,9 +11,10 @@ import pytest
 from tests.media.picture import pictures
 from xlsr_cli.errors import ResourceError
 from xlsr_cli.formats import PICTURE_FORMATS, PictureFormat
-from xlsr_cli.media.picture.image import encode, encode_into
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps.encoding import encode, encode_into
+from xlsr_cli.options import PictureOptions
 
 #: What ``cv2`` of version 4.10 lacks of what is used here.
 MISSING_IN_4_10 = (
@@ -60,7 +61,7 @@ def test_a_profile_is_kept_or_one_sentence_says_why_not(format: PictureFormat) -
 @pytest.mark.usefixtures("older")
 def test_lossless_webp_is_refused_and_not_written_with_loss() -> None:
     with pytest.raises(ResourceError, match="IMWRITE_WEBP_LOSSLESS_MODE is missing"):
-        encode(a_picture(), "webp", lossless=True)
+        encode(a_picture(), "webp", PictureOptions(lossless=True))
 
 
 def test_a_slip_of_ours_is_no_matter_of_age(monkeypatch: pytest.MonkeyPatch) -> None:

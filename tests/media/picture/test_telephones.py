@@ -15,9 +15,10 @@ from tests.jobs.batch.folders import Capture, batch, fill, told
 from xlsr_cli.cli.app import main
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
-from xlsr_cli.media.picture.image import decode, open_picture
 from xlsr_cli.media.picture.quick_header import glance
 from xlsr_cli.media.picture.source import Picture
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.opening import open_picture
 
 
 @pytest.fixture

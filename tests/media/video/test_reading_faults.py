@@ -17,6 +17,7 @@ import pytest
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, XlsrError
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.segments import work_folder
 from xlsr_cli.media.compression.film import compression_of
@@ -99,19 +100,19 @@ def test_work_that_is_done_outlives_a_disk_that_fails(
     result, again = tmp_path / "b.mkv", tmp_path / "c.mkv"
     options, video = PictureOptions(), VideoOptions(preset="ultrafast")
     upscaler = Upscaler(threads=1)
-    upscale_video(source, again, options, video, upscaler=upscaler)
+    upscale_video(source, again, Task(options=options, video=video, upscaler=upscaler))
     whole = failing.reads
     monkeypatch.setattr(failing, "reads", 0)
-    upscale_video(source, result, options, video, upscaler=upscaler)
+    upscale_video(source, result, Task(options=options, video=video, upscaler=upscaler))
     assert result.read_bytes() == again.read_bytes()
     result.unlink()
     monkeypatch.setattr(failing, "reads", 0)
     monkeypatch.setattr(failing, "good", whole - 2)  # while the sound would be copied
     with pytest.raises(InputLostError, match="Input/output error"):
-        upscale_video(source, result, options, video, upscaler=upscaler)
+        upscale_video(source, result, Task(options=options, video=video, upscaler=upscaler))
     assert work_folder(result).is_dir() and not result.exists()
     monkeypatch.setattr(failing, "good", 1 << 40)
-    resumed = upscale_video(source, result, options, video, upscaler=upscaler)
+    resumed = upscale_video(source, result, Task(options=options, video=video, upscaler=upscaler))
     assert resumed.resumed >= 240
     assert result.read_bytes() == again.read_bytes()
 
@@ -175,7 +176,7 @@ def test_times_that_mean_nothing_are_none(tmp_path: Path) -> None:
         times = [packet.pts for packet in packets_of(container)]
     assert times == [0, times[1], 2 * (times[1] or 0), None, None, None]
     upscaler = Upscaler(threads=1)
-    done = upscale_video(source, result, PictureOptions(), VideoOptions(codec="ffv1"), upscaler=upscaler)
+    done = upscale_video(source, result, Task(video=VideoOptions(codec="ffv1"), upscaler=upscaler))
     assert done.frames == 6 and "times-repaired" in {notice.code for notice in done.notices}
 
 

@@ -13,10 +13,11 @@ from tests.jobs.video.films import codes, run
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError, XlsrError
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import VideoResult, upscale_video
 from xlsr_cli.media.video.inspect import inspect
 from xlsr_cli.media.video.truncation import missing_bytes
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.options import PictureOptions, Size
 
 
 def _audio_only(path: Path) -> None:
@@ -153,4 +154,4 @@ class TestTooManyPixels:
 def upscale(source: Path, output: Path, *, max_pixels: int) -> VideoResult:
     """Enlarge with the usual options and this bound."""
     options = PictureOptions(max_pixels=max_pixels)
-    return upscale_video(source, output, options, VideoOptions(), upscaler=Upscaler(threads=1))
+    return upscale_video(source, output, Task(options=options, upscaler=Upscaler(threads=1)))

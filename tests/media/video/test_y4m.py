@@ -17,6 +17,7 @@ from xlsr_cli.cli.app import main
 from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.stream import StreamResult, upscale_y4m
 from xlsr_cli.media.video.y4m import read_header
 from xlsr_cli.options import EngineOptions, PictureOptions, Size, Target, VideoOptions
@@ -66,7 +67,9 @@ def run(
 ) -> tuple[StreamResult, bytes]:
     sink = io.BytesIO()
     result = upscale_y4m(
-        io.BytesIO(data), sink, options or PictureOptions(), video or VideoOptions(), upscaler=upscaler
+        io.BytesIO(data),
+        sink,
+        Task(options=options or PictureOptions(), video=video or VideoOptions(), upscaler=upscaler),
     )
     return result, sink.getvalue()
 
@@ -158,9 +161,7 @@ def test_interlaced_is_said(upscaler: Upscaler) -> None:
 def test_cut_off_in_a_frame(upscaler: Upscaler) -> None:
     sink = io.BytesIO()
     with pytest.raises(InputError, match="ends within frame 3; the 2 before it are whole"):
-        upscale_y4m(
-            io.BytesIO(stream(frames=3)[:-10]), sink, PictureOptions(), VideoOptions(), upscaler=upscaler
-        )
+        upscale_y4m(io.BytesIO(stream(frames=3)[:-10]), sink, Task(upscaler=upscaler))
     assert sink.getvalue().count(b"FRAME\n") == 2
 
 

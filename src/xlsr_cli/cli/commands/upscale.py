@@ -78,6 +78,7 @@ def upscale(
     with loading():
         import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs
         from xlsr_cli.engine.upscaler import Upscaler
+        from xlsr_cli.jobs.task import Task
 
     warn_of_clash()
     items = items_of(inputs or [], output, lists, options.target.label)
@@ -96,9 +97,7 @@ def upscale(
     upscaler = Upscaler.from_options(options.engine, options.target)
     ask = partial(
         Request,
-        options=options,
-        video=video,
-        upscaler=upscaler,
+        task=Task(options=options, video=video, upscaler=upscaler),
         dry_run=dry_run,
         html=html,
         json=json,

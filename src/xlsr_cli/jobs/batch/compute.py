@@ -123,13 +123,13 @@ def _upscaled(order: Order, data: bytes, progress: Progress) -> Computed | ItemR
 
 def _picture(order: Order, data: bytes, progress: Progress) -> Computed:
     from xlsr_cli.jobs.picture import upscale_picture
-    from xlsr_cli.media.picture.image import open_picture
+    from xlsr_cli.jobs.task import Task
+    from xlsr_cli.media.picture.steps.opening import open_picture
 
     job, file = order.item.job, io.BytesIO()
     source = open_picture(data, str(job.source))
-    result = upscale_picture(
-        source, job.output, order.options, file=file, upscaler=order.upscaler, progress=progress
-    )
+    task = Task(options=order.options, upscaler=order.upscaler, progress=progress)
+    result = upscale_picture(source, job.output, task, file=file)
     encoded = file.getvalue()
     entry = order.done(
         pixels=result.source_size.pixels,
@@ -144,12 +144,14 @@ def _picture(order: Order, data: bytes, progress: Progress) -> Computed:
 
 def _animation(order: Order, data: bytes, progress: Progress) -> ItemResult:
     from xlsr_cli.jobs.animation import upscale_animation
-    from xlsr_cli.media.picture.image import open_picture
+    from xlsr_cli.jobs.task import Task
+    from xlsr_cli.media.picture.steps.opening import open_picture
 
     job = order.item.job
     options = replace(order.options, overwrite=order.replaces or order.claimed)
     source = open_picture(data, str(job.source))
-    result = upscale_animation(source, job.output, options, upscaler=order.upscaler, progress=progress)
+    task = Task(options=options, upscaler=order.upscaler, progress=progress)
+    result = upscale_animation(source, job.output, task)
     entry = order.done(
         pixels=result.source_size.pixels * result.frames,
         size=job.output.stat().st_size,

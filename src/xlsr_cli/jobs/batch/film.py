@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import OutputError, ResourceError
 from xlsr_cli.jobs.batch.item import Cut, ItemResult, Order, failed, file_hash, not_ours
 from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video import parts
 from xlsr_cli.jobs.video.parts import NotAsPlannedError, Part
-from xlsr_cli.jobs.video.run import Prepared, VideoResult, prepare, put_together, upscale_video
+from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
+from xlsr_cli.jobs.video.run import VideoResult, put_together, upscale_video
 from xlsr_cli.jobs.video.segments import BusyError, finished_frames, open_segments, work_folder
 from xlsr_cli.media.atomic import remove_parts
-from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.notices import Notice
 from xlsr_cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,17 +51,9 @@ def _whole(order: Order, progress: Progress) -> ItemResult:
     Segments stay until the journal says that the film is done. If the process is killed in between, the next
     run makes the same file from them at once, and so knows that the output is from this batch.
     """
-    job, options = order.item.job, _options(order)
-    result = upscale_video(
-        job.source,
-        job.output,
-        options,
-        order.recipe.video,
-        upscaler=order.upscaler,
-        progress=progress,
-        keep_segments=True,
-    )
-    return _done(order, result)
+    job = order.item.job
+    task = Task(options=_options(order), video=order.recipe.video, upscaler=order.upscaler, progress=progress)
+    return _done(order, upscale_video(job.source, job.output, task, keep_segments=True))
 
 
 def _options(order: Order) -> PictureOptions:
@@ -86,30 +80,24 @@ def _done(order: Order, result: VideoResult) -> ItemResult:
     return ItemResult(outcome="done", entry=entry, notices=result.notices, leftover=work_folder(job.output))
 
 
-def _prepared(order: Order) -> Prepared:
+def _film(order: Order) -> VideoPlan:
     """The film, inspected and planned once for all of its parts that this process makes."""
     job, recipe = order.item.job, order.recipe
     status = job.source.stat()
     wanted = (job.source, status.st_size, status.st_mtime_ns, job.output, recipe, id(order.upscaler))
     with _LOCK:
         if _LAST.get("wanted") != wanted:
-            made = prepare(
-                job.source,
-                job.output,
-                recipe.options,
-                recipe.video,
-                order.upscaler,
-                encoder_threads=_ENCODER_THREADS,
-            )
-            _LAST.update(wanted=wanted, film=made)
-        film: Prepared = _LAST["film"]
+            task = Task(options=recipe.options, video=recipe.video, upscaler=order.upscaler)
+            made = plan_video(job.source, job.output, task, encoder_threads=_ENCODER_THREADS)
+            _LAST.update(wanted=wanted, plan=made)
+        plan: VideoPlan = _LAST["plan"]
     key = order.item.step.key
-    if key and film.plan.key != key:
+    if key and plan.key != key:
         raise ResourceError(
-            f"{job.source}: this worker would write other bytes ({film.plan.key[:8]} instead of {key[:8]}); "
+            f"{job.source}: this worker would write other bytes ({plan.key[:8]} instead of {key[:8]}); "
             "install the same xlsr and the same av everywhere"
         )
-    return film
+    return plan
 
 
 def _plan(order: Order) -> ItemResult:
@@ -127,9 +115,9 @@ def _divided(order: Order) -> ItemResult:
     """Which parts there are, and which of them are to be made here."""
     job = order.item.job
     _options(order)
-    film = _prepared(order)
-    key = film.plan.key
-    found, why = parts.parts_of(film.plan)
+    plan = _film(order)
+    key = plan.key
+    found, why = parts.parts_of(plan)
     if len(found) == 1:  # nothing to share: one of the shards does all of it
         return _planned(order, Cut(why=why)) if job.shard.holds(job.name) else _shared(order)
     try:
@@ -198,9 +186,9 @@ def _pair(part: Part) -> tuple[int, int]:
 def _part(order: Order, progress: Progress) -> ItemResult:
     step, job = order.item.step, order.item.job
     part = Part(begin=step.begin, end=step.end)
-    film = _prepared(order)
+    plan = _film(order)
     try:
-        parts.make_part(film, part, job.output, progress)
+        parts.make_part(plan, part, job.output, progress)
     except NotAsPlannedError as error:
         if job.shard.count > 1:  # the others do not know of it
             reason = f"{error.in_flags}, so it cannot be shared; a run without --shard does it as a whole"
@@ -211,7 +199,7 @@ def _part(order: Order, progress: Progress) -> ItemResult:
 
 def _join(order: Order) -> ItemResult:
     """Put the parts together. Of several shards, the one does it that finds all parts there."""
-    output, plan = order.item.job.output, _prepared(order).plan
+    output, plan = order.item.job.output, _film(order)
     finished = [Part(begin=begin, end=end) for begin, end in order.item.step.parts]
     before = _state(output)
     if order.item.job.shard.count == 1:
@@ -244,14 +232,10 @@ def _joined(order: Order, finished: list[Part], before: tuple[int, int] | None) 
     """
     output = order.item.job.output
     overwrite = _options(order).overwrite
-    film = _prepared(order)
-    plan = film.plan
+    plan = _film(order)
     with open_segments(output, plan.key) as segments:
         if _state(output) != before:
             raise BusyError(f"{output} was made by somebody else meanwhile")
         parts.take_parts(segments, output, plan.key, finished)
-        late = tuple(segments.notices())
-        enforce(late, strict=order.options.strict, name=str(order.item.job.source))
-        duration, size = put_together(plan, segments, output, overwrite=overwrite)
-        result = film.result(output, segments.frames, duration=float(duration), size_bytes=size)
-    return _done(order, replace(result, notices=(*result.notices, *late)))
+        result = put_together(plan, segments, output, segments.notices(), overwrite=overwrite)
+    return _done(order, result)

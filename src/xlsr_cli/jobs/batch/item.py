@@ -187,7 +187,7 @@ def _is_damaged(job: Job) -> bool:
 
             return any(notice.code == "truncated" for notice in inspect(job.output).notices)
         from xlsr_cli.jobs.picture import open_file
-        from xlsr_cli.media.picture.image import decode
+        from xlsr_cli.media.picture.steps.decoding import decode
 
         decode(open_file(job.output), max_pixels=1 << 40)
     except InputError:

@@ -17,7 +17,7 @@ from xlsr_cli.jobs.batch.naming import output_names
 from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
 from xlsr_cli.jobs.batch.selection import Selection
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
-from xlsr_cli.media.picture.image import check_limits
+from xlsr_cli.media.picture.steps.encoding import check_limits
 from xlsr_cli.options import PictureOptions
 
 #: Bytes of intermediate results per pixel of input and output together, measured; see ``_memory``.

@@ -10,16 +10,11 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from xlsr_cli.engine.restore import Compression
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError
-from xlsr_cli.jobs.video.plan import VideoPlan
-from xlsr_cli.jobs.video.run import Prepared, prepare
+from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
 from xlsr_cli.media.video.output.encoder import Encoder
 from xlsr_cli.media.video.pyav import VideoFrame
-from xlsr_cli.media.video.reader import FrameReader
-from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
 
 Result = TypeVar("Result")
 
@@ -31,7 +26,7 @@ _ENCODED = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoForecast:
+class VideoForecast(FramesResult):
     """What :func:`~xlsr_cli.jobs.video.run.upscale_video` would do with a video.
 
     ``frames`` are those expected, ``models`` the networks that they go through. ``decoder_seconds``,
@@ -40,15 +35,10 @@ class VideoForecast:
     ``frames_per_second`` and ``seconds`` on ``threads``, where none of the tiles can be reused.
     """
 
-    source: Path
-    output: Path
-    source_size: Size
-    size: Size
     codec: str
     preset: str | None
     pix_fmt: str
     models: tuple[str, ...]
-    frames: int
     threads: int
     decoder_seconds: float
     network_seconds: float
@@ -56,34 +46,28 @@ class VideoForecast:
     frames_per_second: float
     seconds: float
     bottleneck: Literal["network", "encoder"]
-    notices: tuple[Notice, ...]
-    compression: Compression | None
 
 
-def forecast_video(
-    source: Path, output: Path, options: PictureOptions, video: VideoOptions, *, upscaler: Upscaler
-) -> VideoForecast:
+def forecast_video(source: Path, output: Path, task: Task) -> VideoForecast:
     """Plan ``source`` to ``output`` as :func:`~xlsr_cli.jobs.video.run.upscale_video` does, and try it.
 
     Raises what that raises before it begins, and :class:`InputError` where no frame can be decoded.
     """
-    film = prepare(source, output, options, replace(video, reuse=False), upscaler)
-    plan, upscaler = film.plan, film.upscaler
-    file, settings = plan.file, plan.mux.settings
-    decoder, network, encoder = _tried(film)
-    rate = upscaler.threads / (decoder + network + encoder)
-    channels = 3 if plan.rgb or plan.layout.family == "rgb" else 1
+    plan = plan_video(source, output, replace(task, video=replace(task.video, reuse=False)))
+    settings, preset, threads = plan.mux.settings, task.video.preset, plan.task.upscaler.threads
+    decoder, network, encoder = _tried(plan)
+    rate = threads / (decoder + network + encoder)
     return VideoForecast(
-        source=source,
+        source=str(source),
         output=output,
-        source_size=file.size,
+        source_size=plan.file.size,
         size=plan.size,
         codec=settings.codec.name,
-        preset=settings.codec.preset if video.preset is None else video.preset,
+        preset=settings.codec.preset if preset is None else preset,
         pix_fmt=settings.pix_fmt,
-        models=upscaler.model_names(file.size, channels=channels, depth=plan.layout.depth, size=plan.size),
+        models=plan.models,
         frames=plan.expected,
-        threads=upscaler.threads,
+        threads=threads,
         decoder_seconds=decoder,
         network_seconds=network,
         encoder_seconds=encoder,
@@ -91,20 +75,16 @@ def forecast_video(
         seconds=plan.expected / rate,
         bottleneck="network" if network >= encoder else "encoder",
         notices=plan.notices,
-        compression=film.compression,
+        compression=plan.compression,
     )
 
 
-def _tried(film: Prepared) -> tuple[float, float, float]:
+def _tried(plan: VideoPlan) -> tuple[float, float, float]:
     """CPU seconds per frame for decoding, enlarging and encoding, measured on some frames."""
-    plan = film.plan
-    reader = FrameReader(
-        file=plan.file, begin=plan.begin, end=plan.end, limit=_TRIED, deinterlace=plan.deinterlace
-    )
-    pictures, decoding = _timed(lambda: [frame.picture for frame in reader])
+    pictures, decoding = _timed(lambda: [frame.picture for frame in plan.reader(limit=_TRIED)])
     if not pictures:
         raise InputError(f"{plan.file.path}: no frame lies in the part that was asked for")
-    upscale = film.frame_upscaler()
+    upscale = plan.frame_upscaler()
     enlarged = [upscale.begin(pictures[0])()]
     until, enlarging = time.monotonic() + _PATIENCE, []
     for picture in pictures[1:] or pictures:

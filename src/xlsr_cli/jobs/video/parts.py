@@ -17,7 +17,7 @@ from pathlib import Path
 from xlsr_cli.errors import InputError, OutputError
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.plan import VideoPlan
-from xlsr_cli.jobs.video.run import Prepared, decoding_threads, encode_frames
+from xlsr_cli.jobs.video.run import decoding_threads, encode_frames
 from xlsr_cli.jobs.video.segments import PART_SUFFIX, Segments, in_memory, work_folder
 from xlsr_cli.media.atomic import atomic_output
 from xlsr_cli.media.video.reader import Frame, FrameReader
@@ -54,7 +54,7 @@ def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
     whole = [Part(begin=0, end=len(times))]
     if plan.trial:
         return whole, "only a part of it was asked for"
-    if plan.deinterlace:
+    if plan.task.video.deinterlace:
         return whole, "whole frames are made of their neighbours as well"
     if file.counted or len(times) != file.packets or any(a >= b for a, b in pairwise(times)):
         return whole, "its frames have no times of their own"
@@ -86,16 +86,16 @@ def is_made_otherwise(output: Path, part: Part) -> bool:
         return False
 
 
-def make_part(film: Prepared, part: Part, output: Path, progress: Progress = QUIET) -> None:
+def make_part(plan: VideoPlan, part: Part, output: Path, progress: Progress = QUIET) -> None:
     """Enlarge ``part`` and write its file.
 
     Raises :class:`NotAsPlannedError`, and what :func:`~xlsr_cli.jobs.video.run.upscale_video` raises.
     """
-    plan = film.plan
+    plan = replace(plan, task=replace(plan.task, progress=progress))
     progress.start(part.frames, "frames")
-    segments, upscale, reader = in_memory(), film.frame_upscaler(), _reader(plan, part)
+    segments, upscale, reader = in_memory(), plan.frame_upscaler(), _reader(plan, part)
     try:
-        encode_frames(_expected(reader, plan, part), plan, upscale, segments, progress)
+        encode_frames(_expected(reader, plan, part), plan, upscale, segments)
         late = plan.late_notices(reader, upscale)
         segments.set_notices([notice for notice in late if notice.code != _OF_WHOLE_FILMS])
         data = segments.serialized()

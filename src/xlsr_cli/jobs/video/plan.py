@@ -8,55 +8,133 @@ from fractions import Fraction
 from pathlib import Path
 
 from xlsr_cli.engine.models import find_model, read_model_file
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
+from xlsr_cli.jobs.restore import for_film
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.media.video.demux import content_hash
-from xlsr_cli.media.video.frame_upscaler import FrameUpscaler
-from xlsr_cli.media.video.inspect import VideoFile
+from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
+from xlsr_cli.media.video.inspect import VideoFile, inspect
 from xlsr_cli.media.video.layout import Layout, Siting, choose_format, layout_of
 from xlsr_cli.media.video.output import encoder as encoders
 from xlsr_cli.media.video.output import trial_mux
-from xlsr_cli.media.video.output.containers import Container
+from xlsr_cli.media.video.output.containers import Container, container_for
 from xlsr_cli.media.video.output.cut import Cut
 from xlsr_cli.media.video.output.encoder import Settings
 from xlsr_cli.media.video.output.mux import MuxPlan
 from xlsr_cli.media.video.reader import FrameReader
 from xlsr_cli.media.video.tags import Hdr, Rotation
-from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.notices import Notice, enforce
+from xlsr_cli.options import PictureOptions, Size
 
 #: Frames per second that encoders are told.
 _LOWEST_RATE, _HIGHEST_RATE = Fraction(1, 65535), Fraction(1000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoPlan:
-    """All decisions about one video.
+class FilmFrames:
+    """The frames of a film that are asked for, and what they become.
 
-    ``size`` is the output's, as stored. ``begin`` and ``end`` are seconds on the source's clock, ``limit``
-    frames. ``upright``: the rotation to apply to the frames, None where the container keeps it.
-    ``expected`` frames, for the progress. ``key`` identifies everything that the output's video depends on.
+    ``task``: its upscaler has the networks that were chosen by ``compression``. ``upright``: the rotation to
+    apply to the frames, None where the container keeps it. ``result``: its size is the one that is stored.
+
+    Raises :class:`UsageError` where ``--start`` is after the end.
     """
 
     file: VideoFile
-    mux: MuxPlan
-    size: Size
-    layout: Layout
-    rgb: bool
+    task: Task
+    compression: Compression | None
     upright: Rotation | None
-    deinterlace: bool
-    begin: Fraction | None
-    end: Fraction | None
-    limit: int | None
-    expected: int
+    result: EnlargedFrames
+
+    def __post_init__(self) -> None:
+        begin, _ = self.interval
+        if begin is not None and begin >= self.file.end:
+            length = float(self.file.end - self.file.first)
+            raise UsageError(f"{self.file.path}: --start is after the end of the video, {length:.2f} seconds")
+
+    @property
+    def interval(self) -> tuple[Fraction | None, Fraction | None]:
+        """``--start`` and ``--end``, counted from the first frame, in seconds on the file's own clock."""
+        video, first = self.task.video, self.file.first
+        begin = None if video.start is None else first + Fraction(video.start).limit_denominator(10**6)
+        end = None if video.end is None else first + Fraction(video.end).limit_denominator(10**6)
+        return begin, end
+
+    @property
+    def layout(self) -> Layout:
+        """Of the source's frames."""
+        return layout_of(self.file.pix_fmt)
+
+    @property
+    def rgb(self) -> bool:
+        """Whether all channels go through the network."""
+        return wants_rgb(self.task.options)
+
+    def reader(self, *, limit: int | None = None, threads: int = 1) -> FrameReader:
+        """Reads the frames; ``limit``: at most so many, None for as many as were asked for."""
+        begin, end = self.interval
+        return FrameReader(
+            file=self.file,
+            begin=begin,
+            end=end,
+            limit=limit or self.task.video.frames,
+            deinterlace=self.task.video.deinterlace,
+            threads=threads,
+        )
+
+    def frame_upscaler(self) -> FrameUpscaler:
+        """Enlarges the frames."""
+        file, video = self.file, self.task.video
+        source = StoredFrames(
+            size=file.size,
+            layout=self.layout,
+            tags=file.tags,
+            siting=file.siting,
+            crop=file.crop,
+            rotation=self.upright,
+        )
+        return FrameUpscaler(self.task.upscaler, source, self.result, rgb=self.rgb, reuse=video.reuse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPlan(FilmFrames):
+    """All decisions about one video. ``key`` identifies everything that the output's video depends on."""
+
+    mux: MuxPlan
     notices: tuple[Notice, ...]
     key: str
 
     @property
+    def size(self) -> Size:
+        """The output's, as stored."""
+        return self.result.size
+
+    @property
     def trial(self) -> bool:
         """Whether only a part of the video was asked for."""
-        return self.begin is not None or self.end is not None or self.limit is not None
+        video = self.task.video
+        return any(asked is not None for asked in (video.start, video.end, video.frames))
+
+    @property
+    def expected(self) -> int:
+        """How many frames there will be, for the progress."""
+        file, frames, limit = self.file, self.file.packets, self.task.video.frames
+        begin, end = self.interval
+        if begin is not None or end is not None:
+            span = min(end or file.end, file.end) - (begin or file.first)
+            frames = max(1, round(span * file.rate))
+        return frames if limit is None else min(frames, limit)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The networks that the frames go through."""
+        channels = 3 if self.rgb or self.layout.family == "rgb" else 1
+        return self.task.upscaler.model_names(
+            self.file.size, channels=channels, depth=self.layout.depth, size=self.size
+        )
 
     def cut_for(self, times: list[tuple[int, int]]) -> Cut:
         """The part of the other streams that belongs to frames with these (pts, duration)."""
@@ -64,13 +142,11 @@ class VideoPlan:
         if not self.trial:
             return self.mux.cut
         first, last = times[0][0] * base, sum(times[-1]) * base
-        if self.begin is None:
-            moved = Fraction(0)
-        elif self.mux.container.constant:
-            moved = -first - self.mux.cut.shift  # nothing is before the first frame, which begins the file
-        else:
-            moved = self.file.first - first
-        return Cut(begin=None if self.begin is None else first, end=last, shift=self.mux.cut.shift + moved)
+        if self.task.video.start is None:
+            return Cut(end=last, shift=self.mux.cut.shift)
+        if self.mux.container.constant:  # nothing is before the first frame, which begins the file
+            return Cut(begin=first, end=last, shift=-first)
+        return Cut(begin=first, end=last, shift=self.mux.cut.shift + self.file.first - first)
 
     def late_notices(self, reader: FrameReader, upscaled: FrameUpscaler) -> list[Notice]:
         """Notices that only decoding can give."""
@@ -93,27 +169,21 @@ class VideoPlan:
         return [notice for notice in notices if notice.code not in told]
 
 
-def plan_video(
-    file: VideoFile,
-    output: Path,
-    container: Container,
-    options: PictureOptions,
-    video: VideoOptions,
-    upscaler: Upscaler,
-    *,
-    encoder_threads: int | None = None,
-) -> VideoPlan:
-    """Decide everything; nothing is written. ``encoder_threads``: None for those of the upscaler.
+def plan_video(source: Path, output: Path, task: Task, *, encoder_threads: int | None = None) -> VideoPlan:
+    """Look at the film ``source`` and decide everything about ``output``; nothing is written.
 
-    Raises :class:`UsageError` when options and container do not go together, :class:`InputError` when the
-    video is of a kind that is not supported.
+    ``encoder_threads``: None for those of the upscaler. Raises :class:`UsageError` when options and container
+    do not go together, :class:`InputError` when the video is of a kind that is not supported, and
+    :class:`NotKeptError` under ``--strict``.
     """
-    layout = layout_of(file.pix_fmt)
+    container = container_for(output)
+    file = inspect(source, max_pixels=task.options.max_pixels)
+    upscaler, compression = for_film(task.upscaler, source)
     upright = None if container.rotates else file.rotation
-    begin, end = interval(file, video)
     threads = encoder_threads or upscaler.threads
-    settings, size, notices = _settings(file, output, container, layout, upright, options, video, threads)
-    carried = trial_mux.plan_streams(file, container, copy_only=video.copy_only)
+    settings, format_notices = _settings(file, output, container, upright, task, threads)
+    size = settings.size
+    carried = trial_mux.plan_streams(file, container, copy_only=task.video.copy_only)
     matrix = None
     if file.rotation is not None and upright is None:
         matrix = file.rotation.scaled(
@@ -129,37 +199,28 @@ def plan_video(
         clock=file.clock(carried.copied) if container.reader == "mov" else None,
         cut=Cut(shift=_start_of_avi(file, carried) if container.constant else Fraction(0)),
     )
-    rgb = wants_rgb(options)
     plan = VideoPlan(
         file=file,
-        mux=mux,
-        size=size,
-        layout=layout,
-        rgb=rgb,
+        task=replace(task, upscaler=upscaler),
+        compression=compression,
         upright=upright,
-        deinterlace=video.deinterlace,
-        begin=begin,
-        end=end,
-        limit=video.frames,
-        expected=_expected(file, begin, end, video.frames),
+        result=EnlargedFrames(
+            size=size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
+        ),
+        mux=mux,
         notices=(),
         key="",
     )
-    notices = [*file.notices, *_format_notices(file, settings, video, plan), *notices, *carried.notices]
     mux, lost = trial_mux.rehearse(file, mux, name=str(output))
-    return replace(plan, mux=mux, notices=(*notices, *lost), key=_key(plan, upscaler))
+    notices = (*file.notices, *_format_notices(plan), *format_notices, *carried.notices, *lost)
+    enforce(notices, strict=task.options.strict, name=str(source))
+    return replace(plan, mux=mux, notices=notices, key=_key(plan))
 
 
 def _settings(
-    file: VideoFile,
-    output: Path,
-    container: Container,
-    layout: Layout,
-    upright: Rotation | None,
-    options: PictureOptions,
-    video: VideoOptions,
-    threads: int,
-) -> tuple[Settings, Size, list[Notice]]:
+    file: VideoFile, output: Path, container: Container, upright: Rotation | None, task: Task, threads: int
+) -> tuple[Settings, list[Notice]]:
+    options, video, layout = task.options, task.video, layout_of(file.pix_fmt)
     codec = encoders.choose_codec(container, output, video, depth=layout.depth)
     encoder = codec.encoder
     if codec.name == "h264" and layout.family == "rgb" and video.pix_fmt in (None, "bgr0", "bgr24", "rgb24"):
@@ -204,7 +265,7 @@ def _settings(
         global_header=container.global_header,
         key_interval=SEGMENT_FRAMES,
     )
-    return settings, size, [*notices, *rounded]
+    return settings, [*notices, *rounded]
 
 
 def _constant_rate(file: VideoFile) -> Fraction:
@@ -232,10 +293,8 @@ def _size(
     file: VideoFile, upright: Rotation | None, options: PictureOptions, layout: Layout, *, even: bool
 ) -> tuple[Size, list[Notice]]:
     """The output's size as stored; the size that was asked for is that of the frame as shown."""
-    swaps = file.rotation is not None and file.rotation.swaps
-    shown = Size(width=file.size.height, height=file.size.width) if swaps else file.size
-    size = options.target.size_for(shown)
-    if swaps and upright is None:
+    size = options.target.size_for(shown_size(file))
+    if file.rotation is not None and file.rotation.swaps and upright is None:
         size = Size(width=size.height, height=size.width)
     if not even:
         return size, []
@@ -245,6 +304,13 @@ def _size(
         return size, []
     message = f"the output is {whole} instead of {size}: its chroma needs even sides"
     return whole, [Notice(code="size-rounded", message=message, loss=False)]
+
+
+def shown_size(file: VideoFile) -> Size:
+    """The size of a frame as it is shown, turned upright."""
+    if file.rotation is not None and file.rotation.swaps:
+        return Size(width=file.size.height, height=file.size.width)
+    return file.size
 
 
 def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: PictureOptions) -> Fraction | None:
@@ -265,28 +331,9 @@ def wants_rgb(options: PictureOptions) -> bool:
     return isinstance(model, Path) or model.colour == "rgb"
 
 
-def interval(file: VideoFile, video: VideoOptions) -> tuple[Fraction | None, Fraction | None]:
-    """``--start`` and ``--end``, counted from the first frame, on the file's own clock."""
-    begin = None if video.start is None else file.first + Fraction(video.start).limit_denominator(10**6)
-    end = None if video.end is None else file.first + Fraction(video.end).limit_denominator(10**6)
-    if begin is not None and begin >= file.end:
-        length = float(file.end - file.first)
-        raise UsageError(f"{file.path}: --start is after the end of the video, {length:.2f} seconds")
-    return begin, end
-
-
-def _expected(file: VideoFile, begin: Fraction | None, end: Fraction | None, limit: int | None) -> int:
-    frames = file.packets
-    if begin is not None or end is not None:
-        span = min(end or file.end, file.end) - (begin or file.first)
-        frames = max(1, round(span * file.rate))
-    return frames if limit is None else min(frames, limit)
-
-
-def _format_notices(
-    file: VideoFile, settings: Settings, video: VideoOptions, plan: VideoPlan
-) -> list[Notice]:
+def _format_notices(plan: VideoPlan) -> list[Notice]:
     notices = []
+    file, settings, video = plan.file, plan.mux.settings, plan.task.video
     if file.interlaced and not video.deinterlace:
         message = "the video is interlaced, and its combing is enlarged; --deinterlace makes whole frames"
         notices.append(Notice(code="interlaced", message=message, loss=False))
@@ -299,7 +346,7 @@ def _format_notices(
         message = f"the {file.programs} programs of the source become one that holds all of their streams"
         notices.append(Notice(code="programs-merged", message=message))
     gap = file.first + plan.mux.cut.shift
-    if plan.mux.container.constant and plan.begin is None and round(gap * settings.rate) > 0:
+    if plan.mux.container.constant and video.start is None and round(gap * settings.rate) > 0:
         message = f"the first frame is also shown for the {float(gap):.2f} s of sound before it"
         notices.append(Notice(code="start-filled", message=message, loss=False))
     films = [s for s in file.streams if s.kind == "video" and s.index in plan.mux.copied]
@@ -316,23 +363,21 @@ def _captions_notice(settings: Settings) -> list[Notice]:
     return [Notice(code="captions-dropped", message=message)]
 
 
-def _key(plan: VideoPlan, upscaler: Upscaler) -> str:
+def _key(plan: VideoPlan) -> str:
     """A hash of the source's bytes, the options, the models and the encoders."""
-    channels = 3 if plan.rgb or plan.layout.family == "rgb" else 1
-    names = upscaler.model_names(plan.file.size, channels=channels, depth=plan.layout.depth, size=plan.size)
+    upscaler = plan.task.upscaler
     parts = (
         content_hash(plan.file.path),
-        [_model_hash(name, upscaler) for name in names],
+        [_model_hash(name, upscaler) for name in plan.models],
         encoders.deciding(plan.mux.settings),
         plan.layout,
         plan.upright,
         plan.rgb,
         plan.file.siting,
         plan.file.crop,
-        plan.deinterlace,
-        plan.begin,
-        plan.end,
-        plan.limit,
+        plan.task.video.deinterlace,
+        *plan.interval,
+        plan.task.video.frames,
         upscaler.options.precision,
         encoders.library_versions(),
     )

@@ -10,65 +10,45 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import OutputError, XlsrError
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import VideoResult, upscale_video
 from xlsr_cli.media.atomic import check_output
 from xlsr_cli.media.picture.animation import open_animation
 from xlsr_cli.media.picture.source import Source
 from xlsr_cli.media.video.lossless import write_lossless
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureOptions, VideoOptions
-from xlsr_cli.progress import QUIET, Progress
 
 #: What every player shows; an animation's own RGB in H.264 plays in few.
 _PLAYABLE = "yuv420p"
 
 
-def upscale_stream(
-    stream: BinaryIO,
-    name: str,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> VideoResult:
+def upscale_stream(stream: BinaryIO, name: str, output: Path, task: Task) -> VideoResult:
     """As :func:`upscale_video`, of a film that comes through a pipe and is called ``name`` in messages."""
-    check_output(output, overwrite=options.overwrite)
+    check_output(output, overwrite=task.options.overwrite)
     with _beside(output, name) as path:
         with path.open("wb") as file:
             shutil.copyfileobj(stream, file)
-        result = upscale_video(path, output, options, video, upscaler=upscaler, progress=progress)
-    return replace(result, source=Path(name))
+        return replace(upscale_video(path, output, task), source=name)
 
 
-def animation_to_film(
-    source: Source,
-    output: Path,
-    options: PictureOptions,
-    video: VideoOptions,
-    *,
-    upscaler: Upscaler,
-    progress: Progress = QUIET,
-) -> VideoResult:
+def animation_to_film(source: Source, output: Path, task: Task) -> VideoResult:
     """As :func:`upscale_video`, of an animation, which plays once then. In 4:2:0 if nothing else is asked for
     and the codec is not lossless."""
-    check_output(output, overwrite=options.overwrite)
-    animation = open_animation(source, max_pixels=options.max_pixels)
+    check_output(output, overwrite=task.options.overwrite)
+    animation = open_animation(source, max_pixels=task.options.max_pixels)
     notices = [*animation.notices]
     if animation.plays != 1:
         message = "the film plays once; players repeat it when they are told to"
         notices.append(Notice(code="plays-reduced", message=message, loss=False))
-    enforce(notices, strict=options.strict, name=source.name)
-    if video.pix_fmt is None and video.codec != "ffv1":
-        video = replace(video, pix_fmt=_PLAYABLE)
+    enforce(notices, strict=task.options.strict, name=source.name)
+    if task.video.pix_fmt is None and task.video.codec != "ffv1":
+        task = replace(task, video=replace(task.video, pix_fmt=_PLAYABLE))
     with _beside(output, source.name) as path:
         shown = zip(animation.frames(), animation.delays, strict=False)
         write_lossless(path, animation.size, shown, alpha=animation.channels == 4)
-        result = upscale_video(path, output, options, video, upscaler=upscaler, progress=progress)
-    return replace(result, source=Path(source.name), notices=(*notices, *result.notices))
+        result = upscale_video(path, output, task)
+    return replace(result, source=source.name, notices=(*notices, *result.notices))
 
 
 @contextmanager

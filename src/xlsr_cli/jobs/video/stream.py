@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
-from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, UsageError
 from xlsr_cli.jobs.restore import for_frames
-from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import FramesResult, Task
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
 from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
@@ -18,7 +18,7 @@ from xlsr_cli.media.video.layout import Layout, is_holdable, planes_of
 from xlsr_cli.media.video.y4m import Y4MFrame, Y4MHeader, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size, VideoOptions
-from xlsr_cli.progress import QUIET, Progress
+from xlsr_cli.progress import Progress
 
 #: Frames that may wait between two stages.
 _QUEUE_DEPTH = 2
@@ -33,21 +33,14 @@ class StreamResult(FramesResult):
 
 
 def upscale_y4m(
-    stream: BinaryIO,
-    sink: BinaryIO,
-    options: PictureOptions,
-    video: VideoOptions,
-    *,
-    upscaler: Upscaler,
-    source: str = "stdin",
-    output: str = "-",
-    progress: Progress = QUIET,
+    stream: BinaryIO, sink: BinaryIO, task: Task, *, source: str = "stdin", output: str = "-"
 ) -> StreamResult:
     """Enlarge every frame of the Y4M ``stream`` into ``sink``; all other parameters pass through.
 
     Frames are written as soon as they are ready. Raises :class:`InputError` if the stream is damaged or cut
     off; by then, the frames before have been written. ``source`` and ``output`` are for messages.
     """
+    options, video = task.options, task.video
     _refuse_encoding(options, video)
     header = read_header(stream, source)
     enlarged = header.resized(options.target.size_for(header.size))
@@ -57,7 +50,7 @@ def upscale_y4m(
     damage = _Damage()
     frames = _until_damage(itertools.islice(read_frames(stream, header, source), video.frames), damage)
     first = list(itertools.islice(frames, 1))
-    compression = None
+    upscaler, compression = task.upscaler, None
     if first:
         upscaler, compression = for_frames(upscaler, planes_of(first[0].picture, header.layout)[0])
     upscale = FrameUpscaler(
@@ -68,16 +61,16 @@ def upscale_y4m(
         reuse=video.reuse,
     )
     sink.write(enlarged.line())
-    progress.start(video.frames, "frames")
+    task.progress.start(video.frames, "frames")
     try:
-        done = _enlarge_all(itertools.chain(first, frames), upscale, sink, header.layout, progress)
+        done = _enlarge_all(itertools.chain(first, frames), upscale, sink, header.layout, task.progress)
     finally:
-        progress.finish()
+        task.progress.finish()
     if damage.error is not None:
         raise damage.error
     return StreamResult(
         source=source,
-        output=output,
+        output=Path(output),
         source_size=header.size,
         size=enlarged.size,
         frames=done,

@@ -95,6 +95,11 @@ class Picture:
     lossless: bool = False
 
     @property
+    def channels(self) -> int:
+        """1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha."""
+        return 1 if self.pixels.ndim == 2 else int(self.pixels.shape[2])
+
+    @property
     def depth(self) -> int:
         """Bits per sample: 8 or 16."""
         return 8 * int(self.pixels.itemsize)
