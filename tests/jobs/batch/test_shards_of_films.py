@@ -140,7 +140,7 @@ def test_two_shards_that_end_together_join_once(
     join = steps._joined
 
     def while_the_other_does(*arguments: Any) -> steps.ItemResult:
-        with open_segments(out / "c.mp4", steps._prepared(arguments[0]).plan.key) as segments:
+        with open_segments(out / "c.mp4", steps._film(arguments[0]).key) as segments:
             segments.set_notices([])
             join(*arguments)  # the database is locked by this process already
             raise AssertionError("two joined at once")
