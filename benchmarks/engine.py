@@ -166,12 +166,22 @@ def models(options: argparse.Namespace) -> tuple[str, Noise]:
                 f"`{spec.name}`",
                 f"{spec.macs:,}",
                 milliseconds(timing),
+                str(measured.ratios[spec.name]),
                 f"{1 / timing.seconds:.1f}",
                 f"{megapixels / timing.seconds:.0f}",
                 *scores,
             ]
         )
-    head = ["model", "MAC per pixel", "ms", "frames/s", "MP/s out", "Set5, dB", "Set14, dB"]
+    head = [
+        "model",
+        "MAC per pixel",
+        "ms",
+        "times the first",
+        "frames/s",
+        "MP/s out",
+        "Set5, dB",
+        "Set14, dB",
+    ]
     text = (
         f"{machine_line(options.threads)}\n\n{table(head, rows)}\n\nThe networks for compressed and drawn "
         "sources have the same layers, and so take the same time."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import harness, pairs, video
@@ -68,7 +69,29 @@ def test_ratios_are_taken_within_pairs() -> None:
     ratio = pairs.Ratio.of([2.0, 4.0, 6.0, 8.0], [1.0, 2.0, 3.0, 4.0])
     assert (ratio.low, ratio.median, ratio.high) == (2.0, 2.0, 2.0)
     assert str(ratio) == "2.00 (2.00–2.00)"
-    assert pairs.Ratio.of([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]).width == 1.0
+
+
+def test_the_median_is_known_better_with_more_pairs() -> None:
+    """Unlike the middle half, which tells how they scatter."""
+    assert pairs.Ratio.of([1.0, 2.0, 3.0], [1.0, 1.0, 1.0]).doubt == 1.0
+    random = np.random.default_rng(3)
+    few, many = (pairs.Ratio.of(random.normal(2, 0.2, count), [1.0] * count) for count in (15, 500))
+    assert many.doubt < few.doubt / 3 < (few.high - few.low) / few.median
+    known = 0
+    for _ in range(400):
+        found = pairs.Ratio.of(random.normal(2, 0.2, 15), [1.0] * 15)
+        known += abs(found.median - 2) <= found.doubt * found.median
+    assert known >= 380
+
+
+def test_pairs_are_added_until_the_median_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    seconds = {"base": lambda: 1.0, "even": lambda: 2.0, "uneven": lambda: random.normal(2, 0.15)}
+    monkeypatch.setattr(pairs, "_timed", lambda run, in_a_row: run())
+    measured = pairs.side_by_side(seconds, threads=1)
+    assert measured.timings["even"].samples == 15
+    assert 15 < measured.timings["uneven"].samples <= 60
+    assert measured.ratios["uneven"].doubt < 0.1
 
 
 def test_each_is_timed_beside_the_first_one_which_takes_both_places() -> None:
