@@ -20,6 +20,7 @@ import typer.main
 from xlsr_cli.cli.app import app
 from xlsr_cli.cli.help import arguments_of
 from xlsr_cli.errors import ExitCode
+from xlsr_cli.media.picture.metadata import STRIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -109,8 +110,8 @@ def test_every_exit_code_is_explained() -> None:
 
 
 def notice_codes() -> set[str]:
-    """Every literal ``code=`` that the package gives to a Notice."""
-    return {
+    """Every literal ``code=`` that the package gives to a Notice, and those that are put together."""
+    return STRIPPED | {
         keyword.value.value
         for path in (ROOT / "src").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))

@@ -416,6 +416,18 @@ def test_bmp_with_a_profile() -> None:
     assert np.array_equal(picture.pixels, samples)
 
 
+def test_bmp_of_unusual_masks_with_a_profile() -> None:
+    profile, words = pictures.icc(), np.full((2, 4), 0x3FF, "<u4")
+    head = struct.pack("<IiiHHIIiiII", 124, 4, 2, 1, 32, 3, words.nbytes, 3780, 3780, 0, 0)
+    head += struct.pack("<IIII", 0x3FF, 0xFFC00, 0x3FF00000, 0)
+    head += b"DEBM" + bytes(48) + struct.pack("<IIII", 4, 124 + words.nbytes, len(profile), 0)
+    whole = struct.pack("<2sIII", b"BM", 138 + words.nbytes + len(profile), 0, 138)
+    picture, notices = read(whole + head + words.tobytes() + profile)
+    assert notices == []
+    assert picture.metadata.icc == profile
+    assert np.array_equal(picture.pixels, np.broadcast_to([0, 0, 255], (2, 4, 3)))
+
+
 def test_set_bits_of_an_xbm_are_ink() -> None:
     data = b"#define x_width 8\n#define x_height 1\nstatic char x_bits[] = {\n0x0f };\n"
     assert np.array_equal(read(data)[0].pixels, [[0, 0, 0, 0, 255, 255, 255, 255]])

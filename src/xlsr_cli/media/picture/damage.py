@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import FALLBACK, Format
+from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.notices import Notice
 
 TRUNCATED = "it ends before its last pixel"
@@ -50,18 +54,31 @@ def notices_of(messages: list[str]) -> list[Notice]:
     return [Notice(code="damaged", message=message)]
 
 
+@contextmanager
+def faults_as_damage(name: str, otherwise: str = "its pixels cannot be decoded") -> Iterator[list[str]]:
+    """Within, any error of a library means that the file ``name`` is damaged: an :class:`InputError`.
+
+    On a hostile file libraries raise nearly everything: OSError, SyntaxError, struct.error, KeyError,
+    TypeError, ZeroDivisionError, RecursionError … each means the same. Yields a list in which, behind the
+    block, the messages stand that native code printed; ``otherwise`` is the reason without any.
+    """
+    failure: Exception | None = None
+    with native_messages() as messages:
+        try:
+            yield messages
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        cut_off = isinstance(failure, OSError) and "truncated" in str(failure).partition("\n")[0]
+        raise damaged(name, reason_in(messages, TRUNCATED if cut_off else otherwise)) from failure
+
+
 def reason_in(messages: list[str], otherwise: str) -> str:
     """The last message of a library, which is nearest to the fault."""
     told = _faults(messages)
     return told[-1].rstrip(".") if told else otherwise
-
-
-def reason_of(failure: Exception | None) -> str:
-    """The message of an exception of Pillow or tifffile, as a part of a sentence."""
-    text = str(failure or "").splitlines()[:1]
-    if isinstance(failure, OSError) and text and "truncated" in text[0]:
-        return TRUNCATED
-    return "its pixels cannot be decoded"
 
 
 def _faults(messages: list[str]) -> list[str]:

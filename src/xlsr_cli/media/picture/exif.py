@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from xlsr_cli.options import Size
 
@@ -21,32 +20,43 @@ EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 _WIDTHS = {0x0100, 0xA002}
 _HEIGHTS = {0x0101, 0xA003}
 
-_SHORT, _LONG = 3, 4
+_SHORT, LONG, _RATIONAL = 3, 4, 5
 
 #: More entries than any directory has; a damaged count must not make us walk through the whole file.
 _MOST_ENTRIES = 1000
 
 
 #: Bytes that one value of each type takes.
-_TYPE_SIZES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_SIZES = {
+    1: 1, 2: 1, _SHORT: 2, LONG: 4, _RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+}  # fmt: skip
+
+Order = Literal["<", ">"]
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
+    """Where a field stands, and its head; ``number``: of values."""
+
     at: int
     tag: int
     type: int
-    count: int
+    number: int
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One field of a directory, ``value`` as it stands in the file, in the block's byte order."""
 
     tag: int
     type: int
-    count: int
+    number: int
     value: bytes
+
+
+class Directory(NamedTuple):
+    """The fields of a directory without those that lead to further ones, which are ``linked`` by tag."""
+
+    fields: list[Field]
+    linked: dict[int, Directory]
 
 
 class ExifBlock:
@@ -57,30 +67,27 @@ class ExifBlock:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data: bytes | bytearray | memoryview = data
-        self._order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
-
-    @property
-    def order(self) -> Literal["<", ">"]:
-        """The byte order, as :mod:`struct` and numpy write it."""
-        return ">" if self._order == ">" else "<"
+        self._sound = bytes(data[:4]) in (b"II*\0", b"MM\0*")
+        #: The byte order, as :mod:`struct` and numpy write it.
+        self.order: Order = ">" if data[:1] == b"M" else "<"
 
     @property
     def orientation(self) -> int | None:
         """1 to 8, also 1 if it makes no sense; None if it is missing."""
-        for entry in self._entries(self._first()):
-            if entry.tag == _ORIENTATION:
-                value = self._number(entry)
-                return value if value is not None and 1 <= value <= 8 else 1
-        return None
+        entry = self._first().get(_ORIENTATION)
+        if entry is None:
+            return None
+        value = self._number(entry)
+        return value if value is not None and 1 <= value <= 8 else 1
 
     @property
     def dpi(self) -> tuple[float, float] | None:
         """The resolution in pixels per inch, None when it is not given."""
-        found = {entry.tag: entry for entry in self._entries(self._first())}
+        found = self._first()
         if _X_RESOLUTION not in found:
             return None
         x = self._rational(found[_X_RESOLUTION])
-        y = self._rational(found[_Y_RESOLUTION]) if _Y_RESOLUTION in found else x
+        y = self._rational(found.get(_Y_RESOLUTION, found[_X_RESOLUTION]))
         unit = self._number(found[_RESOLUTION_UNIT]) if _RESOLUTION_UNIT in found else 2
         if not x or not y or unit not in (2, 3):
             return None
@@ -89,23 +96,24 @@ class ExifBlock:
 
     def fields(self, *path: int) -> list[Field]:
         """The fields of the first directory, or of the one that the tags in ``path`` lead to."""
-        directory = self._first()
-        for tag in path:
-            found = [entry for entry in self._entries(directory) if entry.tag == tag]
-            directory = (self._number(found[0]) or 0) if found else 0
         fields = []
-        for entry in self._entries(directory):
-            size = _TYPE_SIZES.get(entry.type, 0) * entry.count
-            start = entry.at + 8 if size <= 4 else self._unpack("I", entry.at + 8)
+        for at, tag, kind, number in self._entries(self._place(*path)):
+            size = _TYPE_SIZES.get(kind, 0) * number
+            start = at + 8 if size <= 4 else self._unpack("I", at + 8)
             if size and start is not None and start + size <= len(self._data):
-                value = bytes(self._data[start : start + size])
-                fields.append(Field(entry.tag, entry.type, entry.count, value))
+                fields.append(Field(tag, kind, number, bytes(self._data[start : start + size])))
         return fields
+
+    def directory(self, *path: int) -> Directory:
+        """The directory that the tags in ``path`` lead to, with EXIF's own further ones."""
+        tags = ((EXIF_IFD, GPS_IFD), (INTEROP_IFD,), ())[len(path)]
+        fields = [field for field in self.fields(*path) if field.tag not in tags]
+        return Directory(fields, {tag: self.directory(*path, tag) for tag in tags if self.fields(*path, tag)})
 
     def upright(self) -> bytes:
         """The block with its orientation reset to 1 and its thumbnail removed."""
         self._data = bytearray(self._data)
-        for entry in self._entries(self._first()):
+        for entry in self._entries(self._place()):
             if entry.tag == _ORIENTATION:  # whatever its count: readers take the first value
                 self._set_number(entry, 1)
         self._drop_thumbnail()
@@ -117,11 +125,12 @@ class ExifBlock:
         A block without fields for it gets a new first directory at its end, so that nothing else moves.
         """
         self._data = bytearray(self._data)
-        found = {entry.tag: entry for entry in self._entries(self._first())}
+        found = self._first()
         if not found:
             return None
         for tag, value in zip((_X_RESOLUTION, _Y_RESOLUTION), dpi, strict=True):
-            at = self._unpack("I", found[tag].at + 8) if tag in found and found[tag].type == 5 else None
+            is_there = tag in found and found[tag].type == _RATIONAL
+            at = self._unpack("I", found[tag].at + 8) if is_there else None
             if at is None or at + 8 > len(self._data):
                 return self._extended_by(dpi)
             struct.pack_into(self.order + "II", self._data, at, *_ratio(value))
@@ -131,66 +140,59 @@ class ExifBlock:
 
     def _extended_by(self, dpi: tuple[float, float]) -> bytes:
         """The block with a new first directory at its end: the old one plus the resolution."""
-        resolution = (_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT)
-        entries = {
-            entry.tag: bytes(self._data[entry.at : entry.at + 12])
-            for entry in self._entries(self._first())
-            if entry.tag not in resolution
+        fields = {
+            tag: Field(tag, entry.type, entry.number, bytes(self._data[entry.at + 8 : entry.at + 12]))
+            for tag, entry in self._first().items()  # a value that stands elsewhere stays there
         }
+        fields |= {field.tag: field for field in _resolution(dpi, self.order)}
         at = len(self._data) + len(self._data) % 2
-        behind = at + 2 + 12 * (len(entries) + len(resolution)) + 4
-        for index, tag in enumerate(resolution[:2]):
-            entries[tag] = struct.pack(self.order + "HHII", tag, 5, 1, behind + 8 * index)
-        entries[_RESOLUTION_UNIT] = struct.pack(self.order + "HHIHH", _RESOLUTION_UNIT, _SHORT, 1, 2, 0)
-        parts = [bytes(self._data).ljust(at, b"\0"), struct.pack(self.order + "H", len(entries))]
-        parts += [entries[tag] for tag in sorted(entries)] + [bytes(4)]
-        parts += [struct.pack(self.order + "II", *_ratio(value)) for value in dpi]
-        whole = bytearray(b"".join(parts))
+        whole = bytearray(bytes(self._data).ljust(at, b"\0"))
+        whole += packed(Directory(list(fields.values()), {}), self.order, at)
         struct.pack_into(self.order + "I", whole, 4, at)
         return bytes(whole)
 
     def for_size(self, size: Size) -> bytes:
         """The block with every tag that tells the picture's size in pixels set to ``size``."""
         self._data = bytearray(self._data)
-        for directory in (self._first(), self._pointer(EXIF_IFD)):
+        for directory in (self._place(), self._place(EXIF_IFD)):
             for entry in self._entries(directory):
-                if entry.count == 1 and entry.tag in _WIDTHS:
+                if entry.number == 1 and entry.tag in _WIDTHS:
                     self._set_number(entry, size.width)
-                elif entry.count == 1 and entry.tag in _HEIGHTS:
+                elif entry.number == 1 and entry.tag in _HEIGHTS:
                     self._set_number(entry, size.height)
         return bytes(self._data)
 
-    def _first(self) -> int:
-        return self._unpack("I", 4) or 0
+    def _place(self, *path: int) -> int:
+        """Where the directory begins that the tags in ``path`` lead to; 0 without one."""
+        at = self._unpack("I", 4) or 0
+        for tag in path:
+            at = next((self._number(entry) or 0 for entry in self._entries(at) if entry.tag == tag), 0)
+        return at
 
-    def _pointer(self, tag: int) -> int:
-        for entry in self._entries(self._first()):
-            if entry.tag == tag:
-                return self._number(entry) or 0
-        return 0
+    def _first(self) -> dict[int, _Entry]:
+        """The entries of the first directory by tag: of two with the same, readers take the first."""
+        return {entry.tag: entry for entry in reversed(list(self._entries(self._place())))}
 
     def _unpack(self, code: str, at: int) -> int | None:
         size = struct.calcsize(code)
-        if self._order is None or at < 0 or at + size > len(self._data):
+        if not self._sound or at < 0 or at + size > len(self._data):
             return None
-        value: int = struct.unpack_from(self._order + code, self._data, at)[0]
+        value: int = struct.unpack_from(self.order + code, self._data, at)[0]
         return value
 
     def _entries(self, directory: int) -> Iterator[_Entry]:
         count = self._unpack("H", directory) if directory >= 8 else None
-        for index in range(min(count or 0, _MOST_ENTRIES)):
-            at = directory + 2 + 12 * index
-            tag, kind, number = self._unpack("H", at), self._unpack("H", at + 2), self._unpack("I", at + 4)
-            if tag is None or kind is None or number is None or at + 12 > len(self._data):
+        for at in range(directory + 2, directory + 2 + 12 * min(count or 0, _MOST_ENTRIES), 12):
+            if at + 12 > len(self._data):
                 return
-            yield _Entry(at, tag, kind, number)
+            yield _Entry(at, *struct.unpack_from(self.order + "HHI", self._data, at))
 
     def _number(self, entry: _Entry) -> int | None:
-        code = {1: "B", _SHORT: "H", _LONG: "I"}.get(entry.type)
+        code = {1: "B", _SHORT: "H", LONG: "I"}.get(entry.type)
         return None if code is None else self._unpack(code, entry.at + 8)
 
     def _rational(self, entry: _Entry) -> float | None:
-        at = self._unpack("I", entry.at + 8) if entry.type == 5 else None
+        at = self._unpack("I", entry.at + 8) if entry.type == _RATIONAL else None
         if at is None:
             return None
         above, below = self._unpack("I", at), self._unpack("I", at + 4)
@@ -198,15 +200,15 @@ class ExifBlock:
 
     def _set_number(self, entry: _Entry, value: int) -> None:
         """Write ``value`` into the entry, as a LONG where it does not fit into a SHORT: both are inline."""
-        assert self._order is not None and isinstance(self._data, bytearray)
+        assert isinstance(self._data, bytearray)
         if value <= 0xFFFF and entry.type == _SHORT:
-            struct.pack_into(self._order + "HIHH", self._data, entry.at + 2, _SHORT, 1, value, 0)
+            struct.pack_into(self.order + "HIHH", self._data, entry.at + 2, _SHORT, 1, value, 0)
         else:
-            struct.pack_into(self._order + "HII", self._data, entry.at + 2, _LONG, 1, value)
+            struct.pack_into(self.order + "HII", self._data, entry.at + 2, LONG, 1, value)
 
     def _drop_thumbnail(self) -> None:
         """Remove the link to the second directory, and its picture if that is at the end."""
-        first = self._first()
+        first = self._place()
         count = self._unpack("H", first) if first >= 8 else None
         if count is None or count > _MOST_ENTRIES:
             return
@@ -216,7 +218,7 @@ class ExifBlock:
             return
         found = {entry.tag: self._number(entry) for entry in self._entries(second)}
         assert isinstance(self._data, bytearray)
-        struct.pack_into(f"{self._order}I", self._data, link, 0)
+        struct.pack_into(self.order + "I", self._data, link, 0)
         start, length = found.get(0x0201), found.get(0x0202)
         if start and length and start >= 8 and start + length <= len(self._data):
             if start + length >= len(self._data) - 8:
@@ -225,50 +227,44 @@ class ExifBlock:
                 self._data[start : start + length] = bytes(length)
 
 
-def packed(fields: list[Field], order: Literal["<", ">"], at: int) -> bytes:
-    """A directory that holds ``fields`` and begins at offset ``at``, with its values behind it."""
-    fields = sorted(fields, key=lambda field: field.tag)
-    head = struct.pack(order + "H", len(fields))
-    behind = at + 2 + 12 * len(fields) + 4
-    values = b""
-    for field in fields:
-        head += struct.pack(order + "HHI", field.tag, field.type, field.count)
-        if len(field.value) <= 4:
-            head += field.value.ljust(4, b"\0")
-        else:
-            head += struct.pack(order + "I", behind + len(values))
-            values += field.value + b"\0" * (len(field.value) % 2)
-    return head + struct.pack(order + "I", 0) + values
+def packed(directory: Directory, order: Order, at: int) -> bytes:
+    """``directory`` as it stands at the even offset ``at``: its values behind it, then what it leads to."""
+    count = len(directory.fields) + len(directory.linked)
+    behind = at + 2 + 12 * count + 4
+    entries, values = [], b""
+    for tag, kind, number, value in sorted(directory.fields, key=lambda field: field.tag):
+        if len(value) > 4:
+            place = struct.pack(order + "I", behind + len(values))
+            values += value + b"\0" * (len(value) % 2)
+            value = place
+        entries.append(struct.pack(order + "HHI", tag, kind, number) + value.ljust(4, b"\0"))
+    for tag, linked in directory.linked.items():
+        entries.append(struct.pack(order + "HHII", tag, LONG, 1, behind + len(values)))
+        values += packed(linked, order, behind + len(values))
+    entries.sort(key=lambda entry: struct.unpack_from(order + "H", entry))
+    return struct.pack(order + "H", count) + b"".join(entries) + bytes(4) + values
 
 
-def packed_with_linked(block: ExifBlock, tag: int, order: Literal["<", ">"], at: int) -> bytes:
-    """The directory of ``block`` that ``tag`` leads to, at offset ``at``, and EXIF's interoperability
-    directory behind it where it has one."""
-    fields = [field for field in block.fields(tag) if field.tag != INTEROP_IFD]
-    linked = block.fields(tag, INTEROP_IFD)
-    if not linked:
-        return packed(fields, order, at)
-    length = len(packed([*fields, pointer(INTEROP_IFD, 0, order)], order, at))
-    behind = at + length + length % 2
-    first = packed([*fields, pointer(INTEROP_IFD, behind, order)], order, at)
-    return first.ljust(behind - at, b"\0") + packed(linked, order, behind)
-
-
-def pointer(tag: int, offset: int, order: Literal["<", ">"]) -> Field:
-    """The field that leads to a directory at ``offset``."""
-    return Field(tag, _LONG, 1, struct.pack(order + "I", offset))
+def whole_block(directory: Directory, order: Order) -> bytes:
+    """An EXIF block with ``directory`` as its first."""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return head + struct.pack(order + "I", 8) + packed(directory, order, 8)
 
 
 def exif_with_dpi(dpi: tuple[float, float]) -> bytes:
     """An EXIF block that holds the resolution and nothing else, for formats without a place of their own."""
-    entries = [(_X_RESOLUTION, 5, 1, 50), (_Y_RESOLUTION, 5, 1, 58), (_RESOLUTION_UNIT, _SHORT, 1, 2)]
-    block = b"II*\0" + struct.pack("<IH", 8, len(entries))
-    for tag, kind, count, value in entries:
-        block += struct.pack("<HHII", tag, kind, count, value)
-    block += struct.pack("<I", 0)
-    for resolution in dpi:
-        block += struct.pack("<II", *_ratio(resolution))
-    return block
+    return whole_block(Directory(_resolution(dpi, "<"), {}), "<")
+
+
+def _resolution(dpi: tuple[float, float], order: Order) -> list[Field]:
+    """The fields that tell it in pixels per inch."""
+    x, y = (struct.pack(order + "II", *_ratio(value)) for value in dpi)
+    inch = struct.pack(order + "H", 2)
+    return [
+        Field(_X_RESOLUTION, _RATIONAL, 1, x),
+        Field(_Y_RESOLUTION, _RATIONAL, 1, y),
+        Field(_RESOLUTION_UNIT, _SHORT, 1, inch),
+    ]
 
 
 def _ratio(value: float) -> tuple[int, int]:

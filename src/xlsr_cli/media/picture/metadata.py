@@ -7,32 +7,7 @@ from typing import Any, Literal
 
 from xlsr_cli.media.picture import xmp as xmp_packet
 from xlsr_cli.media.picture.exif import ExifBlock
-from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
-
-#: A resolution without a unit is only an aspect ratio, which is not written.
-ASPECT = Notice(code="aspect-dropped", message="its pixels are said not to be square, which is not kept")
-
-#: For a file whose colour profile is incomplete.
-DAMAGED_PROFILE = Notice(
-    code="icc-dropped",
-    message="its colour profile is damaged and not kept, and its colours may look different",
-)
-
-GAIN_MAP = Notice(code="gain-map-dropped", message="its gain map for HDR screens is not kept")
-#: Colours that are neither sRGB's nor described by a profile.
-GAMMA = Notice(
-    code="gamma-dropped", message="its gamma and primaries are not kept, and it may look different"
-)
-MASTERING = Notice(code="mastering-dropped", message="how bright its HDR was mastered is not kept")
-
-
-def behind_the_end(rest: bytes) -> list[Notice]:
-    """The notice of bytes behind the end of a file's own format; zeros and white space are padding."""
-    if not rest.strip(b"\0 \t\r\n"):
-        return []
-    return [Notice(code="trailer-dropped", message=f"{len(rest)} bytes behind the picture are not kept")]
-
 
 #: Notices of metadata that ``--strip`` would have removed anyway.
 STRIPPED = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +27,6 @@ def full_range(pixels: NDArray[Any], maximum: int) -> Pixels:
     result: Pixels = np.take(table, pixels, mode="clip")
     return result
 
-
-#: What :func:`from_floats` did.
-FLOAT_CONVERTED = Notice(code="float-converted", message="floating point is read as 16 bits")
 
 #: How far resampling may have moved a value out of its range: 1/255 of the range.
 _ROUNDING = 1 / 255

@@ -138,11 +138,6 @@ class Film(NamedTuple):
         return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def further_pages(pages: int) -> Notice:
-    """The notice that only the first of several pictures in a file is taken."""
-    return Notice(code="pages-dropped", message=f"it holds {pages} pictures and only the first is taken")
-
-
 def further_frames(frames: int) -> Notice:
     """The notice that only the first frame of an animation is taken."""
     return Notice(code="frames-dropped", message=f"it holds {frames} frames and only the first is taken")

@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture.codecs import boxes, opencv
+from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
 from xlsr_cli.media.picture.codecs.boxes import items
 from xlsr_cli.media.picture.damage import damaged
-from xlsr_cli.media.picture.metadata import ASPECT, MASTERING, Metadata
+from xlsr_cli.media.picture.losses import ASPECT, MASTERING
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from xlsr_cli.engine.pixels import Pixels
 
 _CROP = Notice(code="crop-dropped", message="it asks to be shown cropped, and all of it is taken")
-
-#: EXIF's orientation.
-_ORIENTATION = 0x0112
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
@@ -79,46 +75,60 @@ def _frame_sizes(data: bytes) -> list[Size]:
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    return boxes.read_header(data, name, format, describe=_described, by_boxes=_by_boxes)
-
-
-def _described(source: Source, image: Image.Image) -> Source:
-    # Only irot and imir count in an AVIF; Pillow tells them as EXIF's orientation.
-    orientation = int(image.getexif().get(_ORIENTATION, 1))
-    source = replace(source, orientation=orientation if 1 <= orientation <= 8 else 1)
-    return _with_facts(replace(source, animated=source.pages > 1), _read_facts(source.data))
-
-
-def _by_boxes(data: bytes, name: str, format: Format) -> Source | None:
-    """A source from the boxes alone, for files that only OpenCV opens, and for those too large for it."""
-    facts = _read_facts(data)
-    if not facts.width:
-        return None
-    size = Size(width=facts.width, height=facts.height)
-    channels = 1 if facts.monochrome else 3
-    found = Source(data=data, name=name, format=format.name, stored_size=size, channels=channels)
-    return _with_facts(found, facts)
-
-
-def _with_facts(source: Source, facts: _Facts) -> Source:
-    channels = source.channels
-    if facts.monochrome:
-        channels = 1 if channels in (1, 3) else 2
-    lost = (
-        (MASTERING, facts.mastering),
-        (ASPECT, facts.aspect),
-        (_CROP, facts.crop),
+    boxes.check_count(data, name)
+    properties = items.properties(data)
+    width, height = struct.unpack(">II", _first(properties, b"ispe", 12)[4:12])
+    flags = _first(properties, b"av1C", 4)[2]
+    bits, monochrome = 12 if flags & 0x20 else 10 if flags & 0x40 else 8, bool(flags & 0x10)
+    plain = Source(  # for files that only OpenCV opens, and those too large for it
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=Size(width=width, height=height),
+        channels=1 if monochrome else 3,
     )
+    source = pillow.read_header(data, name, format, otherwise=plain if width else None)
+    channels = source.channels
+    if monochrome:
+        channels = 1 if channels in (1, 3) else 2
+    cicp = _cicp(properties)
     return replace(
         source,
         channels=channels,
-        bits=facts.bits,
-        maximum=(1 << facts.bits) - 1,
-        lossless=facts.lossless,
-        detail=_LIMITED_GRAY if facts.monochrome and facts.cicp and not facts.cicp[3] else None,
-        metadata=replace(source.metadata, cicp=facts.cicp, motion=items.film(source.data)),
-        notices=(*items.losses(source.data), *(notice for notice, holds in lost if holds)),
+        bits=bits,
+        maximum=(1 << bits) - 1,
+        animated=source.pages > 1,
+        lossless=cicp is not None and cicp[2] == 0,  # coded as RGB and not as luma and chroma
+        detail=_LIMITED_GRAY if monochrome and cicp and not cicp[3] else None,
+        metadata=replace(source.metadata, cicp=cicp, motion=items.film(data)),
+        notices=(*items.losses(data), *_losses(properties)),
     )
+
+
+Properties = list[tuple[bytes, bytes]]
+
+
+def _first(properties: Properties, kind: bytes, length: int, begin: bytes = b"") -> bytes:
+    """The first property of ``kind`` that is not shorter and begins so; zeros where there is none."""
+    fitting = (one for name, one in properties if name == kind and len(one) >= length)
+    return next((one for one in fitting if one.startswith(begin)), bytes(length))
+
+
+def _cicp(properties: Properties) -> tuple[int, int, int, int] | None:
+    kind, primaries, transfer, matrix, full_range = struct.unpack_from(
+        ">4sHHHB", _first(properties, b"colr", 11, b"nclx")
+    )
+    return (primaries, transfer, matrix, full_range >> 7) if kind == b"nclx" else None
+
+
+def _losses(properties: Properties) -> list[Notice]:
+    kinds, aspect = {kind for kind, _ in properties}, _first(properties, b"pasp", 8)
+    lost = (
+        (MASTERING, bool(kinds & {b"clli", b"mdcv", b"cclv"})),
+        (ASPECT, aspect[:4] != aspect[4:8]),
+        (_CROP, b"clap" in kinds),
+    )
+    return [notice for notice, holds in lost if holds]
 
 
 def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding) -> list[Notice]:
@@ -132,57 +142,6 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
     encoded = opencv.imencode(".avif", pixels, parameters, metadata)
     file.write(encoded if metadata.cicp is None else _with_cicp(bytes(encoded), *metadata.cicp[:2]))
     return []
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """``width``, ``height`` in pixels, before turning. ``bits``: 8, 10 or 12. ``monochrome``: no colour.
-
-    ``lossless``: coded as RGB and not as luma and chroma. ``mastering``: it tells how bright HDR was
-    mastered. ``aspect``: its pixels are said not to be square. ``crop``: it asks to be cropped.
-    """
-
-    width: int
-    height: int
-    bits: int
-    monochrome: bool
-    lossless: bool
-    mastering: bool
-    aspect: bool
-    crop: bool
-    cicp: tuple[int, int, int, int] | None
-
-
-def _read_facts(data: bytes) -> _Facts:
-    """What the properties of the picture say."""
-    av1c = cicp = size = None
-    mastering = aspect = crop = False
-    for kind, content in items.properties(data):
-        if kind == b"ispe" and size is None and len(content) >= 12:
-            size = struct.unpack(">II", content[4:12])
-        elif kind in (b"clli", b"mdcv", b"cclv"):
-            mastering = True
-        elif kind == b"clap":
-            crop = True
-        elif kind == b"pasp":
-            aspect = content[:4] != content[4:8]
-        elif kind == b"av1C" and av1c is None and len(content) >= 4:
-            av1c = content[2]
-        elif kind == b"colr" and content[:4] == b"nclx" and cicp is None and len(content) >= 11:
-            primaries, transfer, matrix = struct.unpack(">HHH", content[4:10])
-            cicp = (primaries, transfer, matrix, content[10] >> 7)
-    flags = av1c or 0
-    return _Facts(
-        width=size[0] if size else 0,
-        height=size[1] if size else 0,
-        bits=12 if flags & 0x20 else 10 if flags & 0x40 else 8,
-        monochrome=bool(flags & 0x10),
-        lossless=cicp is not None and cicp[2] == 0,
-        mastering=mastering,
-        aspect=aspect,
-        crop=crop,
-        cicp=cicp,
-    )
 
 
 def _with_cicp(encoded: bytes, primaries: int, transfer: int) -> bytes:

@@ -17,14 +17,13 @@ import numpy as np
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import HEAD_BYTES, Format
-from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.composing import Disposal, FramePart, Frames, composed
-from xlsr_cli.media.picture.damage import damaged, reason_of
-from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
+from xlsr_cli.media.picture.damage import damaged, faults_as_damage
+from xlsr_cli.media.picture.losses import behind_the_end, unknown
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import bounds, changed, with_channels
 from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
-from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
@@ -105,10 +104,6 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     alpha = first.transparent is not None or not covered
     grays = first.palette[0::3] == first.palette[1::3] == first.palette[2::3]
     texts, others, end = _texts(data)
-    notices = behind_the_end(data[end:].removeprefix(b";"))
-    if others:
-        shown = ", ".join(other.decode("ascii", "backslashreplace") for other in others[:4])
-        notices.append(Notice(code="blocks-dropped", message=f"its blocks {shown} are not kept"))
     return Source(
         data=data,
         name=name,
@@ -120,7 +115,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         metadata=Metadata(
             icc=_profile_of(data), xmp=_xmp_of(data), text=tuple((b"GIF", text) for text in texts)
         ),
-        notices=tuple(notices),
+        notices=(*behind_the_end(data[end:].removeprefix(b";")), *unknown("blocks", others, most=4)),
     ).oriented()
 
 
@@ -141,16 +136,9 @@ def size_in(head: bytes) -> Size | None:
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`: the canvas with the first picture."""
-    failure: Exception | None = None
-    with native_messages(), pillow.quiet():
-        try:
-            _, canvas = next(composed(read_frames(source, max_pixels).parts, source.stored_size))
-            return Decoded(pixels=with_channels(canvas, source.channels))
-        except (InputError, MemoryError):
-            raise
-        except Exception as error:  # Pillow raises nearly everything on a hostile file
-            failure = error
-    raise damaged(source.name, reason_of(failure)) from failure
+    with faults_as_damage(source.name), pillow.quiet():
+        _, canvas = next(composed(read_frames(source, max_pixels).parts, source.stored_size))
+    return Decoded(pixels=with_channels(canvas, source.channels))
 
 
 def read_frames(source: Source, max_pixels: int) -> Frames:

@@ -8,21 +8,20 @@ from __future__ import annotations
 import io
 import struct
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture.codecs import boxes, opencv
+from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
 from xlsr_cli.media.picture.fitting import depth_reduced
-from xlsr_cli.media.picture.metadata import Metadata, behind_the_end, dpi_from_meters, meters_from_dpi
+from xlsr_cli.media.picture.losses import behind_the_end, further_pages, unknown
+from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.picture.pixels import reduced
-from xlsr_cli.media.picture.source import Encoding, Source, further_pages
+from xlsr_cli.media.picture.source import Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from xlsr_cli.engine.pixels import Pixels
 
 _XMP_UUID = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
@@ -31,6 +30,7 @@ _EXIF_UUID = b"JpgTiffExif->JP2"
 #: IPTC-IIM, as ExifTool and Adobe's programs name it, and a place on the map (GeoJP2).
 _IPTC_UUID = uuid.UUID("33c7a4d2-b81d-4723-a0ba-f1a3e097ad38").bytes
 _GEO_UUID = uuid.UUID("b14bf8bd-083d-4b43-a5ae-8cd7d5a6ce03").bytes
+_FIELDS = {_XMP_UUID: "xmp", _EXIF_UUID: "exif", _IPTC_UUID: "iptc"}
 
 #: Boxes that hold the picture, say how it is coded, or hold nothing; without those that are read.
 _UNDERSTOOD = {
@@ -51,32 +51,31 @@ read_pixels = opencv.read_pixels
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    return boxes.read_header(data, name, format, describe=_described, by_boxes=_by_boxes)
-
-
-def _described(source: Source, image: Image.Image) -> Source:
-    facts = _read_facts(source.data)
-    return source if facts is None else _with_facts(source, facts)
-
-
-def _by_boxes(data: bytes, name: str, format: Format) -> Source | None:
-    """A source from the boxes alone, for files that only OpenCV opens, and for those too large for it."""
-    facts = _read_facts(data)
-    if facts is None:
-        return None
-    size = Size(width=facts.width, height=facts.height)
-    channels = min(4, facts.components)
-    found = Source(data=data, name=name, format=format.name, stored_size=size, channels=channels)
-    return _with_facts(found, facts)
-
-
-def _with_facts(source: Source, facts: _Facts) -> Source:
+    boxes.check_count(data, name)
+    start = data.find(b"\xff\x4f\xff\x51")
+    if start < 0 or start + 45 > len(data):  # there is no codestream
+        return pillow.read_header(data, name, format)
+    # SIZ: marker, length, capabilities, then the corners of the picture and of its tiles.
+    right, bottom, left, top = struct.unpack_from(">IIII", data, start + 8)
+    components, depth = struct.unpack_from(">HB", data, start + 40)
+    bits = (depth & 0x7F) + 1
+    plain = Source(  # for files that only OpenCV opens, and those too large for it
+        data=data,
+        name=name,
+        format=format.name,
+        stored_size=Size(width=right - left, height=bottom - top),
+        channels=min(4, components),
+    )
+    if data.startswith(_SIGNATURE):
+        (metadata, notices), end = _read_boxes(data), boxes.end(data)
+    else:
+        metadata, notices, end = Metadata(), [], data.rfind(b"\xff\xd9") + 2
     return replace(
-        source,
-        bits=facts.bits,
-        maximum=(1 << facts.bits) - 1,
-        metadata=facts.metadata,
-        notices=facts.notices,
+        pillow.read_header(data, name, format, otherwise=plain),
+        bits=bits,
+        maximum=(1 << bits) - 1,
+        metadata=metadata,
+        notices=(*notices, *_comment_dropped(data[start:]), *behind_the_end(data[end:])),
     ).oriented()
 
 
@@ -118,58 +117,36 @@ def _small(pixels: Pixels) -> bytes:
     return target.getvalue()
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """``bits`` per sample of the codestream, the metadata in the boxes, and notices of all else."""
-
-    width: int
-    height: int
-    components: int
-    bits: int
-    metadata: Metadata
-    notices: tuple[Notice, ...]
-
-
-def _read_facts(data: bytes) -> _Facts | None:
-    """What boxes and codestream say; None when there is no codestream."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    if start < 0 or start + 45 > len(data):
-        return None
-    # SIZ: marker, length, capabilities, then the corners of the picture and of its tiles.
-    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
-    components, depth = struct.unpack_from(">HB", data, start + 40)
-    return _Facts(
-        width=width - left,
-        height=height - top,
-        components=components,
-        bits=(depth & 0x7F) + 1,
-        metadata=_metadata(data),
-        notices=tuple(_losses(data, start)),
-    )
-
-
-def _losses(data: bytes, start: int) -> list[Notice]:
-    """What is in the file, whose codestream begins at ``start``, beside the picture and what is read."""
-    unknown, streams, is_read, geo = [], 0, set(), False
-    if not data.startswith(_SIGNATURE):
-        end = data.rfind(b"\xff\xd9") + 2
-        return _comment_dropped(data) + behind_the_end(data[end:] if end > start else b"")
+def _read_boxes(data: bytes) -> tuple[Metadata, list[Notice]]:
+    """The metadata, of several of a kind the first, and notices of what is neither that nor the picture."""
+    found: dict[str, bytes] = {}
+    streams, others, geo, dpi = 0, set(), False, None
     for path, begin, end in boxes.walk(data):
-        kind, identity = path[-1], data[begin : begin + 16]
-        streams += kind == b"jp2c"
-        if kind == b"uuid" and identity == _GEO_UUID:
+        kind = path[-1]
+        if kind == b"jp2c":
+            streams += 1
+            continue
+        content = data[begin:end]
+        is_xmp = kind == b"xml " and b"<x:xmpmeta" in content
+        field = "xmp" if is_xmp else _FIELDS.get(content[:16] if kind == b"uuid" else b"")
+        if kind == b"colr" and content[:1] in (b"\x02", b"\x03"):
+            found.setdefault("icc", content[3:])
+        elif kind in (b"resc", b"resd") and len(content) == 10 and (dpi is None or kind == b"resd"):
+            dpi = _dpi(content)
+        elif field is not None and field not in found:
+            found[field] = content if is_xmp else content[16:]
+        elif kind == b"uuid" and content[:16] == _GEO_UUID:
             geo = True
-        elif kind == b"uuid" and identity in (_XMP_UUID, _EXIF_UUID, _IPTC_UUID) and identity not in is_read:
-            is_read.add(identity)
-        elif kind == b"xml " and _XMP_UUID not in is_read and b"<x:xmpmeta" in data[begin:end]:
-            is_read.add(_XMP_UUID)
         elif kind not in _UNDERSTOOD:
-            unknown.append(kind)
-    notices = [further_pages(streams)] if streams > 1 else []
+            others.add(kind)
+    notices = further_pages(streams)
     if geo:
         notices.append(Notice(code="geo-dropped", message="its place on the map (GeoJP2) no longer fits"))
-    told = boxes.dropped(unknown) + _comment_dropped(data[start:])
-    return [*notices, *told, *behind_the_end(data[boxes.end(data) :])]
+    exif, xmp = found.get("exif", b"").removeprefix(b"Exif\0\0"), found.get("xmp", b"").rstrip(b"\0")
+    metadata = Metadata(
+        icc=found.get("icc"), exif=exif or None, xmp=xmp or None, iptc=found.get("iptc") or None, dpi=dpi
+    )
+    return metadata, notices + unknown("boxes", sorted(others))
 
 
 def _comment_dropped(stream: bytes) -> list[Notice]:
@@ -190,27 +167,6 @@ def _comment_dropped(stream: bytes) -> list[Notice]:
 
 #: Start of a tile, behind which no main header goes on; no header has so many markers.
 _TILE, _MOST_MARKERS = 0xFF90, 10_000
-
-
-def _metadata(data: bytes) -> Metadata:
-    icc = exif = xmp = iptc = dpi = None
-    if not data.startswith(_SIGNATURE):
-        return Metadata()
-    for path, begin, end in boxes.walk(data):
-        content = data[begin:end] if path[-1] != b"jp2c" else b""
-        if path[-1] == b"colr" and content[:1] in (b"\x02", b"\x03") and icc is None:
-            icc = content[3:]
-        elif path[-1] in (b"resc", b"resd") and len(content) == 10 and (dpi is None or path[-1] == b"resd"):
-            dpi = _dpi(content)
-        elif path[-1] == b"uuid" and content[:16] == _XMP_UUID:
-            xmp = content[16:].rstrip(b"\0")
-        elif path[-1] == b"uuid" and content[:16] == _EXIF_UUID:
-            exif = content[16:].removeprefix(b"Exif\0\0")
-        elif path[-1] == b"uuid" and content[:16] == _IPTC_UUID:
-            iptc = content[16:]
-        elif path[-1] == b"xml " and b"<x:xmpmeta" in content and xmp is None:
-            xmp = content
-    return Metadata(icc=icc, exif=exif or None, xmp=xmp or None, iptc=iptc or None, dpi=dpi)
 
 
 def _dpi(content: bytes) -> tuple[float, float] | None:

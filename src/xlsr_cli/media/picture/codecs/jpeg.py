@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture import photoshop, trailer, xmp
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
-from xlsr_cli.media.picture.metadata import ASPECT, DAMAGED_PROFILE, GAIN_MAP, Metadata, behind_the_end
-from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
+from xlsr_cli.media.picture.exif import ExifBlock
+from xlsr_cli.media.picture.losses import (
+    ASPECT,
+    DAMAGED_PROFILE,
+    GAIN_MAP,
+    behind_the_end,
+    further_pages,
+    unknown,
+)
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from xlsr_cli.engine.pixels import Pixels
 
 _EXIF_PREFIX = b"Exif\0\0"
@@ -37,7 +42,7 @@ _IPTC_PREFIX = b"Photoshop 3.0\0"
 
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SOF_LS = 0xF7
-_APP0, _APP1, _APP2, _APP13, _COM, _SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
+_APP0, _APP1, _APP2, _APP13, _COM, _SOS, _EOI = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
 
 #: A segment's length counts its own two bytes.
 _MOST = 0xFFFF - 2
@@ -54,73 +59,77 @@ _MOST_SEGMENTS, _MOST_BETWEEN = 10_000, 1 << 20
 #: From this quality on, colours keep their full resolution, as with ImageMagick.
 _FULL_COLOR_QUALITY = 90
 
+#: What application segments begin with that are read, or that only concern the encoder or the order of
+#: what follows: JFIF and its previews, the fields of a film, Adobe's colour transform, Photoshop's "save for
+#: web", the index of an MPO.
+_UNDERSTOOD = (
+    (_APP0, b"JFIF\0"), (_APP0, b"JFXX\0"), (_APP0, b"AVI1"), (_APP1, _EXIF_PREFIX), (_APP1, b"Exif\0"),
+    (_APP1, _XMP_PREFIX), (_APP1, _EXTENDED_XMP_PREFIX), (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"),
+    (_APP2, _GAIN_MAP_PREFIX), (0xEC, b"Ducky"), (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
+)  # fmt: skip
+
+#: In the index of an MPO: the field with an entry for each picture, and the kinds that are previews.
+_MPO_ENTRIES, _MPO_KIND, _MPO_PREVIEWS = 0xB002, 0xFFFFFF, (0x010001, 0x010002)
+
+
+class _Segment(NamedTuple):
+    """``before``: what stands between it and the segment before."""
+
+    marker: int
+    content: bytes
+    before: bytes
+
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    if not _reaches_pixels(data) and _unusual_kind(data) is None:
+    segments = _segments(data)
+    if (kind := _unusual_kind(segments)) is not None:
+        raise not_supported(name, kind)
+    if all(segment.marker != _SOS for segment in segments):  # libraries would search the whole file for it
         raise damaged(name, "it has no pixels")
-    unsupported = partial(_unusual_kind, data)
-    return pillow.read_header(data, name, format, describe=_described, unsupported=unsupported)
-
-
-def _described(source: Source, image: Image.Image) -> Source:
-    data = source.data
-    if (kind := _unusual_kind(data)) is not None:
-        raise not_supported(source.name, kind)
+    source = pillow.read_header(data, name, format)
+    info, packet = source.detail, source.metadata.xmp
     notices = []
-    metadata = source.metadata
     pictures, following = trailer.behind(data)
-    previews = _previews(image)
+    previews = _previews(info["mp"]) if source.pages > 1 else 0
     pages = max(source.pages - previews, 1 + pictures - previews, 1)
-    if _holds_gain_map(data) or (metadata.xmp is not None and xmp.has_gain_map(metadata.xmp)):
+    if _contents(segments, _APP2, _GAIN_MAP_PREFIX) or (packet is not None and xmp.has_gain_map(packet)):
         notices.append(GAIN_MAP)
-        if metadata.xmp is not None:
-            metadata = replace(metadata, xmp=xmp.without_gain_map(metadata.xmp))
-        pages = max(1, pages - 1)
-    if pages > 1:
-        notices.append(further_pages(pages))
-    if _holds_extended_xmp(data):
+        packet = None if packet is None else xmp.without_gain_map(packet)
+        pages -= 1
+    notices += further_pages(pages)
+    if _contents(segments, _APP1, _EXTENDED_XMP_PREFIX):
         message = "the part of its XMP that stands in further segments is not kept"
         notices.append(Notice(code="xmp-extended-dropped", message=message))
-    icc = _profile(data)
-    if icc is None and _holds_profile(data):
+    parts = _contents(segments, _APP2, _ICC_PREFIX)
+    icc = _profile(parts)
+    if icc is None and parts:
         notices.append(DAMAGED_PROFILE)
-    if others := _unknown_segments(data):
-        message = f"its segments {', '.join(others)} are not kept"
-        notices.append(Notice(code="segments-dropped", message=message))
-    width, height = image.info.get("jfif_density", (1, 1))
-    if image.info.get("jfif_unit") == 0 and width != height and width and height:
+    notices += unknown("segments", _unknown_segments(segments))
+    width, height = info.get("jfif_density", (1, 1))
+    unit = info.get("jfif_unit")
+    if unit == 0 and width != height and width and height:
         notices.append(ASPECT)
     is_motion = trailer.is_motion_photo(following)
     notices += [] if is_motion else behind_the_end(following)
-    dpi = metadata.dpi
-    if not image.info.get("jfif_unit"):  # without it Pillow's value is EXIF's, or invented
-        dpi = metadata.dpi_of_exif
     metadata = replace(
-        metadata,
+        source.metadata,
         icc=icc,
-        iptc=photoshop.resource(_photoshop(data), photoshop.IPTC),
+        xmp=packet,
+        iptc=photoshop.resource(b"".join(_contents(segments, _APP13, _IPTC_PREFIX)), photoshop.IPTC),
         motion=following if is_motion else None,
-        dpi=dpi,
-        text=_comments(data),
+        dpi=source.metadata.dpi if unit else source.metadata.dpi_of_exif,  # else Pillow's may be invented
+        text=tuple((b"COM", comment) for comment in _contents(segments, _COM)),
     )
-    return replace(source, pages=pages, metadata=metadata, notices=tuple(notices))
+    return replace(source, pages=max(1, pages), metadata=metadata, notices=tuple(notices), detail=None)
 
 
-def _photoshop(data: bytes) -> bytes:
-    """Photoshop's resources, which may go on in further segments."""
-    return b"".join(
-        content.removeprefix(_IPTC_PREFIX)
-        for marker, content in _segments(data)
-        if marker == _APP13 and content.startswith(_IPTC_PREFIX)
-    )
-
-
-def _previews(image: Image.Image) -> int:
+def _previews(index: bytes) -> int:
     """How many of the pictures in an MPO are previews, as cameras append them."""
-    entries: Any = getattr(image, "mpinfo", {}).get(0xB002, [])
-    kinds = [str(entry.get("Attribute", {}).get("MPType", "")) for entry in entries[1:]]
-    return sum("Thumbnail" in kind for kind in kinds)
+    block = ExifBlock(index)
+    entries = next((field.value for field in block.fields() if field.tag == _MPO_ENTRIES), b"")
+    numbers = struct.iter_unpack(block.order + "I12x", entries[: len(entries) // 16 * 16])
+    return sum(number & _MPO_KIND in _MPO_PREVIEWS for (number,) in [*numbers][1:])
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
@@ -149,29 +158,30 @@ def write(file: BinaryIO, pixels: Pixels, metadata: Metadata, encoding: Encoding
     return []
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of every segment before the pixels."""
-    at = 2
+def _segments(data: bytes) -> list[_Segment]:
+    """Every segment before the pixels, and the head of the first scan."""
+    found, at = [], 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, at, at + _MOST_BETWEEN)
-        if found is None or found.end() + 2 > len(data):
-            return
-        marker, at = found[1][0], found.start()
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        yield marker, data[at + 4 : at + 2 + length]
-        if marker in (_SOS, 0xD9):
-            return
-        at += 2 + max(2, length)
+        match = _MARKER.search(data, at, at + _MOST_BETWEEN)
+        if match is None or match.end() + 2 > len(data):
+            break
+        begin, marker = match.end(), match[1][0]
+        end = begin + max(2, int.from_bytes(data[begin : begin + 2], "big"))
+        found.append(_Segment(marker, data[begin + 2 : end], before=data[at : match.start()]))
+        if marker in (_SOS, _EOI):
+            break
+        at = end
+    return found
 
 
-def _reaches_pixels(data: bytes) -> bool:
-    """Whether the segments lead to a scan; libraries would search the whole file for one, byte by byte."""
-    return any(marker == _SOS for marker, _ in _segments(data))
+def _contents(segments: list[_Segment], marker: int, prefix: bytes = b"") -> list[bytes]:
+    """What stands behind ``prefix`` in the segments that begin with it."""
+    return [one.content[len(prefix) :] for one in segments if one[0] == marker and one[1].startswith(prefix)]
 
 
-def _unusual_kind(data: bytes) -> str | None:
+def _unusual_kind(segments: list[_Segment]) -> str | None:
     """Why the usual builds of libjpeg do not read this JPEG; None if they do."""
-    for marker, content in _segments(data):
+    for marker, content, _ in segments:
         if marker == _SOF_LS:
             return "a JPEG-LS picture"
         if marker in _SOF and len(content) >= 6:
@@ -190,17 +200,17 @@ def _with_end(data: bytes) -> bytes:
     """The file with an end marker, where it lacks one; its pixels may still be complete."""
     if data.rstrip(b"\0")[-2:] == b"\xff\xd9" or b"\xff\xd9" in data[-4096:]:
         return data
-    kinds = {marker for marker, _ in _segments(data) if marker in _SOF}
-    complete = kinds <= {0xC0, 0xC1} or (kinds == {0xC2} and _has_every_scan(data))
+    frames = [segment for segment in _segments(data) if segment.marker in _SOF]
+    kinds = {frame.marker for frame in frames}
+    complete = kinds <= {0xC0, 0xC1} or (kinds == {0xC2} and _has_every_scan(data, frames[0].content[5]))
     return data + b"\xff\xd9" if complete else data
 
 
-def _has_every_scan(data: bytes) -> bool:
-    """Whether the scans of a progressive file bring every coefficient of every component to its last bit.
+def _has_every_scan(data: bytes, components: int) -> bool:
+    """Whether the scans of a progressive file bring every coefficient of its components to its last bit.
 
     Scans tell which coefficients they hold and the lowest bit of those (ITU-T T.81, section G.1).
     """
-    components = next(content[5] for marker, content in _segments(data) if marker == 0xC2)
     exact: set[tuple[int, int]] = set()
     for scan in trailer.scans(data):
         count = scan[0] if scan else 0
@@ -212,22 +222,8 @@ def _has_every_scan(data: bytes) -> bool:
     return len(exact) == 64 * components
 
 
-def _comments(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Every COM segment."""
-    return tuple((b"COM", content) for marker, content in _segments(data) if marker == _COM)
-
-
-def _holds_extended_xmp(data: bytes) -> bool:
-    """Whether a part of the XMP is in further segments, such as depth maps."""
-    return any(m == _APP1 and content.startswith(_EXTENDED_XMP_PREFIX) for m, content in _segments(data))
-
-
-def _profile(data: bytes) -> bytes | None:
+def _profile(parts: list[bytes]) -> bytes | None:
     """The colour profile, put together by the numbers of its parts; None where not each is there once."""
-    begin = len(_ICC_PREFIX)
-    parts = [
-        content[begin:] for m, content in _segments(data) if m == _APP2 and content.startswith(_ICC_PREFIX)
-    ]
     numbered = {part[0]: part[2:] for part in parts if len(part) > 2}
     count = parts[0][1] if parts and len(parts[0]) > 2 else 0
     if len(parts) != count or set(numbered) != set(range(1, count + 1)):
@@ -235,49 +231,18 @@ def _profile(data: bytes) -> bytes | None:
     return b"".join(numbered[number] for number in range(1, count + 1)) or None
 
 
-def _holds_profile(data: bytes) -> bool:
-    """Whether there is any part of a colour profile."""
-    return any(m == _APP2 and content.startswith(_ICC_PREFIX) for m, content in _segments(data))
-
-
-def _holds_gain_map(data: bytes) -> bool:
-    """Whether a gain map of ISO 21496-1 is announced."""
-    return any(m == _APP2 and content.startswith(_GAIN_MAP_PREFIX) for m, content in _segments(data))
-
-
-#: What application segments begin with that are read, or that only concern the encoder or the order of
-#: what follows: JFIF and its previews, the fields of a film, Adobe's colour transform, Photoshop's "save for
-#: web", the index of an MPO.
-_UNDERSTOOD = (
-    (_APP0, b"JFIF\0"), (_APP0, b"JFXX\0"), (_APP0, b"AVI1"), (_APP1, _EXIF_PREFIX), (_APP1, b"Exif\0"),
-    (_APP1, _XMP_PREFIX), (_APP1, _EXTENDED_XMP_PREFIX), (_APP2, _ICC_PREFIX), (_APP2, b"MPF\0"),
-    (_APP2, _GAIN_MAP_PREFIX), (0xEC, b"Ducky"), (_APP13, _IPTC_PREFIX), (0xEE, b"Adobe"),
-)  # fmt: skip
-
-
-def _unknown_segments(data: bytes) -> list[str]:
+def _unknown_segments(segments: list[_Segment]) -> list[str]:
     """The names of unknown application segments, such as APP11 with content credentials."""
-    found = []
-    for marker, content in _segments(data):
-        if 0xE0 <= marker <= 0xEF and not any(
-            marker == known and content.startswith(begin) for known, begin in _UNDERSTOOD
-        ):
-            found.append(f"APP{marker - 0xE0}")
-    if _between_segments(data).strip(b"\0\xff"):
-        found.append("between the others")
-    return sorted(set(found))
-
-
-def _between_segments(data: bytes) -> bytes:
-    """What stands between segments before the pixels."""
-    parts, at = [], 2
-    for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(data, at, at + _MOST_BETWEEN)
-        if found is None or found[1][0] in (_SOS, 0xD9):
-            break
-        parts.append(data[at : found.start()])
-        at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
-    return b"".join(parts)
+    found = {
+        f"APP{marker - _APP0}"
+        for marker, content, _ in segments
+        if _APP0 <= marker <= _APP0 + 15
+        and not any(marker == known and content.startswith(begin) for known, begin in _UNDERSTOOD)
+    }
+    between = b"".join(one.before for one in segments if one.marker not in (_SOS, _EOI))
+    if between.strip(b"\0\xff"):
+        found.add("between the others")
+    return sorted(found)
 
 
 def _with_metadata(encoded: bytes | memoryview, metadata: Metadata) -> bytes:

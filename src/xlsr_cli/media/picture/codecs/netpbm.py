@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import opencv
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
-from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
-from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats, full_range
-from xlsr_cli.media.picture.source import Decoded, Encoding, Source, further_pages
+from xlsr_cli.media.picture.losses import FLOAT_CONVERTED, behind_the_end, further_pages
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import bgr_of, from_floats, full_range
+from xlsr_cli.media.picture.source import Decoded, Encoding, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
@@ -43,7 +44,6 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     if header is None:
         raise damaged(name, "its PNM header makes no sense")
     pages, end = _count_pages(data, header)
-    notices = [further_pages(pages)] if pages > 1 else []
     comments = _comments(data[: header.begin])
     return Source(
         data=data,
@@ -55,7 +55,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         maximum=header.maximum,
         pages=pages,
         metadata=Metadata(text=tuple((_COMMENT_KIND, comment) for comment in comments)),
-        notices=(*notices, *behind_the_end(data[end:])),
+        notices=(*further_pages(pages), *behind_the_end(data[end:])),
         detail=header,
     )
 

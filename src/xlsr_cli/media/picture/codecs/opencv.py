@@ -10,10 +10,10 @@ from xlsr_cli.errors import InputError, OutputError, ResourceError
 from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import pillow
 from xlsr_cli.media.picture.damage import damaged, notices_of, reason_in
+from xlsr_cli.media.picture.losses import less_deep
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import full_range
 from xlsr_cli.media.picture.source import Decoded, Source
-from xlsr_cli.notices import Notice
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.pixels import Pixels
@@ -42,8 +42,7 @@ def decoded(source: Source, pixels: Pixels | None, messages: list[str], max_pixe
         raise damaged(source.name, reason_in(messages, "its pixels cannot be decoded")) from error
     if source.bits <= 8:
         return found
-    notice = Notice(code="depth-reduced", message=f"{source.bits} bits are read as 8")
-    return Decoded(pixels=found.pixels, notices=[*found.notices, notice])
+    return Decoded(pixels=found.pixels, notices=[*found.notices, less_deep(source.bits)])
 
 
 def imdecode(data: bytes) -> tuple[Pixels | None, list[str]]:

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture import photoshop
 from xlsr_cli.media.picture.codecs import ends, pillow
-from xlsr_cli.media.picture.metadata import behind_the_end
+from xlsr_cli.media.picture.damage import not_supported, refusal_of
+from xlsr_cli.media.picture.losses import EXTRA_CHANNELS, behind_the_end, further_pages, less_deep
 from xlsr_cli.media.picture.pixels import without_premultiplication
-from xlsr_cli.media.picture.source import Decoded, Source, further_pages
+from xlsr_cli.media.picture.source import Decoded, Source
 from xlsr_cli.notices import Notice
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    known = {"psd": _unsupported_psd, "xpm": _unsupported_xpm}.get(format.name)
-    unsupported = None if known is None else partial(known, data)
-    source = pillow.read_header(data, name, format, unsupported=unsupported)
+    if (refusal := refusal_of(format, name)) is not None:
+        raise InputError(refusal)
+    try:
+        source = pillow.read_header(data, name, format)
+    except InputError as error:
+        if (kind := _unsupported_kind(data, format.name)) is not None:
+            raise not_supported(name, kind) from error
+        raise
     notices = [*_losses(source), *behind_the_end(ends.behind(data, format.name) or b"")]
     source = replace(source, notices=tuple(notices))
     return _with_resources(source) if format.name == "psd" else source
 
 
+#: A colour of an XPM: its characters, what it is for, and a name or ``#``. What a name means, each X server
+#: decides.
+_XPM_NAMED = re.compile(rb'"[^"]*\sc\s+(?!None\b)[A-Za-z]')
+
+
+def _unsupported_kind(data: bytes, format: str) -> str | None:
+    """What an intact file is that Pillow does not read; None if it is damaged."""
+    match format:
+        case "xpm" if _XPM_NAMED.search(data):
+            return "an XPM with colour names"
+        case "psd" if len(data) >= 26 and data[5] == 2:
+            return "a large Photoshop document (PSB)"
+        case "psd" if (bits := int.from_bytes(data[22:24], "big")) in (16, 32):
+            return f"a Photoshop document of {bits} bits"
+    return None
+
+
 _COMMENTS = Notice(code="text-dropped", message="its comments are not kept")
 _DEVELOPED = Notice(code="tags-dropped", message="its developers' areas are not kept")
-_EXTRA_CHANNELS = Notice(
-    code="extra-channels-dropped", message="channels that are neither colour nor alpha are not kept"
-)
 
 
 def _losses(source: Source) -> list[Notice]:
@@ -38,9 +57,9 @@ def _losses(source: Source) -> list[Notice]:
     data = source.data
     match source.format:
         case "sgi" if data[3] == 2:
-            return [Notice(code="depth-reduced", message="16 bits are read as 8")]
-        case "dds" if len(data) >= 148 and (sides := ends.dds_sides(data)) > 1:
-            return [further_pages(sides)]
+            return [less_deep(16)]
+        case "dds" if len(data) >= 148:
+            return further_pages(ends.dds_sides(data))
         case "xpm" | "xbm" if ends.comments_of_c(data):
             return [_COMMENTS]
         case "tga":
@@ -48,7 +67,7 @@ def _losses(source: Source) -> list[Notice]:
             lost = [_COMMENTS] * bool(areas.text) + [_DEVELOPED] * areas.developed
             return lost + behind_the_end(areas.behind)
         case "psd" if int.from_bytes(data[12:14], "big") > _psd_channels(source):
-            return [_EXTRA_CHANNELS]
+            return [EXTRA_CHANNELS]
     return []
 
 
@@ -108,22 +127,3 @@ def _behind(source: Source, max_pixels: int) -> bytes:
         return True
 
     return ends.unneeded(data, decodes)
-
-
-#: A colour of an XPM: its characters, what it is for, and a name or ``#``.
-_XPM_NAMED = re.compile(rb'"[^"]*\sc\s+(?!None\b)[A-Za-z]')
-
-
-def _unsupported_xpm(data: bytes) -> str | None:
-    """What an XPM is that Pillow does not read: names of colours mean what each X server takes them for."""
-    return "an XPM with colour names" if _XPM_NAMED.search(data) else None
-
-
-def _unsupported_psd(data: bytes) -> str | None:
-    """What a Photoshop document is that opens nowhere here."""
-    if len(data) < 26:
-        return None
-    version, bits = data[5], int.from_bytes(data[22:24], "big")
-    if version == 2:
-        return "a large Photoshop document (PSB)"
-    return f"a Photoshop document of {bits} bits" if bits in (16, 32) else None

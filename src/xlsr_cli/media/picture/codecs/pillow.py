@@ -6,8 +6,8 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,10 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.native_stderr import native_messages
-from xlsr_cli.media.picture.damage import (
-    damaged,
-    not_supported,
-    notices_of,
-    reason_in,
-    reason_of,
-    refusal_of,
-)
+from xlsr_cli.media.picture.damage import damaged, faults_as_damage, notices_of
+from xlsr_cli.media.picture.losses import FLOAT_CONVERTED
 from xlsr_cli.media.picture.metadata import Metadata
-from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, from_floats
+from xlsr_cli.media.picture.pixels import bgr_of, from_floats
 from xlsr_cli.media.picture.source import Decoded, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
@@ -97,73 +91,45 @@ def _registered(wanted: tuple[str, ...]) -> set[str]:
     return set(Image.OPEN)
 
 
-def read_header(
-    data: bytes,
-    name: str,
-    format: Format,
-    *,
-    describe: Callable[[Source, Image.Image], Source] | None = None,
-    otherwise: Callable[[], Source | None] | None = None,
-    unsupported: Callable[[], str | None] | None = None,
-    max_pixels: int | None = None,
-) -> Source:
-    """Read header and metadata with Pillow.
+def read_header(data: bytes, name: str, format: Format, *, otherwise: Source | None = None) -> Source:
+    """Read header and metadata with Pillow; ``detail`` is Pillow's ``info``.
 
-    ``describe`` adds what the format alone has. Where Pillow fails, ``otherwise`` may still make a source,
-    and ``unsupported`` may know what the file is that is sound as far as one can see. ``max_pixels``: more
-    than these Pillow shall not make room for while it opens the file. Raises :class:`InputError`.
+    ``otherwise`` is the result where Pillow does not open it. Raises :class:`InputError`.
     """
+    from PIL import Image
+
     failure: Exception | None = None
-    source = None
-    with native_messages() as messages, quiet(max_pixels):
-        # On a hostile file Pillow raises nearly everything: OSError, SyntaxError, struct.error, KeyError,
-        # TypeError, ZeroDivisionError, RecursionError … each means the same.
-        try:
+    with native_messages() as messages, quiet():
+        try:  # raises nearly everything on a hostile file
             with open_image(data, format) as image:
-                source = _described(image, data, name, format)
-                source = source if describe is None else describe(source, image)
-        except InputError:
-            raise
+                return Source(
+                    data=data,
+                    name=name,
+                    format=format.name,
+                    stored_size=Size(width=image.width, height=image.height),
+                    channels=channels_of(image),
+                    mode=image.mode,
+                    pages=max(1, int(getattr(image, "n_frames", 1))),
+                    metadata=_metadata(image.info),
+                    detail=image.info,
+                ).oriented()
         except Exception as error:
             failure = error
-    if source is None and otherwise is not None:
-        source = otherwise()
-    if source is not None:
-        return source
-    refusal = refusal_of(format, name)
-    if refusal is not None:
-        raise InputError(refusal) from failure
-    if type(failure).__name__ == "DecompressionBombError":
-        raise InputError(
-            f"{name} claims more pixels than any {format.name.upper()} has; get an intact copy"
-        ) from failure
-    kind = None if unsupported is None else unsupported()
-    if kind is not None:
-        raise not_supported(name, kind) from failure
-    reason = messages[-1] if messages else f"its {format.name.upper()} header makes no sense"
+    if otherwise is not None:
+        return otherwise
+    shown = format.name.upper()
+    if isinstance(failure, Image.DecompressionBombError):
+        raise InputError(f"{name} claims more pixels than any {shown} has; get an intact copy") from failure
+    reason = messages[-1] if messages else f"its {shown} header makes no sense"
     raise damaged(name, reason) from failure
-
-
-def _described(image: Image.Image, data: bytes, name: str, format: Format) -> Source:
-    return Source(
-        data=data,
-        name=name,
-        format=format.name,
-        stored_size=Size(width=image.width, height=image.height),
-        channels=channels_of(image),
-        mode=image.mode,
-        pages=max(1, int(getattr(image, "n_frames", 1))),
-        metadata=_metadata(image),
-    ).oriented()
 
 
 #: What stands before EXIF in formats that took it over from JPEG.
 _EXIF_PREFIX = b"Exif\0\0"
 
 
-def _metadata(image: Image.Image) -> Metadata:
+def _metadata(info: dict[Any, Any]) -> Metadata:
     """The metadata that Pillow finds in any format."""
-    info = image.info
     exif, xmp_packet, dpi = info.get("exif"), info.get("xmp"), info.get("dpi")
     exif = exif.removeprefix(_EXIF_PREFIX) if isinstance(exif, bytes) else None
     found = Metadata(
@@ -182,28 +148,22 @@ def knows_colors_better(source: Source) -> bool:
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """Decode by Pillow. Raises :class:`InputError`."""
-    failure: Exception | None = None
-    pixels: Pixels | None = None
     notices: list[Notice] = []
-    with native_messages() as messages, quiet(max_pixels):
-        try:  # raises nearly everything on a hostile file, see read_header
-            with open_image(source.data, format_named(source.format)) as image:
-                if image.mode in FOREIGN_COLORS:
-                    image, notice = to_srgb(image, source.metadata.icc)
-                    notices.append(notice)
-                if image.mode == "F":
-                    import numpy as np
+    with (
+        faults_as_damage(source.name) as messages,
+        quiet(max_pixels),
+        open_image(source.data, format_named(source.format)) as image,
+    ):
+        if image.mode in FOREIGN_COLORS:
+            image, notice = to_srgb(image, source.metadata.icc)
+            notices.append(notice)
+        if image.mode == "F":
+            import numpy as np
 
-                    pixels = from_floats(np.asarray(image), source.name)
-                    notices.append(FLOAT_CONVERTED)
-                else:
-                    pixels = to_pixels(image)
-        except (InputError, MemoryError):
-            raise
-        except Exception as error:
-            failure = error
-    if pixels is None:
-        raise damaged(source.name, reason_in(messages, reason_of(failure))) from failure
+            pixels = from_floats(np.asarray(image), source.name)
+            notices.append(FLOAT_CONVERTED)
+        else:
+            pixels = to_pixels(image)
     return Decoded(pixels=pixels, notices=[*notices, *notices_of(messages)])
 
 
@@ -227,13 +187,7 @@ def to_pixels(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):
         samples: Pixels = np.clip(np.asarray(image), 0, 0xFFFF).astype(np.uint16)
         return samples
-    converted = image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels])
-    pixels: Any = np.asarray(converted)
-    if channels == 3:
-        pixels = pixels[:, :, ::-1]
-    elif channels == 4:
-        pixels = pixels[:, :, [2, 1, 0, 3]]
-    return np.ascontiguousarray(pixels)
+    return bgr_of(np.asarray(image.convert({1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels])))
 
 
 def from_samples(samples: NDArray[Any], mode: str) -> Image.Image:
@@ -248,45 +202,28 @@ def from_samples(samples: NDArray[Any], mode: str) -> Image.Image:
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, Notice]:
     """``image`` in one of :data:`FOREIGN_COLORS` converted to sRGB, and a notice that tells by what."""
-    code, colors = FOREIGN_COLORS[image.mode]
-    converted, by = _converted_by(image, icc)
-    return converted, Notice(code=code, message=f"its {colors} colours were converted to sRGB by {by}")
-
-
-def _converted_by(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:
-    """``image`` as sRGB, and by what: its profile, or a plain formula."""
     from PIL import ImageCms
 
+    code, colors = FOREIGN_COLORS[image.mode]
     srgb = ImageCms.createProfile("sRGB")
+    converted, by = None, "a plain formula, for want of a colour profile"
     if image.mode == "LAB":
         lab = ImageCms.createProfile("LAB")
-        return _converted(
-            ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        ), "the definition of Lab"
-    if icc is not None:
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            return (
-                _converted(
-                    ImageCms.profileToProfile(
-                        image,
-                        profile,
-                        srgb,
-                        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                        outputMode="RGB",
-                        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-                    )
-                ),
-                "its colour profile",
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        by = "the definition of Lab"
+    elif icc is not None:
+        with suppress(ImageCms.PyCMSError, OSError):  # a damaged profile is treated like none
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+                srgb,
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a damaged profile is treated like none
-    return image.convert("RGB"), "a plain formula, for want of a colour profile"
-
-
-def _converted(image: Image.Image | None) -> Image.Image:
-    assert image is not None  # it is None only for a conversion in place
-    return image
+            by = "its colour profile"
+    notice = Notice(code=code, message=f"its {colors} colours were converted to sRGB by {by}")
+    return converted or image.convert("RGB"), notice
 
 
 def _gray_palette(image: Image.Image) -> bool:

@@ -21,14 +21,8 @@ from xlsr_cli.media.picture import photoshop
 from xlsr_cli.media.picture.codecs import opencv
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, notices_of, reason_in
 from xlsr_cli.media.picture.in_order import in_order
-from xlsr_cli.media.picture.metadata import (
-    ASPECT,
-    DAMAGED_PROFILE,
-    Metadata,
-    behind_the_end,
-    dpi_from_meters,
-    meters_from_dpi,
-)
+from xlsr_cli.media.picture.losses import ASPECT, DAMAGED_PROFILE, behind_the_end, unknown
+from xlsr_cli.media.picture.metadata import Metadata, dpi_from_meters, meters_from_dpi
 from xlsr_cli.media.picture.pixels import changed, with_channels
 from xlsr_cli.media.picture.source import Decoded, Encoding, Film, Source
 from xlsr_cli.notices import Notice
@@ -308,9 +302,7 @@ def _notices(found: dict[bytes, bytes], metadata: Metadata) -> tuple[Notice, ...
     notices = []
     if b"iCCP" in found and metadata.icc is None:
         notices.append(DAMAGED_PROFILE)
-    if others := sorted(set(found) - _SPENT - _KNOWN):
-        names = " ".join(name.decode("ascii", "backslashreplace") for name in others[:8])
-        notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
+    notices += unknown("chunks", sorted(set(found) - _SPENT - _KNOWN), between=" ")
     density = found.get(b"pHYs", b"")
     if len(density) == 9 and density[8] == 0 and density[:4] != density[4:8]:
         notices.append(ASPECT)

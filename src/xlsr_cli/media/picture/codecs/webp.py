@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import HEAD_BYTES, Format, format_named
 from xlsr_cli.media.picture.codecs import opencv, pillow
 from xlsr_cli.media.picture.composing import FramePart, Frames
-from xlsr_cli.media.picture.metadata import Metadata, behind_the_end
+from xlsr_cli.media.picture.losses import behind_the_end, unknown
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Encoding, Film, Source
 from xlsr_cli.notices import Notice
 
@@ -25,12 +26,10 @@ read_pixels = opencv.read_pixels
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     source = pillow.read_header(data, name, format)
-    notices = behind_the_end(data[8 + int.from_bytes(data[4:8], "little") :])
-    if others := _unknown_chunks(data, source.metadata):
-        names = " ".join(other.decode("ascii", "backslashreplace").strip() for other in others[:8])
-        notices.append(Notice(code="chunks-dropped", message=f"its chunks {names} are not kept"))
+    behind = behind_the_end(data[8 + int.from_bytes(data[4:8], "little") :])
+    others = unknown("chunks", _unknown_chunks(data, source.metadata), between=" ")
     lossless = b"VP8L" in data[:HEAD_BYTES]
-    return replace(source, lossless=lossless, animated=source.pages > 1, notices=tuple(notices))
+    return replace(source, lossless=lossless, animated=source.pages > 1, notices=(*behind, *others))
 
 
 #: What is about the pixels (WebP container specification, RFC 9649).
@@ -107,13 +106,6 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
     Pillow's writer asks for one frame at a time and passes it to libwebp, which keeps only the encoded
     frames.
     """
-    more: dict[str, Any] = {}
-    if film.metadata.icc is not None:
-        more["icc_profile"] = film.metadata.icc
-    if film.metadata.exif is not None:
-        more["exif"] = film.metadata.exif
-    if film.metadata.xmp is not None:
-        more["xmp"] = film.metadata.xmp
     quality = opencv.DEFAULT_QUALITY if encoding.quality is None else encoding.quality
     buffer = io.BytesIO()
     _sequence(map(_to_image, frames), len(film.delays)).save(
@@ -125,7 +117,9 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
         lossless=encoding.lossless,
         quality=100 if encoding.lossless else quality,
         method=4,
-        **more,
+        icc_profile=film.metadata.icc or "",
+        exif=film.metadata.exif or b"",
+        xmp=film.metadata.xmp or "",
     )
     file.write(buffer.getbuffer())
 
@@ -164,7 +158,6 @@ def _to_image(frame: Pixels) -> Image.Image:
     import cv2
     from PIL import Image
 
-    if frame.ndim == 2:
-        return Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB))
-    to_rgb = cv2.COLOR_BGR2RGB if frame.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    to_rgb = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[channels]
     return Image.fromarray(cv2.cvtColor(frame, to_rgb))

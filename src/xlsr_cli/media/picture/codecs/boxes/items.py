@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from xlsr_cli.media.picture.codecs import boxes
-from xlsr_cli.media.picture.metadata import GAIN_MAP, behind_the_end
-from xlsr_cli.media.picture.source import further_pages
+from xlsr_cli.media.picture.losses import GAIN_MAP, behind_the_end, further_pages, unknown
 from xlsr_cli.notices import Notice
 
 #: Kinds of items that are coded pictures, or pictures made of others.
@@ -98,14 +97,10 @@ def losses(data: bytes, pages: int | None = None) -> list[Notice]:
     further = {item for item in rest if items.kinds[item][0] in _PICTURES}
     shown = further - {t for kind, _, t in items.references if kind == b"dimg"} - _auxiliaries(items, further)
     count = 1 + len(shown) if pages is None else pages
-    unknown = _unknown_names(data, items, picture, rest - further)
-    lost = (
-        (GAIN_MAP, bool(of_map)),
-        (_EXTRA, bool(auxiliary - maps)),
-        (further_pages(count), count > 1),
-    )
-    told = [notice for notice, holds in lost if holds] + boxes.dropped(unknown)
-    return told + behind_the_end(_unclaimed(data, items))
+    lost = ((GAIN_MAP, bool(of_map)), (_EXTRA, bool(auxiliary - maps)))
+    told = [notice for notice, holds in lost if holds] + further_pages(count)
+    names = _unknown_names(data, items, picture, rest - further)
+    return [*told, *unknown("boxes", sorted(names)), *behind_the_end(_unclaimed(data, items))]
 
 
 def properties(data: bytes) -> list[tuple[bytes, bytes]]:

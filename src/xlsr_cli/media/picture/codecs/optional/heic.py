@@ -11,12 +11,12 @@ from typing import Any
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
-from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import boxes
 from xlsr_cli.media.picture.codecs.boxes import items
 from xlsr_cli.media.picture.codecs.optional import library_of
-from xlsr_cli.media.picture.damage import damaged, notices_of, reason_in
-from xlsr_cli.media.picture.metadata import ASPECT, MASTERING, Metadata
+from xlsr_cli.media.picture.damage import faults_as_damage, notices_of
+from xlsr_cli.media.picture.losses import ASPECT, MASTERING
+from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import bgr_of, full_range, without_premultiplication
 from xlsr_cli.media.picture.source import Decoded, Source, further_frames
 from xlsr_cli.notices import Notice
@@ -30,15 +30,11 @@ _EXIF_PREFIX = b"Exif\0\0"
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     library = library_of(format, name)
-    if boxes.has_too_many(data):
-        raise damaged(name, "it has more boxes than any picture")
-    with native_messages() as messages:
-        try:
-            opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
-            image = opened[opened.primary_index]
-            pages = len(opened)
-        except Exception as error:  # whatever libheif says against a file
-            raise damaged(name, reason_in(messages, "its boxes make no sense")) from error
+    boxes.check_count(data, name)
+    with faults_as_damage(name, "its boxes make no sense"):
+        opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        image = opened[opened.primary_index]
+        pages = len(opened)
     mode, info = image.mode.partition(";")[0], image.info
     bits = int(info["bit_depth"])
     return Source(
@@ -77,10 +73,11 @@ def _losses(data: bytes, info: dict[str, Any], pages: int) -> list[Notice]:
     """What beside the picture is not kept."""
     bright = ("content_light_level", "mastering_display_colour_volume")
     aspect = info.get("pixel_aspect_ratio")
+    frames = items.frames(data)
     lost = (
         (MASTERING, any(name in info for name in bright)),
         (ASPECT, aspect is not None and aspect[0] != aspect[1]),
-        (further_frames(frames := items.frames(data)), frames > 1),
+        (further_frames(frames), frames > 1),
     )
     return [*items.losses(data, pages), *(notice for notice, holds in lost if holds)]
 
@@ -89,13 +86,8 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     import numpy as np
 
-    with native_messages() as messages:
-        try:
-            samples: Any = np.asarray(source.detail)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise damaged(source.name, reason_in(messages, "its pixels cannot be decoded")) from error
+    with faults_as_damage(source.name) as messages:
+        samples: Any = np.asarray(source.detail)
     size = source.stored_size
     if samples.shape[:2] != (size.height, size.width):
         raise InputError(f"{source.name} is damaged: its picture is not of the size that it states")

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
-from xlsr_cli.media.native_stderr import native_messages
 from xlsr_cli.media.picture.codecs import boxes, ends, jpeg
 from xlsr_cli.media.picture.codecs.optional import jxl_header, library_of
 from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM, Header
-from xlsr_cli.media.picture.damage import (
-    damaged,
-    not_supported,
-    reason_in,
+from xlsr_cli.media.picture.damage import damaged, faults_as_damage, not_supported
+from xlsr_cli.media.picture.losses import (
+    EXTRA_CHANNELS,
+    FLOAT_CONVERTED,
+    GAIN_MAP,
+    behind_the_end,
+    less_deep,
+    unknown,
 )
-from xlsr_cli.media.picture.metadata import GAIN_MAP, Metadata, behind_the_end
-from xlsr_cli.media.picture.pixels import FLOAT_CONVERTED, bgr_of, from_floats
+from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.pixels import bgr_of, from_floats
 from xlsr_cli.media.picture.source import Decoded, Source
 from xlsr_cli.notices import Notice
 
@@ -42,8 +45,7 @@ _GAIN_MAP_BOX = b"jhgm"
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     library = library_of(format, name)
-    if boxes.has_too_many(data):
-        raise damaged(name, "it has more boxes than any picture")
+    boxes.check_count(data, name)
     parts = _parts(data)
     try:
         header = jxl_header.read(parts.codestream)
@@ -80,16 +82,14 @@ def _as_jpeg(library: ModuleType, data: bytes, name: str) -> Source | None:
 
 def _decoded(library: ModuleType, data: bytes, name: str) -> tuple[bool, Any, bytes, bytes, Any]:
     """Whether the bytes are a JPEG file or pixels, what is said of them, they, and the ICC profile."""
-    with native_messages() as messages:
+    with faults_as_damage(name):
         try:
             decoded: tuple[bool, Any, bytes, bytes, Any] = library.Decoder(num_threads=0)(data)
-            return decoded
-        except MemoryError:
-            raise
         except BaseException as error:  # a panic of Rust is no Exception
-            if isinstance(error, KeyboardInterrupt | SystemExit):
+            if isinstance(error, Exception | KeyboardInterrupt | SystemExit):
                 raise
-            raise damaged(name, reason_in(messages, "its pixels cannot be decoded")) from error
+            raise damaged(name, "its pixels cannot be decoded") from error
+    return decoded
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
@@ -187,10 +187,9 @@ def _losses(header: Header, parts: _Parts) -> Iterator[Notice]:
     if parts.gain_map or _GAIN_MAP_BOX in parts.packed:
         yield GAIN_MAP
     packed = [kind for kind in parts.packed if kind not in (*names, _GAIN_MAP_BOX)]
-    yield from boxes.dropped([*parts.unknown, *packed])
+    yield from unknown("boxes", sorted({*parts.unknown, *packed}))
     yield from behind_the_end(parts.behind)
     if header.bits > 8 and not header.gray:
-        yield Notice(code="depth-reduced", message=f"{header.bits} bits are read as 8")
+        yield less_deep(header.bits)
     if header.others:
-        message = "channels that are neither colour nor alpha are not kept"
-        yield Notice(code="extra-channels-dropped", message=message)
+        yield EXTRA_CHANNELS

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.formats import format_named
 from xlsr_cli.media.picture.codecs import pillow
-from xlsr_cli.media.picture.exif import Field, packed
+from xlsr_cli.media.picture.exif import LONG, Directory, Field, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +24,6 @@ _BYTEWISE = {1, 5, 8, 32946, 32773, 34925, 50000}
 
 #: Predictor.
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
-
-_LONG = 4
 
 
 def samples_by_libtiff(data: bytes, page: Any) -> NDArray[Any] | None:
@@ -134,7 +132,7 @@ def _decompressed(data: bytes, page: Any, part: slice, row_bytes: int, step_byte
     import numpy as np
 
     def longs(tag: int, values: list[int]) -> Field:
-        return Field(tag, _LONG, len(values), struct.pack(f"<{len(values)}I", *values))
+        return Field(tag, LONG, len(values), struct.pack(f"<{len(values)}I", *values))
 
     offsets, counts = list(page.dataoffsets[part]), list(page.databytecounts[part])
     fields = [
@@ -153,7 +151,12 @@ def _decompressed(data: bytes, page: Any, part: slice, row_bytes: int, step_byte
         rows = min(int(page.rowsperstrip), int(page.imagelength))
         fields += [longs(273, offsets), longs(278, [rows]), longs(279, counts)]
     at = len(data) + len(data) % 2
-    file = struct.pack("<2sHI", b"II", 42, at) + data[8:] + bytes(len(data) % 2) + packed(fields, "<", at)
+    file = (
+        struct.pack("<2sHI", b"II", 42, at)
+        + data[8:]
+        + bytes(len(data) % 2)
+        + packed(Directory(fields, {}), "<", at)
+    )
     with pillow.quiet(), pillow.open_image(file, format_named("tiff")) as image:
         return np.asarray(image)
 
