@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from xlsr_cli.formats import Format
-from xlsr_cli.media.picture import photoshop, trailer, xmp
+from xlsr_cli.media.picture import photoshop, xmp
 from xlsr_cli.media.picture.codecs import opencv, pillow
+from xlsr_cli.media.picture.codecs.jpeg import trailer
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, not_supported
 from xlsr_cli.media.picture.exif import ExifBlock
 from xlsr_cli.media.picture.losses import (
