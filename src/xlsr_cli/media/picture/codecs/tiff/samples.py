@@ -106,8 +106,8 @@ def _samples_of(source: Source, facts: Facts, before: InputError | None) -> NDAr
                 compression = getattr(page, "compression", "?")
                 known = compression in _BY_LIBTIFF
             else:
-                shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-                samples = samples.reshape(shape[:2] if page.samplesperpixel == 1 else shape)
+                stored = (page.imagelength, page.imagewidth, page.samplesperpixel)
+                samples = samples.reshape(stored[:2] if page.samplesperpixel == 1 else stored)
     except InputError as error:
         raise (before or error) from error
     if samples is None:
