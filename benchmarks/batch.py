@@ -28,11 +28,11 @@ from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.item import Item, ItemResult
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.plan import plan_batch
 from xlsr_cli.jobs.batch.recipe import Recipe
-from xlsr_cli.jobs.batch.run import make_plan, run_batch
-from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
+from xlsr_cli.jobs.batch.run import run_batch
+from xlsr_cli.jobs.batch.selection import Batch
 from xlsr_cli.machine import this_machine
-from xlsr_cli.options import PictureOptions
 
 #: Files of the batch: so many that its start does not count. The shell loop does fewer; each pays a start.
 _FILES, _LOOPED = 600, 6
@@ -158,9 +158,8 @@ def planning(count: int) -> str:
         data = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         for number in range(count):
             (folder / f"{number:06}.png").write_bytes(data)
-        options, batch = PictureOptions(), BatchOptions(selection=Selection())
         before, began = _peak(), time.process_time()
-        run_batch(make_plan(folder, out, options, batch), options, batch, _Instant())
+        run_batch(plan_batch(Batch(folder=folder, out=out)), _Instant())
         seconds = time.process_time() - began
     return (
         f"Planning, journaling and reporting {count:,} files: {seconds / count * 1e3:.2f} ms of CPU time "

@@ -11,7 +11,7 @@ from pathlib import Path
 from xlsr_cli.bench.noise import Noise
 from xlsr_cli.bench.pictures import made_picture
 from xlsr_cli.bench.timing import Timing
-from xlsr_cli.engine.session import usable_cores
+from xlsr_cli.engine.cgroup import usable_cores
 from xlsr_cli.machine import this_machine
 from xlsr_cli.options import Size
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlsr_cli.children import child_environment
-from xlsr_cli.engine.cgroup import memory_limit
-from xlsr_cli.engine.session import available_providers, usable_cores
+from xlsr_cli.engine.cgroup import memory_limit, usable_cores
+from xlsr_cli.engine.session import available_providers
 
 #: OpenCV's numbers of CPU features (``CV_CPU_…`` in ``core/cvdef.h``) that matter to integer kernels.
 _FEATURES: dict[int, str] = {

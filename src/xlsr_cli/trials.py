@@ -104,14 +104,15 @@ def _film(upscaler: Upscaler, codec: VideoCodec, folder: Path) -> None:
 def _batch(folder: Path) -> None:
     """Two pictures, each by a worker process."""
     from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
-    from xlsr_cli.jobs.batch.run import make_plan, run_batch
-    from xlsr_cli.jobs.batch.selection import BatchOptions
+    from xlsr_cli.jobs.batch.plan import plan_batch
+    from xlsr_cli.jobs.batch.run import run_batch
+    from xlsr_cli.jobs.batch.selection import Batch
 
-    source, options, batch = folder / "in", PictureOptions(), BatchOptions()
+    source = folder / "in"
     source.mkdir()
     for name in ("a.png", "b.png"):
         samples.write_picture(source / name)
     with open_executor(WorkOptions(jobs=2)) as executor:
-        report = run_batch(make_plan(source, folder / "out", options, batch), options, batch, executor)
+        report = run_batch(plan_batch(Batch(folder=source, out=folder / "out")), executor)
     if report.done != 2:
         raise TrialError(f"{report.done} of 2 pictures were done: {'; '.join(report.failed.values())}")

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from xlsr_cli.cli.app import main
-from xlsr_cli.engine import models, session
+from xlsr_cli.engine import cgroup, models, session
+from xlsr_cli.engine.cgroup import usable_cores
 from xlsr_cli.engine.golden import answers_golden
 from xlsr_cli.engine.models import (
     Colour,
@@ -31,7 +32,7 @@ from xlsr_cli.engine.models import (
     models_folder,
     read_manifest,
 )
-from xlsr_cli.engine.session import Session, provider_name, usable_cores
+from xlsr_cli.engine.session import Session, provider_name
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import ExitCode, ModelError, ResourceError, UsageError
 
@@ -428,19 +429,19 @@ class TestModelsFromOutside:
 class TestUsableCores:
     def test_the_affinity_mask_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-        monkeypatch.setattr(session, "cpu_quota", lambda: None)
+        monkeypatch.setattr(cgroup, "cpu_quota", lambda: None)
         assert usable_cores() == 3
 
     @pytest.mark.parametrize(("quota", "cores"), [(0.5, 1), (1.5, 2), (2.0, 2), (64.0, 8)])
     def test_the_cgroup_quota_counts(self, quota: float, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-        monkeypatch.setattr(session, "cpu_quota", lambda: quota)
+        monkeypatch.setattr(cgroup, "cpu_quota", lambda: quota)
         assert usable_cores() == cores
 
     def test_systems_without_affinity_count_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(os, "sched_getaffinity", raising=False)
         monkeypatch.setattr(os, "cpu_count", lambda: 6)
-        monkeypatch.setattr(session, "cpu_quota", lambda: None)
+        monkeypatch.setattr(cgroup, "cpu_quota", lambda: None)
         assert usable_cores() == 6
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.results import show_forecast, show_plan, show_result
 from xlsr_cli.errors import InputError, OutputError, UsageError
-from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, refuse_no_file
+from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, read_head, refuse_no_file
 from xlsr_cli.options import PictureOptions, VideoOptions
 from xlsr_cli.progress import Counted
 
@@ -76,7 +76,6 @@ class Request:
         """
         self._taken = {} if taken is None else taken
         from xlsr_cli.formats import HEAD_BYTES
-        from xlsr_cli.jobs.picture import read_head
         from xlsr_cli.media.sniff import kind_of
 
         if self.source == STANDARD_STREAM:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-import os
 import threading
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -15,7 +13,6 @@ import cv2
 import onnxruntime
 from numpy.typing import NDArray
 
-from xlsr_cli.engine.cgroup import cpu_quota
 from xlsr_cli.engine.models import ModelSpec, find_model, load_bytes, read_model_file
 from xlsr_cli.engine.runtimes.plugins import PLUG_INS, find_plug_in, use_plug_in
 from xlsr_cli.errors import ModelError, ResourceError
@@ -33,16 +30,6 @@ _PATIENCE = 3.0
 
 class TileOutOfMemory(ResourceError):
     """The runtime could not allocate memory for one tile; a smaller one may fit."""
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use, by the affinity mask and the cgroup's CPU quota."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        cores = os.cpu_count() or 1
-    quota = cpu_quota()
-    return max(1, min(cores, math.ceil(quota)) if quota is not None else cores)
 
 
 def available_providers() -> tuple[str, ...]:

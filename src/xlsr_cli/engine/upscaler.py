@@ -12,13 +12,13 @@ import numpy as np
 
 from xlsr_cli.declaration import takes_options_of
 from xlsr_cli.engine import color, resample
-from xlsr_cli.engine.cgroup import memory_limit
+from xlsr_cli.engine.cgroup import memory_limit, usable_cores
 from xlsr_cli.engine.choice import Choice, Plane
 from xlsr_cli.engine.estimate import LARGE, Estimator, Plan
 from xlsr_cli.engine.models import Restore
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import look
-from xlsr_cli.engine.session import Session, is_out_of_memory, usable_cores
+from xlsr_cli.engine.session import Session, is_out_of_memory
 from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.tiles.tile import SMALLEST_TILE, blank_tile, run_tile
 from xlsr_cli.engine.tiles.tiling import Region, Tiling, tile_budget

@@ -25,7 +25,7 @@ from xlsr_cli.media.picture.animation import (
 )
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_times
 from xlsr_cli.media.picture.source import Film, Source
-from xlsr_cli.media.picture.steps.decoding import check_pixels
+from xlsr_cli.media.picture.steps.limits import check_pixels
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
 

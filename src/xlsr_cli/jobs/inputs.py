@@ -6,7 +6,8 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -188,12 +189,32 @@ def files_in(folder: Path) -> list[Path]:
 def kind_of_file(name: str) -> Kind:
     """What a file is by its content; ``unknown`` also where it cannot be read."""
     try:
-        if not Path(name).is_file():  # reading a named pipe would block
-            return "unknown"
-        with Path(name).open("rb") as file:
-            return kind_of(file.read(HEAD_BYTES), name)
-    except (OSError, ValueError):
+        # Reading a named pipe would block.
+        return kind_of(read_head(Path(name), HEAD_BYTES), name) if Path(name).is_file() else "unknown"
+    except (InputError, OSError, ValueError):
         return "unknown"
+
+
+def read_head(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of an input file. Raises :class:`InputError` when it cannot be read."""
+    with reading(path) as file:
+        return file.read(count)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The file ``path``; errors of the system become an :class:`InputError`."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; 'xlsr batch {path}' enlarges what it holds") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: the system does not accept this name") from error
 
 
 def _has_wildcards(name: str) -> bool:

@@ -27,14 +27,16 @@ from xlsr_cli.formats import (
     still_of,
     writable_format,
 )
+from xlsr_cli.jobs.inputs import reading
 from xlsr_cli.jobs.memory import PROCESS_MEMORY, check_memory, refuse_beyond
 from xlsr_cli.jobs.restore import for_picture
 from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.metadata import STRIPPED, Metadata
 from xlsr_cli.media.picture.source import Picture, Source
-from xlsr_cli.media.picture.steps.decoding import check_pixels, decode
-from xlsr_cli.media.picture.steps.encoding import check_limits, encode, encode_into
+from xlsr_cli.media.picture.steps.decoding import decode
+from xlsr_cli.media.picture.steps.encoding import encode, encode_into
+from xlsr_cli.media.picture.steps.limits import check_limits, check_pixels
 from xlsr_cli.media.picture.steps.opening import known_format, open_picture, read_all
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, PictureOptions, Size
@@ -95,7 +97,7 @@ def read_source(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     Raises :class:`InputError` when it cannot be read, is empty, no picture, or larger than one of
     ``max_pixels`` can be.
     """
-    with _reading(path) as file:
+    with reading(path) as file:
         head = file.read(HEAD_BYTES)
         if not head:
             raise InputError(f"{path} is empty")
@@ -107,28 +109,6 @@ def read_source(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
 def open_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Source:
     """The picture file ``path``, read once. Raises :class:`InputError` when that fails."""
     return open_picture(read_source(path, max_pixels=max_pixels), str(path))
-
-
-def read_head(path: Path, count: int) -> bytes:
-    """The first ``count`` bytes of an input file. Raises :class:`InputError` when it cannot be read."""
-    with _reading(path) as file:
-        return file.read(count)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """The file ``path``; errors of the system become an :class:`InputError`."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder; 'xlsr batch {path}' enlarges what it holds") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # a NUL in the name
-        raise InputError(f"cannot read {str(path)!r}: the system does not accept this name") from error
 
 
 def output_format(options: PictureOptions, output: Path | None, source: Source) -> PictureFormat:

@@ -22,9 +22,16 @@ from tests.jobs.batch.folders import (
 )
 from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.batch.job import Shard
-from xlsr_cli.jobs.batch.plan import plan_batch
-from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.batch.plan import BatchPlan, plan_batch
+from xlsr_cli.jobs.batch.selection import Batch, BatchOptions, Selection
 from xlsr_cli.options import PictureOptions, Target
+
+
+def planned(
+    folder: Path, out: Path, selection: Selection, options: PictureOptions | None = None
+) -> BatchPlan:
+    settings = BatchOptions(selection=selection)
+    return plan_batch(Batch(folder=folder, out=out, options=options or PictureOptions(), settings=settings))
 
 
 class TestPlan:
@@ -32,7 +39,7 @@ class TestPlan:
 
     def plan(self, folder: Path, **selection: object) -> dict[str, str]:
         out = folder.with_name("out")
-        found = plan_batch(folder, out, Selection(**selection), PictureOptions())  # type: ignore[arg-type]
+        found = planned(folder, out, Selection(**selection))  # type: ignore[arg-type]
         return {job.name: job.output.relative_to(out).as_posix() for job in found.jobs}
 
     def test_the_folder_alone_or_the_tree(self, folder: Path) -> None:
@@ -65,12 +72,12 @@ class TestPlan:
     def test_results_of_a_batch_are_no_pictures_to_enlarge(self, folder: Path) -> None:
         fill(folder, "a.png", "older/a.png")
         (folder / "older" / JOURNAL).touch()
-        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
+        found = planned(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
         assert [job.name for job in found.jobs] == ["a.png"]
         assert found.remarks == ("older holds the results of a batch and is left out",)
 
     def refused(self, folder: Path, options: PictureOptions, out: str = "out") -> dict[str, str]:
-        found = plan_batch(folder, folder.with_name(out), Selection(recursive=True), options)
+        found = planned(folder, folder.with_name(out), Selection(recursive=True), options)
         return {refusal.name: refusal.reason for refusal in found.refused}
 
     def test_what_headers_tell_is_refused_before_work(self, folder: Path) -> None:
@@ -94,7 +101,7 @@ class TestPlan:
 
     def test_an_output_that_is_an_input(self, folder: Path) -> None:
         fill(folder, "z.png", "in/z.png")
-        found = plan_batch(folder, folder.parent, Selection(recursive=True), PictureOptions(overwrite=True))
+        found = planned(folder, folder.parent, Selection(recursive=True), PictureOptions(overwrite=True))
         assert [job.name for job in found.jobs] == ["z.png"]
         assert "is itself one of the pictures" in found.refused[0].reason
 
@@ -121,7 +128,7 @@ class TestPlan:
         outputs = [
             job.target
             for index in (1, 2)
-            for job in plan_batch(
+            for job in planned(
                 folder,
                 folder.with_name("out"),
                 Selection(shard=Shard(index=index, count=2)),
@@ -138,7 +145,7 @@ class TestPlan:
 
     def test_collisions_get_names_of_their_own(self, folder: Path) -> None:
         fill(folder, "a.jpg", "a.png", "A.PNG")
-        found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions(format="png"))
+        found = planned(folder, folder.with_name("out"), Selection(), PictureOptions(format="png"))
         outputs = [job.output.name.casefold() for job in found.jobs]
         assert len(set(outputs)) == 3
         assert len(found.remarks) == 2
@@ -153,7 +160,7 @@ class TestPlan:
 
     def test_the_output_folder_inside_the_input_is_never_read(self, folder: Path) -> None:
         fill(folder, "a.png", "out/b.png")
-        found = plan_batch(folder, folder / "out", Selection(recursive=True), PictureOptions())
+        found = planned(folder, folder / "out", Selection(recursive=True), PictureOptions())
         assert [job.name for job in found.jobs] == ["a.png"]
 
     def test_shards_share_the_files_among_them(self, folder: Path) -> None:
@@ -168,7 +175,7 @@ class TestPlan:
         (folder / "link.png").symlink_to(folder / "a.png")
         (folder / "loop").symlink_to(folder)
         (folder / "dead.png").symlink_to(folder / "gone.png")
-        found = plan_batch(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
+        found = planned(folder, folder.with_name("out"), Selection(recursive=True), PictureOptions())
         assert [job.name for job in found.jobs] == ["a.png", "link.png", "below/b.png"]
         assert [refusal.name for refusal in found.refused] == ["dead.png"]
 
@@ -180,14 +187,14 @@ class TestPlan:
             "os.scandir", lambda path, scandir=os.scandir: scandir(None if path.name == "locked" else path)
         )
         selection = Selection(recursive=True, exclude=("dead*", "locked"))
-        found = plan_batch(folder, folder.with_name("out"), selection, PictureOptions())
+        found = planned(folder, folder.with_name("out"), selection, PictureOptions())
         assert [job.name for job in found.jobs] == ["a.png"]
         assert found.refused == ()
 
     def test_an_empty_file_that_calls_itself_no_picture(self, folder: Path) -> None:
         for name in ("notes.txt", "no_extension", "empty.png"):
             (folder / name).touch()
-        found = plan_batch(folder, folder.with_name("out"), Selection(), PictureOptions())
+        found = planned(folder, folder.with_name("out"), Selection(), PictureOptions())
         assert [refusal.name for refusal in found.refused] == ["empty.png"]
         assert len(found.left) == 2
 

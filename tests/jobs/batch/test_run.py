@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -23,10 +24,11 @@ from tests.jobs.batch.folders import (
     told,
     tree,
 )
+from xlsr_cli.cli.app import main
 from xlsr_cli.jobs.batch.executors.in_process import InProcessExecutor
-from xlsr_cli.jobs.batch.run import make_plan, run_batch
-from xlsr_cli.jobs.batch.selection import BatchOptions, Selection
-from xlsr_cli.options import PictureOptions
+from xlsr_cli.jobs.batch.plan import plan_batch
+from xlsr_cli.jobs.batch.run import run_batch
+from xlsr_cli.jobs.batch.selection import Batch
 
 
 def test_good_ones_are_done_and_bad_ones_named(folder: Path, capsys: Capture) -> None:
@@ -96,10 +98,9 @@ def test_time_left_is_that_of_what_is_left(folder: Path) -> None:
     out = batch(folder)
     fill(folder, "c.png")
     (folder / "b.png").write_bytes(png(9, 80, 60))
-    progress, batch_options = Recorded(), BatchOptions(selection=Selection())
+    progress = Recorded()
     with InProcessExecutor(threads=1) as executor:
-        plan = make_plan(folder, out, PictureOptions(), batch_options)
-        run_batch(plan, PictureOptions(), batch_options, executor, progress=progress)
+        run_batch(plan_batch(Batch(folder=folder, out=out)), executor, progress=progress)
     assert progress.total == pytest.approx(progress.done) == pytest.approx((80 * 60 + 8 * 6) / 1e6)
     assert re.fullmatch(r"3/3 files, \w+\.png", progress.notes[-1])
 
@@ -180,3 +181,30 @@ def test_a_link_in_the_output_folder_is_not_followed(folder: Path, capsys: Captu
     said = capsys.readouterr().err
     assert "is a link, and nothing is written through one" in said
     assert list(elsewhere.iterdir()) == []
+
+
+def test_who_gives_out_the_work_loads_no_network(folder: Path) -> None:
+    fill(folder, "a.png", "b.jpg", "c.bmp")
+    program = (
+        "import sys; from xlsr_cli.cli.app import main; code = main(sys.argv[1:]); "
+        "loaded = [name for name in ('onnxruntime', 'xlsr_cli.engine.upscaler') if name in sys.modules]; "
+        "sys.exit(code or ' '.join(loaded) or 0)"
+    )
+    words = ["batch", str(folder), "--out", str(folder.with_name("out")), "--jobs", "1"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 done, 0 failed, 0.0 MP/s"), done.stderr
+
+
+@pytest.mark.parametrize("file", [None, "notes.txt", "empty.png"])
+def test_nothing_to_do_makes_no_folder(folder: Path, file: str | None) -> None:
+    if file is not None:
+        (folder / file).touch()
+    out = batch(folder, code=7 if file == "empty.png" else 0)
+    assert not out.exists()
+
+
+def test_stdin_is_not_read(folder: Path, capsys: Capture) -> None:
+    for words in (["-"], ["-", str(folder), "--out", str(folder.with_name("out"))]):
+        assert main(["batch", *words]) == 3
+        assert "'xlsr upscale -' enlarges it" in capsys.readouterr().err
+    assert not folder.with_name("out").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
@@ -16,11 +16,13 @@ from xlsr_cli.cli.console import console, naming
 from xlsr_cli.cli.flags import Html, HtmlFull, common_flags, flag, picture_flags, taking
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
-from xlsr_cli.errors import ItemsFailedError, UsageError
+from xlsr_cli.cli.results import counted
+from xlsr_cli.errors import InputError, ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind
-from xlsr_cli.jobs.batch.selection import BatchOptions
+from xlsr_cli.jobs.batch.selection import Batch, BatchOptions
 from xlsr_cli.jobs.inputs import (
+    STANDARD_STREAM,
     ListOptions,
     all_inputs,
     below_one_folder,
@@ -108,38 +110,45 @@ def batch(
     target = _output_folder(folder, out, options)
     if work.cluster is not None:  # its workers live in other folders
         folder, target = folder.absolute(), target.absolute()
+    asked = Batch(folder=folder, out=target, options=options, settings=settings)
     if dry_run:
-        _dry_run(folder, target, options, settings, json=json)
+        from xlsr_cli.jobs.batch.plan import plan_batch
+
+        _announce(plan_batch(asked), json=json)
         return
     _check_pages(report, html, overwrite=options.overwrite)
     tell = _Teller(target, json=json)
     with open_executor(work) as executor:
-        # Imported only now, since it takes long: the workers import it at the same time.
-        from xlsr_cli.jobs.batch.run import make_plan, run_batch
-
         if watch:
-            _watch(folder, target, options, settings, executor, report, tell)
+            _watch(asked, executor, report, tell)
             return
-        plan = make_plan(folder, target, options, settings)
-        _begin(plan, json=json)
-        with console.progress(folder.name, events=json) as progress:
-            try:
-                outcome = run_batch(
-                    plan, options, settings, executor, tell=tell, announce=console.info, progress=progress
-                )
-            except KeyboardInterrupt:
-                if tell.count:
-                    console.info(
-                        f"note: {tell.count} of {_counted(len(plan.jobs), 'file')} were done; "
-                        "the same command continues"
-                    )
-                raise
-    _write_report(outcome, report, folder, overwrite=options.overwrite)
+        plan, outcome = _run(asked, executor, tell)
+    _write_report(outcome, report, asked)
     if html is not None:
         _write_page(plan, outcome, html, full=html_full)
     if json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome, plan.refused)
+
+
+def _run(asked: Batch, executor: Executor, tell: _Teller) -> tuple[BatchPlan, Report]:
+    # Imported only now, since it takes long: the workers import it at the same time.
+    from xlsr_cli.jobs.batch.plan import plan_batch
+    from xlsr_cli.jobs.batch.run import run_batch
+
+    plan = plan_batch(asked)
+    _remark(plan)
+    if tell.json:
+        _plan_event(plan)
+    console.info(_size_of(plan))
+    with console.progress(asked.folder.name, events=tell.json) as progress:
+        try:
+            return plan, run_batch(plan, executor, tell=tell, announce=console.info, progress=progress)
+        except KeyboardInterrupt:
+            if tell.count:
+                files = counted(len(plan.jobs), "file")
+                console.info(f"note: {tell.count} of {files} were done; the same command continues")
+            raise
 
 
 def _folder_and_names(
@@ -148,6 +157,8 @@ def _folder_and_names(
     """The folder of a batch and, if there are several inputs, the path of each below it."""
     if not inputs and lists.files_from is None:
         raise UsageError("give an input: a folder, files, or a list of them with --files-from")
+    if STANDARD_STREAM in inputs:
+        raise InputError("- stands for stdin, which a batch does not read; 'xlsr upscale -' enlarges it")
     names = all_inputs(inputs, lists)
     if names == inputs and len(names) == 1 and (out is None or not Path(names[0]).is_file()):
         refuse_no_file(names[0])
@@ -155,14 +166,6 @@ def _folder_and_names(
     if out is None:
         raise UsageError("an output folder for these inputs is missing; give one with --out")
     return below_one_folder(names)
-
-
-def _dry_run(
-    folder: Path, target: Path, options: PictureOptions, settings: BatchOptions, *, json: bool
-) -> None:
-    from xlsr_cli.jobs.batch.run import make_plan
-
-    _announce(make_plan(folder, target, options, settings), json=json)
 
 
 def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> Path:
@@ -216,13 +219,13 @@ def _write_page(plan: BatchPlan, outcome: Report, page: Path, *, full: bool) -> 
         return
     pairs = file_pairs(files[:_MOST_PAIRS], page, full=full)
     # An existing file was checked before the work.
-    write_page(page, pairs, title=f"xlsr batch {plan.folder}", overwrite=True)
+    write_page(page, pairs, title=f"xlsr batch {plan.batch.folder}", overwrite=True)
     console.info(f"wrote {page}")
     if len(files) > _MOST_PAIRS:
         console.info(f"note: the page shows the first {_MOST_PAIRS} of {len(files)} pictures")
 
 
-def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwrite: bool) -> None:
+def _write_report(outcome: Report, report: Path | None, asked: Batch) -> None:
     if report is None:
         return
     from xlsr_cli.jobs.batch.report import write_report
@@ -232,19 +235,11 @@ def _write_report(outcome: Report, report: Path | None, folder: Path, *, overwri
     else:
         from xlsr_cli.quality.batch_page import batch_page
 
-        text = batch_page(outcome, folder, report, f"xlsr batch {folder}")
-    write_report(text, report, overwrite=overwrite)
+        text = batch_page(outcome, asked.folder, report, f"xlsr batch {asked.folder}")
+    write_report(text, report, overwrite=asked.options.overwrite)
 
 
-def _watch(
-    folder: Path,
-    out: Path,
-    options: PictureOptions,
-    settings: BatchOptions,
-    executor: Executor,
-    report: Path | None,
-    tell: Callable[[ItemResult], None],
-) -> None:
+def _watch(asked: Batch, executor: Executor, report: Path | None, tell: _Teller) -> None:
     """Process new files until Ctrl-C."""
     from xlsr_cli.jobs.batch.run import watch as watch_folder
 
@@ -253,21 +248,13 @@ def _watch(
         if result.outcome == "failed":
             console.error(naming(result.entry.name, result.entry.reason))
 
-    console.info(f"watching {folder}; Ctrl-C ends it")
+    console.info(f"watching {asked.folder}; Ctrl-C ends it")
     try:
-        for outcome in watch_folder(folder, out, options, settings, executor, tell=tell_at_once):
+        for outcome in watch_folder(asked, executor, tell=tell_at_once):
             console.info(outcome.summary())
-            _write_report(outcome, report, folder, overwrite=options.overwrite)
+            _write_report(outcome, report, asked)
     except KeyboardInterrupt:
-        console.info(f"no longer watching {folder}")
-
-
-def _begin(plan: BatchPlan, *, json: bool) -> None:
-    """Announce the work."""
-    _remark(plan)
-    if json:
-        _plan_event(plan)
-    console.info(_size_of(plan))
+        console.info(f"no longer watching {asked.folder}")
 
 
 def _announce(plan: BatchPlan, *, json: bool) -> None:
@@ -318,7 +305,7 @@ def _size_of(plan: BatchPlan) -> str:
     finished = f" ({plan.finished} of them done before)" if plan.finished else ""
     return (
         f"{_kinds_of(plan)}{finished}, {len(plan.refused)} refused, {_left_of(plan)}; "
-        f"about {_megabytes(plan.space_needed)} into {plan.out}"
+        f"about {_megabytes(plan.space_needed)} into {plan.batch.out}"
     )
 
 
@@ -327,7 +314,7 @@ def _kinds_of(plan: BatchPlan) -> str:
     from xlsr_cli.jobs.batch.effort import parts_of
 
     counts = {kind: sum(job.kind == kind for job in plan.jobs) for kind in get_args(JobKind)}
-    named = [_counted(count, kind) for kind, count in counts.items() if count]
+    named = [counted(count, kind) for kind, count in counts.items() if count]
     parts = sum(parts_of(job) for job in plan.jobs if job.kind == "film")
     in_parts = f" in about {parts} parts" if parts > counts["film"] else ""
     return (", ".join(named) or "0 pictures") + in_parts
@@ -336,14 +323,10 @@ def _kinds_of(plan: BatchPlan) -> str:
 def _left_of(plan: BatchPlan) -> str:
     """``9 other files``, with the reasons unless all have the usual one."""
     reasons = Counter(plan.left.values())
-    counted = _counted(len(plan.left), "other file")
+    files = counted(len(plan.left), "other file")
     if set(reasons) <= {NOTHING_TO_ENLARGE}:
-        return counted
-    return f"{counted} ({'; '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+        return files
+    return f"{files} ({'; '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
 
 
 def _megabytes(count: int) -> str:
@@ -354,13 +337,13 @@ class _Teller:
     """Reports each file: JSON on stdout, losses on stderr. ``count``: files that are done."""
 
     def __init__(self, out: Path, *, json: bool) -> None:
-        self._out, self._json = out, json
+        self._out, self.json = out, json
         self.count = 0
 
     def __call__(self, result: ItemResult) -> None:
         entry = result.entry
         self.count += result.outcome in ("done", "kept")
-        if self._json:
+        if self.json:
             event: dict[str, object] = {"event": result.outcome, "name": entry.name}
             if entry.output:
                 event["output"] = str(self._out / entry.output)
@@ -389,4 +372,4 @@ def _conclude(outcome: Report, refused: Iterable[Refusal]) -> None:
             others = f"; and {more[name]} more of the kind" if more.get(name) else ""
             console.error(naming(name, reason) + others)
     others = "; the others are done" if outcome.done or outcome.kept else ""
-    raise ItemsFailedError(f"{_counted(len(outcome.failed), 'file')} failed{others}")
+    raise ItemsFailedError(f"{counted(len(outcome.failed), 'file')} failed{others}")

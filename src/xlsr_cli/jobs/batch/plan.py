@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.formats import FALLBACK, PictureFormat, format_for, still_of
 from xlsr_cli.jobs.batch.job import FILM_MEMORY, WORKER_MEMORY, Job, Refusal, Shard
-from xlsr_cli.jobs.batch.journal import Entry
+from xlsr_cli.jobs.batch.journal import Entry, read_journals
 from xlsr_cli.jobs.batch.naming import output_names
 from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
-from xlsr_cli.jobs.batch.selection import Selection
+from xlsr_cli.jobs.batch.selection import Batch
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
-from xlsr_cli.media.picture.steps.encoding import check_limits
+from xlsr_cli.media.picture.steps.limits import check_limits, check_pixels
 from xlsr_cli.options import PictureOptions
 
 #: Bytes of intermediate results per pixel of input and output together, measured; see ``_memory``.
@@ -37,8 +37,7 @@ class BatchPlan:
     ``space_needed`` is for the others.
     """
 
-    folder: Path
-    out: Path
+    batch: Batch
     jobs: tuple[Job, ...]
     refused: tuple[Refusal, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -48,33 +47,27 @@ class BatchPlan:
     space_free: int | None = None
 
 
-def plan_batch(
-    folder: Path,
-    out: Path,
-    selection: Selection,
-    options: PictureOptions,
-    known: Mapping[str, Entry] | None = None,
-) -> BatchPlan:
-    """Look at every file below ``folder`` and decide what to do with it.
+def plan_batch(batch: Batch) -> BatchPlan:
+    """Look at every file of the folder and decide what to do with it, knowing what earlier runs did.
 
-    ``known``: the entries of the journals in ``out``, by name; a file keeps the output that it had. Raises
-    :class:`InputError` when ``folder`` is not a readable folder, :class:`OutputError` when ``out`` is the
-    folder itself or a file.
+    A file keeps the output that it had. Raises what :class:`Batch` does, and :class:`OutputError` when
+    another run is working on the folder.
     """
-    known = known or {}
-    check_folders(folder, out)
-    looked = look_at(folder, out, selection)
+    batch.check_folders()
+    options, shard = batch.options, batch.selection.shard
+    known = read_journals(batch.out, shard)
+    looked = look_at(batch)
     found, refused = looked.found, looked.refused
     targets, renamed = output_names(found, options, known)
     sources = {each.identity for each in found}
     jobs: list[Job] = []
     finished = 0
     for each in found:
-        divided = _is_divided(each, selection.shard)
-        if not divided and not selection.shard.holds(each.name):
+        divided = _is_divided(each, shard)
+        if not divided and not shard.holds(each.name):
             continue
-        job = _job(folder, out, each, targets[each.name], options)
-        job = _share_of(job, selection.shard) if divided else job
+        job = _job(batch, each, targets[each.name])
+        job = _share_of(job, shard) if divided else job
         existing = identity_of(job.output)
         reason = _reason_against(job, each, options) or (
             _reason_to_spare(job, existing, sources, known.get(each.name), options) if existing else None
@@ -85,21 +78,19 @@ def plan_batch(
         jobs.append(job)
         entry = known.get(each.name)
         finished += bool(existing and entry and entry.status == "done")
-    here = selection.shard.holds
     return BatchPlan(
-        folder=folder,
-        out=out,
+        batch=batch,
         jobs=tuple(jobs),
-        refused=tuple(refusal for refusal in refused if here(refusal.name)),
+        refused=tuple(refusal for refusal in refused if shard.holds(refusal.name)),
         remarks=(
             *(f"{name} holds the results of a batch and is left out" for name in looked.results),
-            *(line for name, line in renamed.items() if here(name)),
-            *_remark_on_shares(jobs, selection.shard),
+            *(line for name, line in renamed.items() if shard.holds(name)),
+            *_remark_on_shares(jobs, shard),
         ),
         left=looked.left,
         finished=finished,
         space_needed=sum(job.space for job in jobs if not identity_of(job.output)),
-        space_free=_free_space(out),
+        space_free=_free_space(batch.out),
     )
 
 
@@ -123,20 +114,8 @@ def _remark_on_shares(jobs: list[Job], shard: Shard) -> list[str]:
     return [f"{films} shared by all {shard.count} shards; the one that ends last puts its parts together"]
 
 
-def check_folders(folder: Path, out: Path) -> None:
-    """Raise what :func:`plan_batch` raises, without looking at any file."""
-    if not folder.exists():
-        raise InputError(f"{folder} does not exist")
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; 'xlsr upscale {folder}' enlarges it")
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; give a folder with --out")
-    if out.exists() and out.samefile(folder):
-        raise OutputError(f"{out} is the input folder itself; give another one with --out")
-
-
-def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOptions) -> Job:
-    seen = found.seen
+def _job(batch: Batch, found: Found, target: str) -> Job:
+    seen, options = found.seen, batch.options
     factor = _area_factor(found, options)
     pixels = 0 if seen is None else seen.size.pixels
     format = None if found.format is None else options.format or format_for(target) or FALLBACK.name
@@ -145,9 +124,9 @@ def _job(folder: Path, out: Path, found: Found, target: str, options: PictureOpt
     else:
         space = pixels * factor * still_of(format).stored
     return Job(
-        folder=folder,
+        folder=batch.folder,
         name=found.name,
-        out=out,
+        out=batch.out,
         target=target,
         kind=found.kind,
         frames=found.frames,
@@ -201,15 +180,13 @@ def _reason_against(job: Job, found: Found, options: PictureOptions) -> str | No
     if found.seen is None:
         return None
     size = found.seen.size
-    if size.pixels > options.max_pixels:
-        return (
-            f"{job.source} claims {size} pixels and --max-pixels allows {options.max_pixels}; "
-            "raise it if you trust the file"
-        )
     try:
+        check_pixels(size, str(job.source), options.max_pixels)
         target = options.target.size_for(size)
         if found.kind == "picture":
             check_limits(options.format or format_for(job.target) or FALLBACK.name, target)
+    except InputError as error:
+        return error.in_flags
     except (UsageError, OutputError) as error:
         return f"{job.source}: {error.in_flags}"
     return None

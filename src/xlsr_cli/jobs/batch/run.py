@@ -13,16 +13,14 @@ from xlsr_cli.errors import OutputError
 from xlsr_cli.jobs.batch.effort import forecast, is_mixed
 from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.item import Item, ItemResult, is_settled, refused
-from xlsr_cli.jobs.batch.job import Job, Shard
 from xlsr_cli.jobs.batch.journal import Entry, Journal, read_journals
 from xlsr_cli.jobs.batch.meter import Meter
-from xlsr_cli.jobs.batch.plan import BatchPlan, check_folders, plan_batch
+from xlsr_cli.jobs.batch.plan import BatchPlan, plan_batch
 from xlsr_cli.jobs.batch.recipe import Recipe, recipe_for
 from xlsr_cli.jobs.batch.report import Report
 from xlsr_cli.jobs.batch.scan import stable_state
-from xlsr_cli.jobs.batch.selection import BatchOptions
+from xlsr_cli.jobs.batch.selection import Batch
 from xlsr_cli.media.atomic import remove_parts
-from xlsr_cli.options import PictureOptions
 from xlsr_cli.progress import QUIET, Progress
 
 #: Results are written to the journal at least after this many seconds; what a crash loses is done again.
@@ -33,19 +31,8 @@ WATCH_SECONDS = 2.0
 Tell = Callable[[ItemResult], None]
 
 
-def make_plan(folder: Path, out: Path, options: PictureOptions, batch: BatchOptions) -> BatchPlan:
-    """What :func:`run_batch` would do, knowing what earlier runs did; see :func:`plan_batch`.
-
-    Raises :class:`OutputError` when another run is working on the folder.
-    """
-    check_folders(folder, out)
-    return plan_batch(folder, out, batch.selection, options, read_journals(out, batch.selection.shard))
-
-
 def run_batch(
     plan: BatchPlan,
-    options: PictureOptions,
-    batch: BatchOptions,
     executor: Executor,
     *,
     tell: Tell = lambda result: None,
@@ -55,60 +42,60 @@ def run_batch(
     """Do everything in ``plan`` that is not done yet; ``tell`` is called for each file as it ends.
 
     Raises :class:`OutputError` when the disk is too small or becomes full, or another run holds the folder.
-    After any interruption, the same call goes on, and no half-written file is left.
+    After any interruption, the same call goes on, and no half-written file is left. Where there is nothing to
+    do, nothing is written.
     """
     _check_space(plan)
-    report, started = Report(out=plan.out), time.perf_counter()
+    batch, shard = plan.batch, plan.batch.selection.shard
+    report, started = Report(out=batch.out), time.perf_counter()
     for refusal in plan.refused:
         result = refused(refusal)
         report.add(result)
         tell(result)
-    shard = batch.selection.shard
-    recipe = recipe_for(options, batch.video)
-    executor.prepare(recipe, plan.jobs)
-    rates = executor.measure() if is_mixed(plan.jobs) else None
-    if rates is not None:
-        announce(forecast(plan.jobs, rates))
-    with Journal(plan.out, shard) as journal:
-        known = journal.known()
-        _sweep(plan, shard)
-        items = [Item(job=job, known=known.get(job.name), retry=batch.retry_failed) for job in _ordered(plan)]
-        items = _claimed(items, recipe, journal)
-        meter = Meter(items, recipe, rates, progress)
-        try:
-            _work(items, executor, journal, report, tell, meter)
-        except BaseException:
-            executor.stop()
-            raise
-        finally:
-            _sweep(plan, shard)
-        journal.settle()
+    known = read_journals(batch.out, shard) if not plan.jobs else {}
+    if plan.jobs:
+        recipe = recipe_for(batch.options, batch.settings.video)
+        executor.prepare(recipe, plan.jobs)
+        rates = executor.measure() if is_mixed(plan.jobs) else None
+        if rates is not None:
+            announce(forecast(plan.jobs, rates))
+        with Journal(batch.out, shard) as journal:
+            known = journal.known()
+            _sweep(plan)
+            items = _claimed(plan, recipe, journal)
+            meter = Meter(items, recipe, rates, progress)
+            try:
+                _work(items, executor, journal, report, tell, meter)
+            except BaseException:
+                executor.stop()
+                raise
+            finally:
+                _sweep(plan)
+            journal.settle()
     if shard.count > 1:
         report.add_others(known.values())
     report.seconds = time.perf_counter() - started
     return report
 
 
-def watch(
-    folder: Path, out: Path, options: PictureOptions, batch: BatchOptions, executor: Executor, *, tell: Tell
-) -> Iterator[Report]:
+def watch(batch: Batch, executor: Executor, *, tell: Tell) -> Iterator[Report]:
     """Process new and changed files as soon as they are complete, without end.
 
     Yields the report of everything so far, each time that something was done. Raises what :func:`run_batch`
     raises.
     """
-    check_folders(folder, out)
+    batch.check_folders()
     before: dict[str, tuple[int, int]] = {}
     finished: dict[str, tuple[int, int]] = {}
-    report = Report(out=out)
+    report = Report(out=batch.out)
     while True:
-        now = stable_state(folder, out, batch.selection)
+        now = stable_state(batch)
         fresh = {name for name, state in now.items() if before.get(name) == state != finished.get(name)}
         before = now
         if fresh:
-            plan = _only(make_plan(folder, out, options, batch), fresh)
+            plan = _only(plan_batch(batch), fresh)
             if plan.jobs or plan.refused:
-                report.add_all(run_batch(plan, options, batch, executor, tell=tell))
+                report.add_all(run_batch(plan, executor, tell=tell))
                 yield report
             finished.update((name, now[name]) for name in fresh)
         time.sleep(WATCH_SECONDS)
@@ -120,29 +107,23 @@ def _only(plan: BatchPlan, names: set[str]) -> BatchPlan:
     return replace(plan, jobs=jobs, refused=refusals, space_needed=sum(job.space for job in jobs))
 
 
-def _ordered(plan: BatchPlan) -> list[Job]:
-    """Large ones first, so that no worker still has a large one when the others have nothing to do."""
-    return sorted(plan.jobs, key=lambda job: -job.pixels)
-
-
-def _claimed(items: list[Item], recipe: Recipe, journal: Journal) -> list[Item]:
-    """Record, before anything is written, which outputs this run may create or replace.
-
-    A file that existed before and is not from this batch is not among them.
+def _claimed(plan: BatchPlan, recipe: Recipe, journal: Journal) -> list[Item]:
+    """The items of ``plan``. Before anything is written, it is recorded which outputs this run may create or
+    replace; a file that existed before and is not from this batch is not among them.
     """
-    claimed, entries = [], []
-    for item in items:
-        job, known = item.job, item.known
+    items, entries = [], []
+    for job in plan.jobs:
+        before = known = journal.known().get(job.name)
         if known is None or known.output != job.target:
             known = Entry(name=job.name, status="working", output=job.target)
         if known.output_sha256 or known.claim or recipe.options.overwrite or not job.output.exists():
-            known = replace(known, claim=known.claim or recipe.key_for(job))
-            entries.append(known)
-            item = replace(item, known=known)
-        claimed.append(item)
+            before = replace(known, claim=known.claim or recipe.key_for(job))
+            entries.append(before)
+        items.append(Item(job=job, known=before, retry=plan.batch.settings.retry_failed))
     journal.record(entries)
-    # Done items first: verifying is quick, and then the time left is that of the others.
-    return sorted(claimed, key=lambda item: not is_settled(item, recipe))
+    # Done items first: verifying is quick, and then the time left is that of the others. Then large ones, so
+    # that no worker still has one when the others have nothing to do.
+    return sorted(items, key=lambda item: (not is_settled(item, recipe), -item.job.pixels))
 
 
 def _work(
@@ -185,12 +166,12 @@ def _journaled(results: Iterator[ItemResult], journal: Journal) -> Generator[Ite
 def _check_space(plan: BatchPlan) -> None:
     if plan.space_free is not None and plan.space_needed > plan.space_free:
         raise OutputError(
-            f"{plan.out}: about {plan.space_needed / 1e6:.1f} MB are needed and "
+            f"{plan.batch.out}: about {plan.space_needed / 1e6:.1f} MB are needed and "
             f"{plan.space_free / 1e6:.1f} MB are free; free some space or give another folder with --out"
         )
 
 
-def _sweep(plan: BatchPlan, shard: Shard) -> None:
+def _sweep(plan: BatchPlan) -> None:
     """Remove temporary files that a killed run or worker has left.
 
     The journal's lock guarantees that nobody else is writing, except other shards: those files of a film
@@ -203,4 +184,4 @@ def _sweep(plan: BatchPlan, shard: Shard) -> None:
         names.setdefault(job.output.parent, []).append(job.output.name)
     for folder, outputs in names.items():
         if folder.is_dir():
-            remove_parts(folder, outputs if shard.count > 1 else None)
+            remove_parts(folder, outputs if plan.batch.selection.shard.count > 1 else None)

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.formats import HEAD_BYTES, Format, format_for, format_of
+from xlsr_cli.formats import HEAD_BYTES, format_for, format_of
 from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind, Refusal
 from xlsr_cli.jobs.batch.journal import is_journal
-from xlsr_cli.jobs.batch.selection import Selection
-from xlsr_cli.jobs.picture import read_head
+from xlsr_cli.jobs.batch.selection import Batch, Selection
+from xlsr_cli.jobs.inputs import read_head
 from xlsr_cli.media.picture.damage import refusal_of
 from xlsr_cli.media.picture.quick_header import Glance, glance
 from xlsr_cli.media.sniff import kind_of
@@ -49,106 +48,80 @@ class Looked:
     results: list[str] = field(default_factory=list)
 
 
-def stable_state(folder: Path, out: Path, selection: Selection) -> dict[str, tuple[int, int]]:
+def stable_state(batch: Batch) -> dict[str, tuple[int, int]]:
     """(bytes, time of change) of every selected file, by name; two calls show which files change."""
     states = {}
-    for name in _files(folder, out, selection, [], []):
+    for name in _files(batch, Looked()):
         with contextlib.suppress(OSError):
-            status = (folder / name).stat()
+            status = (batch.folder / name).stat()
             states[name] = (status.st_size, status.st_mtime_ns)
     return states
 
 
-def look_at(folder: Path, out: Path, selection: Selection) -> Looked:
+def look_at(batch: Batch) -> Looked:
     """Every file that the globs select, whatever its shard."""
     looked = Looked()
-    for name in _files(folder, out, selection, looked.refused, looked.results):
-        path = folder / name
+    for name in _files(batch, looked):
         try:
-            head = read_head(path, HEAD_BYTES)
-            status = path.stat()
-            place = _Place(name, path, status.st_size, (status.st_dev, status.st_ino))
-            _look_at_one(place, head, selection, looked)
-        except (InputError, OSError) as error:
-            looked.refused.append(
-                Refusal(name=name, reason=error.in_flags if isinstance(error, InputError) else str(error))
-            )
+            seen = _look_at_one(name, batch.folder / name, batch.selection)
+        except InputError as error:
+            seen = Refusal(name=name, reason=error.in_flags)
+        except OSError as error:
+            seen = Refusal(name=name, reason=str(error))
+        if isinstance(seen, Found):
+            looked.found.append(seen)
+        elif isinstance(seen, Refusal):
+            looked.refused.append(seen)
+        else:
+            looked.left[name] = seen
     return looked
 
 
-class _Place(NamedTuple):
-    """A file. ``bytes_in`` and ``identity`` (device and inode) as the system says."""
-
-    name: str
-    path: Path
-    bytes_in: int
-    identity: tuple[int, int]
-
-
-def _look_at_one(place: _Place, head: bytes, selection: Selection, looked: Looked) -> None:
-    """Put the file at ``place``, which begins with ``head``, where it belongs. Raises :class:`InputError`."""
-    what = kind_of(head, place.name)
+def _look_at_one(name: str, path: Path, selection: Selection) -> Found | Refusal | str:
+    """What is at ``path``; of a file that is left alone, the reason in a few words."""
+    head, status = read_head(path, HEAD_BYTES), path.stat()
+    what = kind_of(head, name)
     format = None if what == "video" else format_of(head)
-    if format is not None and not format.document:
-        kind: JobKind = "animation" if what == "animation" else "picture"
-        if selection.takes_kind(kind):
-            _add_picture(place, format, head, kind, looked)
-        else:
-            looked.left[place.name] = "left out by --kind"
-    elif what == "video":
-        if selection.takes_kind("film"):
-            _add_film(place, looked)
-        else:
-            looked.left[place.name] = "left out by --kind"
+    kind: JobKind
+    if what == "video":
+        kind = "film"
+    elif format is not None and not format.document:
+        kind = "animation" if what == "animation" else "picture"
     elif what == "y4m":
-        looked.left[place.name] = "raw frames, which 'xlsr upscale' takes"
-    elif (named := _kind_by_name(place.name)) is None or not selection.takes_kind(named):
-        looked.left[place.name] = NOTHING_TO_ENLARGE
-    elif not head:
-        looked.refused.append(Refusal(name=place.name, reason=f"{place.path} is empty"))
+        return "raw frames, which 'xlsr upscale' takes"
+    elif (named := _kind_by_name(name)) is None or not selection.takes_kind(named):
+        return NOTHING_TO_ENLARGE
     else:
-        reason = f"{place.path} is not the {named} that its name says"
-        looked.refused.append(Refusal(name=place.name, reason=reason))
-
-
-def _add_picture(place: _Place, format: Format, head: bytes, kind: JobKind, looked: Looked) -> None:
-    seen = glance(place.path, format, head)
-    refusal = refusal_of(format, str(place.path)) if seen is None else None
-    if refusal is not None:
-        extra = format.extra if format.lacks_library else ""
-        looked.refused.append(Refusal(name=place.name, reason=refusal, extra=extra))
-        return
-    looked.found.append(
-        Found(
-            name=place.name,
-            kind=kind,
-            format=format.name,
-            bytes_in=place.bytes_in,
-            identity=place.identity,
-            seen=seen,
-            frames=1 if seen is None or kind == "picture" else seen.frames,
-        )
+        fault = f"is not the {named} that its name says" if head else "is empty"
+        return Refusal(name=name, reason=f"{path} {fault}")
+    if not selection.takes_kind(kind):
+        return "left out by --kind"
+    if format is None:
+        seen = _glance_at_film(path)
+        if seen is None:
+            return "sound alone"
+    else:
+        seen = glance(path, format, head)
+        refusal = refusal_of(format, str(path)) if seen is None else None
+        if refusal is not None:
+            return Refusal(name=name, reason=refusal, extra=format.extra if format.lacks_library else "")
+    return Found(
+        name=name,
+        kind=kind,
+        format=None if format is None else format.name,
+        bytes_in=status.st_size,
+        identity=(status.st_dev, status.st_ino),
+        seen=seen,
+        frames=1 if seen is None or kind == "picture" else seen.frames,
     )
 
 
-def _add_film(place: _Place, looked: Looked) -> None:
+def _glance_at_film(path: Path) -> Glance | None:
+    """As :func:`glance`; None for a file without pictures. Raises :class:`InputError`."""
     from xlsr_cli.media.video.quick_look import quick_look  # only now: it loads FFmpeg
 
-    film = quick_look(place.path)
-    if film is None:
-        looked.left[place.name] = "sound alone"
-        return
-    looked.found.append(
-        Found(
-            name=place.name,
-            kind="film",
-            format=None,
-            bytes_in=place.bytes_in,
-            identity=place.identity,
-            seen=Glance(size=film.size, deep=film.deep),
-            frames=film.frames,
-        )
-    )
+    film = quick_look(path)
+    return None if film is None else Glance(size=film.size, deep=film.deep, frames=film.frames)
 
 
 def _kind_by_name(name: str) -> JobKind | None:
@@ -158,15 +131,18 @@ def _kind_by_name(name: str) -> JobKind | None:
     return "film" if PurePosixPath(name).suffix.lower() in _FILMS else None
 
 
-def _files(
-    folder: Path, out: Path, selection: Selection, refused: list[Refusal], results: list[str]
-) -> Iterator[str]:
+def _files(batch: Batch, looked: Looked) -> Iterator[str]:
     """The path below the folder of every file that the globs select, in a stable order.
 
-    ``out`` is never entered, nor is another folder that holds a batch's journal, which goes into
-    ``results``. Dot-files and AppleDouble's ``._*`` are left out. Links to files are followed; links to
-    folders are not, which is why no loop can be entered.
+    The output folder is never entered, nor is another one that holds a batch's journal, which goes into
+    ``looked.results``. Dot-files and AppleDouble's ``._*`` are left out. Links to files are followed; links
+    to folders are not, which is why no loop can be entered.
     """
+    folder, selection = batch.folder, batch.selection
+
+    def refuse(name: str, reason: str) -> None:
+        looked.refused.append(Refusal(name=name, reason=reason))
+
     pending = [""]
     if selection.listed:
         pending = []
@@ -174,7 +150,7 @@ def _files(
             if (folder / name).is_dir():
                 pending.append(f"{name}/")
             elif not os.path.lexists(folder / name):
-                refused.append(Refusal(name=name, reason=f"{folder / name} does not exist"))
+                refuse(name, f"{folder / name} does not exist")
             elif selection.takes(name):
                 yield name
         pending.reverse()
@@ -184,10 +160,10 @@ def _files(
             entries = sorted(os.scandir(folder / prefix), key=lambda entry: entry.name)
         except OSError as error:
             reason = f"cannot look into {folder / prefix}: {error.strerror or error}"
-            refused.append(Refusal(name=prefix.rstrip("/") or ".", reason=reason))
+            refuse(prefix.rstrip("/") or ".", reason)
             continue
         if prefix and any(is_journal(entry.name) for entry in entries):
-            results.append(prefix.rstrip("/"))
+            looked.results.append(prefix.rstrip("/"))
             continue
         below = []
         for entry in entries:
@@ -195,12 +171,16 @@ def _files(
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if selection.recursive and not selection.leaves_out(name) and not _same(folder / name, out):
+                if (
+                    selection.recursive
+                    and not selection.leaves_out(name)
+                    and not _same(folder / name, batch.out)
+                ):
                     below.append(f"{name}/")
             elif not selection.takes(name):
                 continue
             elif entry.is_symlink() and not (folder / name).exists():
-                refused.append(Refusal(name=name, reason=f"{folder / name} is a link to nothing"))
+                refuse(name, f"{folder / name} is a link to nothing")
             elif entry.is_file() and name not in selection.listed:
                 yield name
         pending += reversed(below)

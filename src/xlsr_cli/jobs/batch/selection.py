@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from xlsr_cli.declaration import option
-from xlsr_cli.errors import UsageError
+from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.jobs.batch.job import JobKind, Shard
-from xlsr_cli.options import VideoOptions
+from xlsr_cli.options import PictureOptions, VideoOptions
 
 
 def parse_shard(text: str) -> Shard:
@@ -79,6 +79,37 @@ class BatchOptions:
     selection: Selection = field(default_factory=Selection)
     retry_failed: bool = option(False, "Try again what failed before.", "files")
     video: VideoOptions = field(default_factory=VideoOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch: the files of ``folder`` that ``settings`` select are enlarged into the folder ``out``.
+
+    Raises, on :meth:`check_folders`, :class:`InputError` when ``folder`` is no folder, and
+    :class:`OutputError` when ``out`` is that folder itself or a file.
+    """
+
+    folder: Path
+    out: Path
+    options: PictureOptions = field(default_factory=PictureOptions)
+    settings: BatchOptions = field(default_factory=BatchOptions)
+
+    @property
+    def selection(self) -> Selection:
+        """Which files of the folder."""
+        return self.settings.selection
+
+    def check_folders(self) -> None:
+        """Refuse folders that no batch can use, without looking at any file."""
+        folder, out = self.folder, self.out
+        if not folder.exists():
+            raise InputError(f"{folder} does not exist")
+        if not folder.is_dir():
+            raise InputError(f"{folder} is a file; 'xlsr upscale {folder}' enlarges it")
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"{out} is a file; give a folder with --out")
+        if out.exists() and out.samefile(folder):
+            raise OutputError(f"{out} is the input folder itself; give another one with --out")
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -9,6 +9,9 @@ from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
 
+#: The bytes of memory that the smallest batch takes.
+_LEAST_MEMORY = LEAD_MEMORY + WORKER_MEMORY
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkOptions:
@@ -48,51 +51,40 @@ class WorkOptions:
             )
         if self.jobs == 0 and self.timeout is not None:
             raise UsageError("--timeout ends a worker process, and --jobs 0 has none; give --jobs 1")
-        least = LEAD_MEMORY + WORKER_MEMORY
-        if self.max_memory is not None and self.max_memory < least:
-            raise UsageError(f"--max-memory must be at least {least >> 20}M, the least that a batch needs")
+        if self.max_memory is not None and self.max_memory < _LEAST_MEMORY:
+            raise UsageError(
+                f"--max-memory must be at least {_LEAST_MEMORY >> 20}M, the least that a batch needs"
+            )
 
 
 def open_executor(work: WorkOptions) -> Executor:
     """The place where the work is done; local processes begin to load while the plan is made.
 
     Raises what :class:`~xlsr_cli.jobs.batch.executors.cluster.ClusterExecutor` raises, and
-    :class:`ResourceError`
-    where the control group grants too little memory.
+    :class:`ResourceError` where the control group grants less memory than any batch takes.
     """
     if work.cluster is not None:
         from xlsr_cli.jobs.batch.executors.cluster import ClusterExecutor
 
         return ClusterExecutor(work.cluster, timeout=work.timeout)
-    from xlsr_cli.engine.session import usable_cores
+    from xlsr_cli.engine import cgroup
 
-    cores = work.threads or usable_cores()
+    cores = work.threads or cgroup.usable_cores()
     if work.jobs == 0:
         from xlsr_cli.jobs.batch.executors.in_process import InProcessExecutor
 
         return InProcessExecutor(threads=cores)
     from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
 
-    workers = work.jobs or cores
-    max_memory = _max_memory(work)
+    workers, max_memory = work.jobs or cores, work.max_memory
+    granted = cgroup.memory_limit()
+    if granted is not None:
+        if granted < _LEAST_MEMORY:
+            raise ResourceError(
+                f"a batch takes {_LEAST_MEMORY >> 20} MB of memory and this control group grants "
+                f"{granted >> 20} MB; run it where there is more, or give --jobs 0"
+            )
+        max_memory = granted if max_memory is None else min(granted, max_memory)
     if max_memory is not None:
         workers = max(1, min(workers, (max_memory - LEAD_MEMORY) // WORKER_MEMORY))
     return LocalExecutor(workers=workers, cores=cores, timeout=work.timeout, max_memory=max_memory)
-
-
-def _max_memory(work: WorkOptions) -> int | None:
-    """Bytes for all processes: what was asked for, and never more than the control group grants.
-
-    Raises :class:`ResourceError` where that is less than any batch takes.
-    """
-    from xlsr_cli.engine.cgroup import memory_limit
-
-    limit, least = memory_limit(), LEAD_MEMORY + WORKER_MEMORY
-    if limit is None:
-        return work.max_memory
-    if limit < least:
-        raise ResourceError(
-            f"a batch takes {least >> 20} MB of memory and this control group grants {limit >> 20} MB; "
-            "run it where there is more, or give --jobs 0"
-        )
-    return limit if work.max_memory is None else min(limit, work.max_memory)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xlsr_cli.errors import InputError
 from xlsr_cli.formats import format_named
 from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.codecs.pillow import FOREIGN_COLORS
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged
 from xlsr_cli.media.picture.pixels import turned, with_channels
 from xlsr_cli.media.picture.source import Picture, Source, further_frames
+from xlsr_cli.media.picture.steps.limits import check_pixels
 from xlsr_cli.notices import Notice
-from xlsr_cli.options import Size
 
 
 def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
@@ -45,12 +44,3 @@ def decode(source: Source, *, max_pixels: int) -> tuple[Picture, list[Notice]]:
         lossless=source.lossless,
     )
     return picture, [*source.notices, *frames, *decoded.notices]
-
-
-def check_pixels(size: Size, name: str, max_pixels: int) -> None:
-    """Raise :class:`InputError` for a picture of more than ``max_pixels``."""
-    if size.pixels > max_pixels:
-        raise InputError(
-            f"{name} claims {size} pixels and --max-pixels allows {max_pixels}; "
-            "raise it if you trust the file"
-        )

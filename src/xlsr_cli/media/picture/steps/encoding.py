@@ -11,6 +11,7 @@ from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.codecs.opencv import of_this_age
 from xlsr_cli.media.picture.fitting import fit_metadata, fit_pixels
 from xlsr_cli.media.picture.source import Encoding, Picture
+from xlsr_cli.media.picture.steps.limits import check_limits
 from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import PictureOptions, Size
@@ -71,18 +72,3 @@ def _check_written(file: BinaryIO, size: Size, name: str) -> None:
         raise OutputError(
             f"the encoder made a picture of {written.size} from {name} instead of {size}; nothing is written"
         )
-
-
-def check_limits(format: PictureFormat, size: Size) -> None:
-    """Raise :class:`OutputError` when a picture of ``size`` does not fit into ``format``."""
-    capabilities = still_of(format)
-    sides = (size.width, size.height)
-    if capabilities.holds(sides):
-        return
-    limit = f"{capabilities.most_pixels} pixels"
-    if max(sides) > capabilities.longest_side:
-        limit = f"{capabilities.longest_side} pixels a side"
-    remedy = "ask for a smaller size"
-    if (roomier := next((name for name in PICTURE_FORMATS if still_of(name).holds(sides)), None)) is not None:
-        remedy = f"choose another format, such as --format {roomier}"
-    raise OutputError(f"{capabilities.shown} holds at most {limit} and the result would be {size}; {remedy}")
