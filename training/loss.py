@@ -7,6 +7,7 @@ hundred times those of calm ones, would decide alone.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,12 +15,12 @@ from torch.nn import functional
 from training.data import Pair
 from training.network import HALO
 from training.recipe import Recipe
+from xlsr_cli.quality.bicubic import imresize, to_uint8
 
-#: Added to the mean squared error of a picture, in squared grey levels, so that pictures that are right
-#: already do not decide either.
-_ENOUGH = 5.0
 #: The weight of plain colours and ramps, which have nearly no error.
-PLAIN_WEIGHT = 255.0**2 / _ENOUGH
+PLAIN_WEIGHT = 255.0**2 / 5
+#: Of bicubic's mean squared error: what has more gains less than 0.15 dB.
+_LAGS = 10**-0.015
 
 #: BT.601 luma of full-range B, G, R.
 LUMA_BGR = (0.114, 0.587, 0.299)
@@ -40,13 +41,19 @@ def weights(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[float
     def planes(picture: Tensor) -> Tensor:
         return picture.to(device).permute(2, 0, 1)[None] / 255
 
+    def mean_square(answer: Tensor, pair: Pair) -> float:
+        return 255.0**2 * float(_squares(answer - planes(torch.from_numpy(pair.high[inner, inner])), recipe))
+
+    inner = slice(HALO * recipe.scale, -HALO * recipe.scale)
     weighed = []
     for pair in pairs:
-        inner = slice(HALO * recipe.scale, -HALO * recipe.scale)
-        answer = network(planes(torch.from_numpy(pair.low)))
-        error = answer - planes(torch.from_numpy(pair.high[inner, inner]))
-        squares = 255.0**2 * float(_squares(error, recipe))
-        weighed.append(255.0**2 / (squares + _ENOUGH))
+        squares = mean_square(network(planes(torch.from_numpy(pair.low))), pair)
+        weight = 255.0**2 / (squares + recipe.enough)
+        if recipe.lagging > 1:
+            bicubic = to_uint8(imresize(pair.low.astype(np.float64), *pair.high.shape[:2]))[inner, inner]
+            lags = squares > _LAGS * mean_square(planes(torch.from_numpy(bicubic)), pair)
+            weight *= recipe.lagging if lags else 1
+        weighed.append(weight)
     return weighed
 
 

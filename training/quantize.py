@@ -28,13 +28,11 @@ WEIGHT_MAX = 63
 LEVELS = 255
 #: The quantile at which calibration cuts a range: the few outliers beyond are not worth resolution.
 RANGE_QUANTILE = 0.99999
-#: The most by which a channel is stretched to fill its step; what saturates then is lost. A channel that
-#: would have to be stretched further is shrunk instead.
+#: The most by which a channel is stretched to fill its step; what saturates then is lost.
 _MOST_STRETCH = 1.15
-#: Each layer between two others: who reads it, and as which of its inputs.
+#: Each layer whose channels are stretched, and who reads it.
 _READERS = (
-    ("head", "body.0", 0), ("skip", "fuse", FEATURES), ("body.0", "body.1", 0), ("body.1", "body.2", 0),
-    ("body.2", "fuse", 0), ("fuse", "tail", 0),
+    ("head", "body.0"), ("body.0", "body.1"), ("body.1", "body.2"), ("body.2", "fuse"), ("fuse", "tail"),
 )  # fmt: skip
 
 
@@ -143,26 +141,26 @@ def fill_steps(network: QuantizedXLSR) -> None:
     """Scale each channel between two layers so that its largest weight is as many steps as 7 bits hold.
 
     A step is a power of two, so a channel's weights may use only half of their range. ReLU is positively
-    homogeneous: what a channel is stretched by, the layer that reads it divides by. Copies of the picture
-    stay what they are, and the skip branch, which lies in the middle of its range, is only shrunk.
+    homogeneous: what a channel is stretched by, the layer that reads it divides by. No channel is shrunk:
+    that would double the steps of its activations, of which smooth pictures use few. Copies of the picture
+    stay what they are, and so does the skip branch, which lies in the middle of its range.
     """
     layers = network.convolutions()
-    copies = dict(zip(("skip", "fuse"), exact_copies(network.colours), strict=True))
-    for name, reader, first in _READERS:
+    for name, reader in _READERS:
         conv = layers[name]
-        stretch = _stretch(conv, 1.0 if name == "skip" else _MOST_STRETCH)
-        if name in copies and _holds_copies(conv):
-            stretch[: copies[name]] = 1.0
+        stretch = _stretch(conv)
+        if name == "fuse" and _holds_copies(conv):
+            stretch[: exact_copies(network.colours)[1]] = 1.0
         assert conv.bias is not None
         conv.weight *= stretch.reshape(-1, 1, 1, 1)
         conv.bias *= stretch
-        layers[reader].weight[:, first : first + len(stretch)] /= stretch.reshape(1, -1, 1, 1)
+        layers[reader].weight[:, : len(stretch)] /= stretch.reshape(1, -1, 1, 1)
 
 
-def _stretch(conv: nn.Conv2d, most: float) -> Tensor:
-    """The factor of each filter to fill its step: at most ``most``, else less than 1."""
+def _stretch(conv: nn.Conv2d) -> Tensor:
+    """The factor of each filter to fill its step, where that is at most ``_MOST_STRETCH``, else 1."""
     fill = WEIGHT_MAX * smallest_step(conv.weight) / conv.weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
-    return torch.where(fill <= most, fill, fill / 2)
+    return torch.where(fill <= _MOST_STRETCH, fill, 1.0)
 
 
 def _holds_copies(conv: nn.Conv2d) -> bool:

@@ -20,8 +20,11 @@ class Recipe:
     network with fake quantization). ``start`` names the recipe whose checkpoint it continues from. ``crop``
     counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′, on
     which pictures are scored and to which eyes are most sensitive. ``loss`` is Charbonnier's, or squares as
-    PSNR counts them (:mod:`training.loss`). ``shrunk`` are sizes at which every picture is shown a second
-    time. With ``bfloat16`` products are computed in that format, but for the last ``exact_steps``: it is
+    PSNR counts them (:mod:`training.loss`); ``enough`` is added to the mean squared error of each picture, in
+    squared grey levels, so that pictures that are right already do not decide, and those of which training
+    begins with hardly more than bicubic's PSNR count ``lagging`` times. ``shrunk`` are sizes at which every
+    picture is shown a second time. With ``bfloat16`` products are computed in that format, but for the last
+    ``exact_steps``: it is
     faster, but rounds the weights to eight bits, so that training ends where the rounded ones are best.
     ``flat`` crops of each batch are plain colours and ramps. ``restore`` is what the low-resolution side went
     through (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames
@@ -50,6 +53,8 @@ class Recipe:
     bfloat16: bool = True
     exact_steps: int = 0
     loss: Literal["charbonnier", "psnr"] = "charbonnier"
+    enough: float = 5.0
+    lagging: float = 1.0
     ema: float = 0.999
     epsilon: float = 1e-3
     luma_weight: float = 1.0

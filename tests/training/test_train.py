@@ -93,6 +93,9 @@ def test_a_square_counts_as_much_as_psnr_makes_it_count() -> None:
     ]
     found = weights(network, pairs, recipe())
     np.testing.assert_allclose(found, [255**2 / 105, 255**2 / 1605], rtol=1e-5)
+    # Bicubic answers plain colours exactly: the network lags behind it.
+    lagging = weights(network, pairs, recipe(enough=0.5, lagging=3.0))
+    np.testing.assert_allclose(lagging, [3 * 255**2 / 100.5, 3 * 255**2 / 1600.5], rtol=1e-5)
     error = torch.stack([torch.full((3, 8, 8), level / 255) for level in (10, 40)])
     loss = loss_of(error, torch.tensor(found), recipe(loss="psnr"))
     assert float(loss) == pytest.approx((100 / 105 + 1600 / 1605) / 2, rel=1e-5)
