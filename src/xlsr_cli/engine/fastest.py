@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
@@ -138,39 +139,32 @@ class _Trial:
         self.reason = ""
         self._used, self._challenger = used, challenger
         self._times: dict[Session, list[float]] = {used: [], challenger: []}
-        self._compared: Literal["no", "now", "yes"] = "no"
-        self._challenged = False
+        self._turns = itertools.count()
+        self._compared = False
         self._lock = threading.Lock()
 
     def run(self, tile: NDArray[Any]) -> NDArray[Any]:
         """Run the session whose turn it is; on the first tile both, whose answers must be the same."""
-        with self._lock:
-            compares = self._compared == "no"
-            if compares:
-                self._compared = "now"
-            self._challenged = self._compared == "yes" and not self.verdict and not self._challenged
-            session = self._challenger if self._challenged else self._used
-        if session is self._used:
-            answer = self._timed(self._used, tile)
-            if compares:
-                self._compare(tile, answer)
-            return answer
-        try:
-            return self._timed(self._challenger, tile)
-        except Exception as error:
-            self._drop(str(error))
-            return self._used.run(tile)
+        turn = next(self._turns)
+        if turn % 2 and self._compared and not self.verdict:
+            try:
+                return self._timed(self._challenger, tile)
+            except Exception as error:
+                self._drop(str(error))
+                return self._used.run(tile)
+        answer = self._timed(self._used, tile)
+        if turn == 0:
+            self._compare(tile, answer)
+        return answer
 
     def _compare(self, tile: NDArray[Any], answer: NDArray[Any]) -> None:
         """The challenger's first run, which is not timed: it prepares what later runs find ready."""
         try:
-            same = np.array_equal(self._challenger.run(tile), answer)
+            if not np.array_equal(self._challenger.run(tile), answer):
+                self._drop("it gives other bytes")
         except Exception as error:
             self._drop(str(error))
-            return
-        if not same:
-            self._drop("it gives other bytes")
-        self._compared = "yes"
+        self._compared = True
 
     def _timed(self, session: Session, tile: NDArray[Any]) -> NDArray[Any]:
         started = time.perf_counter()

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -32,12 +31,12 @@ def camera_number(name: str) -> int | None:
 class Camera:
     """An open camera. ``size`` and ``rate`` (frames per second) are what it says of itself."""
 
-    def __init__(self, capture: Any, name: str) -> None:
-        self._capture, self._name = capture, name
-        width, height = (
-            int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
+        self.size = Size(
+            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
         )
-        self.size = Size(width=width, height=height)
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.rate = rate if 1.0 <= rate <= 1000.0 else _USUAL_RATE
 
@@ -63,7 +62,7 @@ def open_camera(number: int) -> Iterator[Camera]:
             raise InputError(
                 f"no camera answers as camera:{number}; see that it is plugged in and free, or try another"
             )
-        yield Camera(capture, f"camera:{number}")
+        yield Camera(capture)
     finally:
         with native_messages():
             capture.release()

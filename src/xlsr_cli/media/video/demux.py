@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -183,7 +184,6 @@ def packets_of(
     """
     check = _check_of(container)
     packets: Iterator[AnyPacket | None] = container.demux()
-    latest = _Latest()
     while True:
         try:
             packet = next(packets, None)
@@ -198,7 +198,7 @@ def packets_of(
         check()
         if packet is None:
             return
-        latest.clean(packet)
+        _clean(packet)
         if packet.size or packet.pts is not None or packet.dts is not None:
             yield packet
 
@@ -209,25 +209,18 @@ def _check_of(container: InputContainer) -> Callable[[], None]:
     return file.check if isinstance(file, _File) else lambda: None
 
 
-class _Latest:
-    """Which times in packets are none: beyond, clocks of 64 bits would overflow."""
-
-    def __init__(self) -> None:
-        self._ticks: dict[int, int] = {}
-
-    def clean(self, packet: AnyPacket) -> None:
-        """Remove them from ``packet``."""
-        ticks = self._ticks.get(packet.stream_index)
-        if ticks is None:
-            ticks = self._ticks[packet.stream_index] = latest_tick(pyav.exact(packet.time_base))
-        if packet.pts is not None and abs(packet.pts) > ticks:
-            packet.pts = None
-        if packet.dts is not None and abs(packet.dts) > ticks:
-            packet.dts = None
-        if packet.duration is not None and not 0 <= packet.duration <= ticks:
-            packet.duration = 0
+def _clean(packet: AnyPacket) -> None:
+    """Remove times and durations that mean nothing: clocks of 64 bits would overflow."""
+    latest = latest_tick(pyav.exact(packet.time_base))
+    if packet.pts is not None and abs(packet.pts) > latest:
+        packet.pts = None
+    if packet.dts is not None and abs(packet.dts) > latest:
+        packet.dts = None
+    if packet.duration is not None and not 0 <= packet.duration <= latest:
+        packet.duration = 0
 
 
+@functools.lru_cache(maxsize=64)
 def latest_tick(base: Fraction | None) -> int:
     """The largest time that is taken for one, in ticks of ``base``."""
     return int(_LATEST / base) if base and base > 0 else _LATEST

@@ -87,7 +87,7 @@ def facts_of(container: InputContainer, index: int) -> Facts:
         if at == index:
             service = service or named
             if siting is None and (place := _PLACE.match(line)):
-                siting = _siting_named(place[1])
+                siting = cast(Siting, place[1])
             if (cropping := _CROPPING.match(line)) is not None:
                 left, right, top, bottom = (int(number) for number in cropping.groups())
                 crop = Crop(left=left, right=right, top=top, bottom=bottom)
@@ -99,7 +99,3 @@ def facts_of(container: InputContainer, index: int) -> Facts:
 def _description(container: InputContainer) -> list[str]:
     with ffmpeg_messages(av.logging.VERBOSE):
         return str(cast(Any, container).dumps_format()).splitlines()
-
-
-def _siting_named(name: str) -> Siting | None:
-    return next((siting for siting in get_args(Siting) if siting == name), None)

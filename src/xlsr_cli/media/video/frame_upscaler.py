@@ -86,7 +86,12 @@ class FrameUpscaler:
         self._upscaler = upscaler
         self._source, self._enlarged = source, result
         self._size, self._pix_fmt = result.size, result.pix_fmt
-        rotation, layout = source.rotation, source.layout
+        rotation, layout, crop = source.rotation, source.layout, source.crop
+        #: Width and height of what the decoder gives.
+        self._decoded = (
+            source.size.width + crop.left + crop.right,
+            source.size.height + crop.top + crop.bottom,
+        )
         self._convert = rgb and layout.family == "yuv"
         self._stored = replace(layout, family="rgb", chroma=(0, 0)) if self._convert else layout
         swaps = rotation is not None and rotation.swaps
@@ -116,7 +121,8 @@ class FrameUpscaler:
         in ``pix_fmt``, with the colour tags and without a time.
         """
         memory = None if self.reuse is None else self.reuse.begin()
-        self.changed += self._is_changed(frame)
+        as_before = (frame.width, frame.height) == self._decoded
+        self.changed += not as_before or layout_of(frame.format.name) != self._source.layout
 
         def enlarge() -> av.VideoFrame:
             try:
@@ -137,20 +143,10 @@ class FrameUpscaler:
             self._upscale_rgb(planes, targets, memory)
         else:
             self._upscale_planes(planes, targets, memory)
-        return self._tagged(self._packed(result))
-
-    def _is_changed(self, frame: av.VideoFrame) -> bool:
-        return (frame.width, frame.height) != self._decoded or layout_of(frame.format.name) != self._layout
-
-    @property
-    def _layout(self) -> Layout:
-        return self._source.layout
-
-    @property
-    def _decoded(self) -> tuple[int, int]:
-        """Width and height of what the decoder gives."""
-        crop, size = self._source.crop, self._source.size
-        return size.width + crop.left + crop.right, size.height + crop.top + crop.bottom
+        packed, tags = self._packed(result), self._enlarged.tags
+        packed.color_primaries, packed.color_trc = tags.primaries, tags.transfer
+        packed.colorspace, packed.color_range = tags.matrix, tags.range
+        return packed
 
     def _planes(self, frame: av.VideoFrame) -> list[Pixels]:
         """The samples of a whole frame, brought to the size that the video began with."""
@@ -205,14 +201,11 @@ class FrameUpscaler:
 
     def _chroma(self, index: int, plane: Pixels, memory: FrameReuse | None) -> Pixels:
         """One chroma plane at its new size; the one of the frame before where nothing changed."""
-        plane = np.ascontiguousarray(plane)
-        if memory is None:
-            return self._enlarged_chroma(plane)
-        key = ("chroma", index)
-        answer = memory.same(key, plane)
-        if answer is None:
-            answer = self._enlarged_chroma(plane)
-        memory.remember(key, answer)
+        plane, key = np.ascontiguousarray(plane), ("chroma", index)
+        known = None if memory is None else memory.same(key, plane)
+        answer = self._enlarged_chroma(plane) if known is None else known
+        if memory is not None:
+            memory.remember(key, answer)
         return answer
 
     def _enlarged_chroma(self, plane: Pixels) -> Pixels:
@@ -265,12 +258,6 @@ class FrameUpscaler:
     @staticmethod
     def _matrix(tags: ColorTags, size: Size) -> int:
         return _SWSCALE_MATRIX.get(tags.matrix_for(size), _SWSCALE_DEFAULT)
-
-    def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
-        tags = self._enlarged.tags
-        frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
-        frame.colorspace, frame.color_range = tags.matrix, tags.range
-        return frame
 
 
 class _Reformat:

@@ -124,8 +124,10 @@ class VideoFile:
 
     @property
     def counted(self) -> bool:
-        """Whether the n-th frame shown has the n-th of ``times``, whatever its packet says: so in AVI and in
-        bare streams."""
+        """Whether the n-th frame shown has the n-th of ``times``, whatever its packet says.
+
+        An AVI knows times of decoding alone, a bare stream none: those of display are FFmpeg's guess.
+        """
         return self.format == "avi" or self.format in _RAW
 
     def begins(self, index: int) -> Fraction | None:

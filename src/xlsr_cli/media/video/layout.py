@@ -85,32 +85,27 @@ def layout_of(pix_fmt: str) -> Layout:
     """
     name = pix_fmt.replace("yuvj", "yuv").removesuffix("le").removesuffix("be")
     name = _PLANAR.get(name, name)
-    try:
-        format = av.VideoFormat(name if _is_format(name) else f"{name}le", 64, 64)
-    except ValueError as error:
-        raise InputError(f"the pixel format {pix_fmt} is not supported; convert the video first") from error
-    colours = [component for component in format.components if not component.is_alpha]
+    format = _format_named(name) or _format_named(f"{name}le")
+    colours = [component for component in format.components if not component.is_alpha] if format else []
+    depth = max((component.bits for component in colours), default=0)
+    if format is None or format.is_bayer or depth > 16 or name.startswith(("xyz", "ya", "gbrpf", "grayf")):
+        raise InputError(f"the pixel format {pix_fmt} is not supported; convert the video first")
     family: Literal["gray", "yuv", "rgb"] = "gray" if len(colours) == 1 else "yuv"
     if format.is_rgb:
         family = "rgb"
-    depth = max(component.bits for component in colours)
     chroma = (0, 0)
     if family == "yuv":
         chroma = (int(math.log2(64 // colours[1].width)), int(math.log2(64 // colours[1].height)))
-    layout = Layout(
-        family=family, depth=max(8, depth), chroma=chroma, alpha=len(colours) < len(format.components)
-    )
-    if format.is_bayer or depth > 16 or name.startswith(("xyz", "ya", "gbrpf", "grayf")):
-        raise InputError(f"the pixel format {pix_fmt} is not supported; convert the video first")
-    return layout
+    alpha = len(colours) < len(format.components)
+    return Layout(family=family, depth=max(8, depth), chroma=chroma, alpha=alpha)
 
 
-def _is_format(name: str) -> bool:
+def _format_named(name: str) -> av.VideoFormat | None:
+    """For a picture of 64 by 64."""
     try:
-        av.VideoFormat(name)
+        return av.VideoFormat(name, 64, 64)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def is_holdable(size: Size) -> bool:

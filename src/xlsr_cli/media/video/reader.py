@@ -68,7 +68,7 @@ class FrameReader:
     def __iter__(self) -> Iterator[Frame]:
         """Raises :class:`InputError` when the file can no longer be read."""
         key = None if self.begin is None else self.file.key_before(self.begin)
-        distances = () if key is None or key <= self.file.first or self._counted else _SEEK_DISTANCES
+        distances = () if key is None or key <= self.file.first or self.file.counted else _SEEK_DISTANCES
         for distance in distances:
             with self._opened() as (container, stream):
                 packets = self._sought(container, stream, key, distance)
@@ -82,12 +82,6 @@ class FrameReader:
     def incomplete(self) -> int:
         """How many frames of the whole file are missing."""
         return max(0, self.file.packets - self.decoded) if self.file.codec in _ONE_TO_ONE else self.damaged
-
-    @property
-    def _counted(self) -> bool:
-        """Whether frames have the file's times one after the other: an AVI knows times of decoding alone, a
-        bare stream none, and what FFmpeg makes of them for display is a guess."""
-        return self.file.counted
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, av.VideoStream]]:
@@ -142,8 +136,8 @@ class FrameReader:
         previous: int | None = None
         end, latest = round(self.file.end / self.file.time_base), latest_tick(self.file.time_base)
         for picture in pictures:
-            pts = self._counted_time(step, previous) if self._counted else picture.pts
-            if pts is None and not self._counted:
+            pts = self._next_time(step, previous) if self.file.counted else picture.pts
+            if pts is None and not self.file.counted:
                 pts = picture.dts
             if pts is not None and abs(pts) > latest:
                 pts = None
@@ -154,7 +148,7 @@ class FrameReader:
             previous = pts
             yield Frame(picture=picture, pts=pts, duration=min(picture.duration or step, max(1, end - pts)))
 
-    def _counted_time(self, step: int, previous: int | None) -> int:
+    def _next_time(self, step: int, previous: int | None) -> int:
         """The time of the next frame: what could not be decoded has had its own."""
         place = self.decoded + self.damaged
         if place < len(self.file.times):
