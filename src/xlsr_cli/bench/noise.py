@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from xlsr_cli.bench.timing import MIN_REPEATS, Timing
 
@@ -47,9 +46,7 @@ class LoadWatch:
         self._before = self._now()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         before, after = self._before, self._now()
         if before is not None and after is not None and after[0] > before[0]:
             elapsed, busy, own = (late - early for early, late in zip(before, after, strict=True))

@@ -53,10 +53,6 @@ class _Loaded:
                 self._sessions[name] = load()
             return self._sessions[name]
 
-    def put(self, name: str, session: Session) -> None:
-        with self._lock:
-            self._sessions[name] = session
-
     def all(self) -> list[Session]:
         with self._lock:
             return list(self._sessions.values())
@@ -107,8 +103,8 @@ class Choice:
         """The networks from ``source`` to at least ``target``, in order, for a plane of this kind.
 
         ``dtype`` is uint8 or uint16. Only the first one restores: its output is clean. Alpha is never
-        restored. What is drawn is drawn in every pass, alpha too. Loads them. Raises :class:`ModelError`
-        and :class:`UsageError` where there is none.
+        restored. Networks for drawings do every pass, also those of alpha. Loads them.
+        Raises :class:`ModelError` and :class:`UsageError` where there is none.
         """
         first = self._restore or "off"
         further: Restore = "drawing" if first == "drawing" else "off"
@@ -170,7 +166,7 @@ class Choice:
     def use(self, session: Session) -> None:
         """Use this network from now on, as if it had been named."""
         self._model = session.spec
-        self._loaded.put(session.spec.name, session)
+        self._loaded.get(session.spec.name, lambda: session)
 
     def forget(self) -> None:
         """Drop the loaded networks. They are loaded again when they are needed."""

@@ -139,12 +139,18 @@ def _kernels(weights: NDArray[np.int32], first: NDArray[np.intp]) -> Iterator[ND
 
 
 def _kernel(filter: Filter, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    if filter == "cubic":
+        return keys_cubic(x)
     x = np.abs(x)
-    if filter == "lanczos3":
-        return np.where(x < 3.0, np.sinc(x) * np.sinc(x / 3.0), 0.0)
+    return np.where(x < 3.0, np.sinc(x) * np.sinc(x / 3.0), 0.0)
+
+
+def keys_cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
+    x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1.0
     far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return np.where(x <= 1.0, near, np.where(x < 2.0, far, 0.0))
+    return np.where(x <= 1.0, near, np.where(x <= 2.0, far, 0.0))
 
 
 def _to_fixed_point(weights: NDArray[np.float64], bits: int) -> NDArray[np.int32]:

@@ -91,7 +91,7 @@ class Session:
     ) -> None:
         """Load ``content``. ``threads`` are the runtime's own, within each of ``callers`` calls at once.
 
-        ``alone``: refuse a model of which the provider would leave parts to the CPU's. Raises
+        ``alone``: refuse a provider that would leave parts of the model to the CPU's. Raises
         :class:`ModelError` when it is no usable ONNX model, :class:`ResourceError` when the provider is
         missing.
         """

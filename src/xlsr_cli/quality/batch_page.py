@@ -30,17 +30,13 @@ def batch_page(report: Report, folder: Path, page: Path, title: str) -> str:
     entries = sorted(report.entries.values(), key=lambda entry: (entry.status != "failed", entry.name))
     pairs = _pairs(entries, report.out, folder)
     rows = "\n".join(_rows(entry, pairs.get(entry.name), folder, report.out, page) for entry in entries)
+    first = f"; the first {len(pairs)} files are shown" if len(pairs) == _MOST_PAIRS else ""
     return Template(resource("batch.html")).substitute(
         generator=GENERATOR,
         title=html.escape(title),
-        summary=html.escape(_summary(report, shown=len(pairs))),
+        summary=html.escape(f"{report.summary()}{first}"),
         rows=rows,
     )
-
-
-def _summary(report: Report, *, shown: int) -> str:
-    first = f"; the first {shown} files are shown" if shown == _MOST_PAIRS else ""
-    return f"{report.summary()}{first}"
 
 
 def _pairs(entries: list[Entry], out: Path, folder: Path) -> dict[str, tuple[Preview, Preview]]:

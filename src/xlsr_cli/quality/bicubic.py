@@ -8,13 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-
-def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15)."""
-    x = np.abs(x)
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    return np.where(x <= 1.0, near, np.where(x <= 2.0, far, 0.0))
+from xlsr_cli.engine.resample import keys_cubic
 
 
 def _contributions(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -30,7 +24,7 @@ def _contributions(size_in: int, size_out: int) -> tuple[NDArray[np.float64], ND
     centre = (np.arange(size_out) + 0.5) / scale - 0.5
     left = np.floor(centre - support / 2.0).astype(np.intp)
     source = left[:, None] + np.arange(taps)[None, :]
-    weights = stretch * _cubic(stretch * (centre[:, None] - source))
+    weights = stretch * keys_cubic(stretch * (centre[:, None] - source))
     weights /= weights.sum(axis=1, keepdims=True)
     mirror = np.concatenate([np.arange(size_in), np.arange(size_in - 1, -1, -1)])
     used = np.any(weights != 0.0, axis=0)

@@ -5,7 +5,7 @@ scikit-image has both, but needs SciPy (some 100 MB), and whole pictures in floa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -30,7 +30,7 @@ def luma(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     """
     if picture.ndim == 2:
         return picture.astype(np.float64)
-    return picture[..., :3].astype(np.float64) @ _STUDIO_LUMA_BGR + 16.0
+    return _studio_luma(picture[..., :3])
 
 
 def crop_border(picture: NDArray[np.generic], border: int) -> NDArray[np.generic]:
@@ -129,7 +129,8 @@ def _compare_plane(one: Pixels, other: Pixels, plane: Callable[[Pixels], Plane])
     squares = similar = 0.0
     windows = 0
     height, width = one.shape[:2]
-    for top, bottom in _strips(height):
+    for top in range(0, height, _STRIP):
+        bottom = min(height, top + _STRIP)
         below = min(height, bottom + 2 * _REACH)
         a, b = plane(one[top:below]), plane(other[top:below])
         error = a[: bottom - top] - b[: bottom - top]
@@ -141,11 +142,6 @@ def _compare_plane(one: Pixels, other: Pixels, plane: Callable[[Pixels], Plane])
             windows += found.size
     ssim = similar / windows if windows else float("nan")
     return _decibel(squares / (height * width)), ssim
-
-
-def _strips(height: int) -> Iterator[tuple[int, int]]:
-    for top in range(0, height, _STRIP):
-        yield top, min(height, top + _STRIP)
 
 
 def _ssim_map(a: Plane, b: Plane) -> Plane:

@@ -174,9 +174,7 @@ def _joined(regions: list[Region]) -> list[Region]:
     joined: list[Region] = []
     for region in regions:
         if joined and joined[-1].top == region.top and joined[-1].right == region.left:
-            joined[-1] = Region(
-                top=region.top, bottom=region.bottom, left=joined[-1].left, right=region.right
-            )
+            joined[-1] = joined[-1]._replace(right=region.right)
         else:
             joined.append(region)
     return joined

@@ -53,12 +53,7 @@ class Region(NamedTuple):
 
     def scaled(self, scale: int) -> Region:
         """The same rectangle in a picture ``scale`` times as large."""
-        return Region(
-            top=self.top * scale,
-            bottom=self.bottom * scale,
-            left=self.left * scale,
-            right=self.right * scale,
-        )
+        return Region(*(edge * scale for edge in self))
 
     def of(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """The view of ``pixels`` (H, W[, C]) inside this rectangle."""

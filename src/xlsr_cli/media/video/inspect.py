@@ -274,9 +274,9 @@ def stated_end(container: InputContainer, stream: av.VideoStream) -> Fraction | 
 
 
 def end_of(last: Fraction, shown: Fraction, stated: Fraction | None) -> Fraction:
-    """When the last frame ends, in seconds: it is at ``last``, and its packet says that it is ``shown`` so.
+    """When the last frame ends, in seconds. ``last`` is its time, ``shown`` the duration of its packet.
 
-    ``stated`` is what :func:`stated_end` found; it cannot make the frame longer, nor less than nothing.
+    ``stated`` is what :func:`stated_end` found; it can only make the frame shorter.
     """
     return last + shown if stated is None or stated <= last else min(last + shown, stated)
 

@@ -17,11 +17,11 @@ from xlsr_cli.options import Size
 
 #: The number of frames that is assumed if the header has no length.
 _UNKNOWN_FRAMES = 1000
-#: So many frames are decoded to find one.
+#: The most frames that are decoded to find one.
 _MOST_DECODED = 500
 #: Containers round times by at most so many seconds.
 _NEAR = Fraction(1, 200)
-#: How many seconds before a frame it is looked for where seeking led behind it.
+#: Where seeking led behind a frame: how many seconds before it to seek instead.
 _BACK = 8
 
 

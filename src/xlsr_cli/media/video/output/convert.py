@@ -31,7 +31,7 @@ _TEXT = (*_STYLED, "subrip", "srt", "text", "mov_text", "webvtt")
 _BIT_RATES = {"aac": 96_000, "libopus": 80_000, "ac3": 112_000}
 #: Sample rates that an encoder takes, where not all.
 _RATES = {"libopus": (48_000, 24_000, 16_000, 12_000, 8_000), "ac3": (48_000, 44_100, 32_000)}
-#: Seconds by which times of sound may be off before it is a gap, which eyes and ears do not notice.
+#: Seconds by which sound may be late without anybody noticing; more is a gap.
 _NO_GAP = Fraction(1, 50)
 #: The longest gap that is filled with silence; a longer one is damage.
 _LONGEST_FILL = 600
@@ -275,11 +275,3 @@ class TextConverter:
     def finish(self) -> Iterator[AnyPacket]:
         """Nothing is held back."""
         return iter(())
-
-
-def converter_for(
-    output: OutputContainer, source: Any, conversion: Conversion
-) -> SoundConverter | TextConverter:
-    """What turns the packets of ``source``, and the stream of ``output`` for them."""
-    kind = TextConverter if conversion.is_text else SoundConverter
-    return kind(output, source, conversion)

@@ -20,7 +20,7 @@ from xlsr_cli.media.video.inspect import VideoFile, time_of
 from xlsr_cli.media.video.output import matroska
 from xlsr_cli.media.video.output.chapters import chapters_of
 from xlsr_cli.media.video.output.containers import Container
-from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, TextConverter, converter_for
+from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, TextConverter
 from xlsr_cli.media.video.output.cut import WHOLE, Cut
 from xlsr_cli.media.video.output.encoder import Settings, configure
 from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
@@ -111,9 +111,9 @@ def mux(
     video: Iterable[Encoded],
     others: Iterable[tuple[int, AnyPacket]],
 ) -> list[Track]:
-    """As :func:`write`, with the packets of the source given, each with the index of its stream there.
+    """As :func:`write`; ``others`` are packets of the source, each with the index of its stream there.
 
-    Raises what PyAV raises.
+    Raises the exceptions of PyAV.
     """
     sink = _Sink(file)
     output = _Output(sink, source, original, plan)
@@ -212,7 +212,8 @@ class _Output:
         )
 
     def _converted(self, stream: Any, conversion: Conversion) -> _Lane:
-        converter = converter_for(self.container, stream, conversion)
+        converts = TextConverter if conversion.is_text else SoundConverter
+        converter = converts(self.container, stream, conversion)
         self._describe(converter.stream, stream, changed=True)
         track = replace(track_of(stream, converter.base), codec=codec_of(converter.stream))
         return _Lane(stream=converter.stream, track=track, converter=converter)

@@ -46,7 +46,7 @@ _MOV_FAMILY = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "ipod")
 #: The readers of containers in which PCM has no times, only a number of samples.
 _COUNTING_SAMPLES = ("mov", "avi")
 _OTHER_TIMES = "the output's container does not hold its times"
-#: How far a time may be off in an AVI's clock: by rounding, and by what was moved before it.
+#: Ticks of an AVI's clock by which a time may be off: by its own rounding, and by that of the packet before.
 _TOLERATED_TICKS = 2
 #: Blank frames that are written on trial.
 _TRIAL_FRAMES = 8
