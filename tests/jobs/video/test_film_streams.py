@@ -17,6 +17,7 @@ from tests.jobs.video.films import FIXTURES, codes, lost, run
 from tests.jobs.video.test_film_times import seconds, tracks
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.errors import NotKeptError
 from xlsr_cli.media.video import pyav
 
 FFMPEG = shutil.which("ffmpeg")
@@ -191,14 +192,29 @@ def test_sound_that_changes_on_the_way_is_converted_whole(tmp_path: Path, upscal
     assert abs(samples / 48_000 - 3) < 0.1
 
 
-def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
-    source = clips.make(tmp_path / "a.mkv", audio=[{"codec": "flac"}])
+def damaged(path: Path, places: slice) -> Path:
+    """A film with FLAC, of which the packets at ``places`` are made of zeros."""
+    source = clips.make(path, audio=[{"codec": "flac"}])
     data = source.read_bytes()
     with pyav.open_input(str(source)) as container:
-        for packet in container.demux(audio=0):
-            if packet.size:
-                data = data.replace(bytes(packet), bytes(packet.size))
+        for packet in [packet for packet in container.demux(audio=0) if packet.size][places]:
+            data = data.replace(bytes(packet), bytes(packet.size))
     source.write_bytes(data)
+    return source
+
+
+def test_packets_that_cannot_be_converted_are_told(tmp_path: Path, upscaler: Upscaler) -> None:
+    source, output = damaged(tmp_path / "a.mkv", slice(2, 4)), tmp_path / "b.mov"
+    with pytest.raises(NotKeptError, match="2 packets of stream 1"):
+        run(source, output, upscaler, strict=True)
+    assert not output.exists()
+    result = run(source, output, upscaler)
+    assert lost(result) == {"stream-damaged"}
+    assert "2 packets of stream 1 (audio, flac) are damaged" in result.notices[-1].message
+
+
+def test_sound_that_cannot_be_decoded_is_named(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = damaged(tmp_path / "a.mkv", slice(None))
     result = run(source, tmp_path / "b.webm", upscaler)
     (notice,) = result.notices
     assert (notice.code, result.frames) == ("stream-dropped", 12)

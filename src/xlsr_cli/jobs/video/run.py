@@ -140,7 +140,8 @@ def put_together(
 
     Raises :class:`NotKeptError` under ``--strict``, and :class:`OutputError`.
     """
-    enforce(late, strict=plan.task.options.strict, name=str(plan.file.path))
+    strict, name = plan.task.options.strict, str(plan.file.path)
+    enforce(late, strict=strict, name=name)
     times, settings = segments.times(), plan.mux.settings
     muxed = replace(plan.mux, cut=plan.cut_for(times))
     # Files of a run that was killed here: while the segments are locked, nobody else writes here.
@@ -150,14 +151,16 @@ def put_together(
         tracks = mux.write(file, plan.file, muxed, packets, name=str(output))
         file.flush()
         verify(file, muxed, tracks, name=str(output))
+        damaged = [notice for track in tracks for notice in track.notices()]
+        enforce(damaged, strict=strict, name=name)
         size_bytes = file.seek(0, 2)
     return VideoResult(
-        source=str(plan.file.path),
+        source=name,
         output=output,
         source_size=plan.file.size,
         size=plan.size,
         frames=segments.frames,
-        notices=(*plan.notices, *late),
+        notices=(*plan.notices, *late, *damaged),
         compression=plan.compression,
         codec=settings.codec.name,
         pix_fmt=settings.pix_fmt,
