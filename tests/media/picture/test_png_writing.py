@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from xlsr_cli.media.picture.codecs import png
+from xlsr_cli.media.picture.codecs.png import writing as png
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Encoding
 

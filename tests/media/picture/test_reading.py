@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, ImageOps
 from tests.media.picture import pictures
 from tests.media.picture.pictures import decode
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.picture.codecs import png as png_chunks
+from xlsr_cli.media.picture.codecs.png import reading as png_chunks
 from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.media.picture.steps.opening import open_picture
 from xlsr_cli.notices import Notice
