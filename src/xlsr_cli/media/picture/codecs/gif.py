@@ -9,9 +9,8 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -59,15 +58,14 @@ _DISPOSALS: dict[int, Disposal] = {2: "clear", 3: "restore", 4: "restore"}
 _NUMBERS = bytes(value for number in range(256) for value in (number, 255 - number, number // 2))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Block:
+class _Block(NamedTuple):
     """A picture or an extension. ``kind``: :data:`_PICTURE`, or the extension's. ``head``: of a picture, its
     place, size and flags; of an extension, its first sub-block. ``palette``: a picture's own. ``data``: the
     rest, of a picture with LZW's code size in front, sub-blocks with their lengths. ``begin``: where in the
     file. ``whole``: it ends, and so at ``end``."""
 
     kind: int
-    head: memoryview
+    head: bytes
     palette: memoryview
     data: memoryview
     begin: int
@@ -75,8 +73,7 @@ class _Block:
     end: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Picture:
+class _Picture(NamedTuple):
     """A picture with the fields of the extensions before it. ``delay``: hundredths of a second."""
 
     left: int
@@ -88,6 +85,17 @@ class _Picture:
     delay: int
     disposal: Disposal
     transparent: int | None
+
+
+class _Beside(NamedTuple):
+    """What a file holds beside its pictures. ``plays``: how often it is played, 0 for ever. ``others``: the
+    names of blocks that are not understood. ``end``: of the last block."""
+
+    plays: int
+    icc: bytes | None
+    comments: list[bytes]
+    others: list[bytes]
+    end: int
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
@@ -103,7 +111,9 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
     covered = first.left == first.top == 0 and first.size == size
     alpha = first.transparent is not None or not covered
     grays = first.palette[0::3] == first.palette[1::3] == first.palette[2::3]
-    texts, others, end = _texts(data)
+    beside = _beside(data)
+    behind = behind_the_end(data[beside.end :].removeprefix(b";"))
+    text = tuple((b"GIF", comment) for comment in beside.comments)
     return Source(
         data=data,
         name=name,
@@ -112,10 +122,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         channels=(1 if grays else 3) + alpha,
         pages=count,
         animated=count > 1,
-        metadata=Metadata(
-            icc=_profile_of(data), xmp=_xmp_of(data), text=tuple((b"GIF", text) for text in texts)
-        ),
-        notices=(*behind_the_end(data[end:].removeprefix(b";")), *unknown("blocks", others, most=4)),
+        metadata=Metadata(icc=beside.icc, xmp=_xmp_of(data), text=text),
+        notices=(*behind, *unknown("blocks", beside.others, most=4)),
     ).oriented()
 
 
@@ -143,7 +151,7 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
 
 def read_frames(source: Source, max_pixels: int) -> Frames:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
-    return Frames(plays=_plays(source.data), parts=_parts(source, max_pixels))
+    return Frames(plays=_beside(source.data).plays, parts=_parts(source, max_pixels))
 
 
 def _parts(source: Source, max_pixels: int) -> Iterator[FramePart]:
@@ -193,12 +201,12 @@ def _colored(numbers: NDArray[np.uint8], picture: _Picture) -> Pixels:
 
 def _pictures(data: bytes) -> Iterator[_Picture]:
     """Every picture in order, with its palette and how it is shown; ends with one that is cut off."""
-    common = bytes(data[13 : 13 + _color_table(data[10])]) if len(data) > 10 else b""
+    common = data[13 : 13 + _color_table(data[10])] if len(data) > 10 else b""
     grays = bytes(value for number in range(256) for value in (number,) * 3)
     control = b"\0" * 4
     for block in _blocks(data):
         if block.kind == _CONTROL and len(block.head) >= 4:
-            control = bytes(block.head[:4])
+            control = block.head[:4]
         elif block.kind == _PICTURE:
             left, top, width, height, flags = struct.unpack("<HHHHB", block.head)
             if width and height:
@@ -224,32 +232,23 @@ def _blocks(data: bytes) -> Iterator[_Block]:
     for _ in range(_MOST_BLOCKS + _MOST_JUNK):
         if at >= len(data) or data[at] == _END or junk > _MOST_JUNK:
             return
-        palette = view[:0]
-        if data[at] == _PICTURE:
-            kind, head = _PICTURE, view[at + 1 : at + 10]
-            if len(head) < 9:
-                return
+        if data[at] == _PICTURE and at + 10 <= len(data):
+            kind, head = _PICTURE, data[at + 1 : at + 10]
             begin = at + 10 + _color_table(head[8])
             palette = view[at + 10 : begin]
             end, whole = _end_of(data, begin + 1)  # one byte for LZW's code size
         elif data[at] == _EXTENSION and at + 2 < len(data):
-            kind = data[at + 1]
+            kind, palette = data[at + 1], view[:0]
             begin = at + 3 + data[at + 2]
-            head = view[at + 3 : begin]
+            head = data[at + 3 : begin]
             end, whole = _end_of(data, at + 2)
             begin = min(begin, end)
+        elif data[at] == _PICTURE:
+            return
         else:
             at, junk = at + 1, junk + 1
             continue
-        yield _Block(
-            kind=kind,
-            head=head,
-            palette=palette,
-            data=view[begin:end],
-            begin=at,
-            whole=whole,
-            end=end + 1,
-        )
+        yield _Block(kind, head, palette, view[begin:end], at, whole, end + 1)
         at = end + 1
 
 
@@ -278,33 +277,31 @@ def is_animated(head: bytes) -> bool:
     return len(head) >= HEAD_BYTES and (not pictures or not pictures[0])
 
 
-def _plays(data: bytes) -> int:
-    """How often it is played, 0 for ever: the block counts repetitions, and without it there are none."""
-    for block in _blocks(data):
-        if block.kind == _APPLICATION and bytes(block.head) in _LOOPS:
-            content = _joined(block.data)
-            if len(content) >= 3 and content[0] == 1:
-                repeats = int.from_bytes(content[1:3], "little")
-                return repeats + 1 if repeats else 0
-    return 1
-
-
-def _texts(data: bytes) -> tuple[list[bytes], list[bytes], int]:
-    """The comments, the names of blocks that are not understood, and where the last block ends."""
-    comments, others, end = [], [], 13 + (_color_table(data[10]) if len(data) > 10 else 0)
+def _beside(data: bytes) -> _Beside:
+    """What blocks hold that are no pictures: of several that tell the same, the first counts."""
+    plays, icc, comments, others = None, None, [], []
+    end = 13 + (_color_table(data[10]) if len(data) > 10 else 0)
     for block in _blocks(data):
         if data[end : block.begin].strip(b"\0"):
             others.append(b"without a type")
         end = block.end
+        content = _joined(block.data) if block.kind in (_COMMENT, _APPLICATION) else b""
         if block.kind == _COMMENT:
-            comments.append(bytes(block.head) + _joined(block.data))
+            comments.append(block.head + content)
         elif block.kind == _PLAIN_TEXT:
             others.append(b"plain text")
-        elif block.kind == _APPLICATION and not bytes(block.head).startswith((*_LOOPS, b"XMP Data", _ICC)):
-            others.append(bytes(block.head))
+        elif block.kind == _APPLICATION and block.head == _ICC:
+            icc = icc or content
+        elif block.kind == _APPLICATION and block.head in _LOOPS:
+            # It counts repetitions; without this block there are none.
+            repeats = int.from_bytes(content[1:3], "little")
+            if plays is None and len(content) >= 3 and content[0] == 1:
+                plays = repeats + 1 if repeats else 0
+        elif block.kind == _APPLICATION and not block.head.startswith((*_LOOPS, b"XMP Data", _ICC)):
+            others.append(block.head)
         elif block.kind not in (_PICTURE, _CONTROL, _APPLICATION):
             others.append(b"of type %d" % block.kind)
-    return comments, list(dict.fromkeys(others)), end
+    return _Beside(1 if plays is None else plays, icc or None, comments, list(dict.fromkeys(others)), end)
 
 
 def _color_table(flags: int) -> int:
@@ -312,33 +309,11 @@ def _color_table(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _profile_of(data: bytes) -> bytes | None:
-    """The colour profile of a GIF (ICC.1:2022, annex B.6), None without one."""
-    found = (_joined(block.data) for block in _blocks(data) if bytes(block.head) == _ICC)
-    return next(found, None) or None
-
-
 def _xmp_of(data: bytes) -> bytes | None:
     """The XMP packet of a GIF, None without one."""
     begin = data.find(_XMP)
     end = data.find(_XMP_TRAILER, begin)
     return data[begin + len(_XMP) : end] or None if 0 <= begin < end else None
-
-
-def _xmp_extension(packet: bytes) -> bytes:
-    """The packet as a GIF holds it."""
-    return _XMP + packet + _XMP_TRAILER
-
-
-def _netscape_extension(repeats: int) -> bytes:
-    """The block that tells how often a GIF is played again, 0 for ever; without it, it is played once."""
-    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + repeats.to_bytes(2, "little") + b"\0"
-
-
-def _comment_extension(comment: bytes) -> bytes:
-    """A comment, in blocks of at most 255 bytes."""
-    pieces = [comment[at : at + 255] for at in range(0, len(comment), 255)]
-    return b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0"
 
 
 def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encoding: Encoding) -> None:
@@ -351,12 +326,14 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
 
     file.write(b"GIF89a" + struct.pack("<HH", film.size.width, film.size.height) + b"\x70\0\0")
     if film.plays != 1:
-        file.write(_netscape_extension(max(0, film.plays - 1)))
+        repeats = max(0, film.plays - 1).to_bytes(2, "little")
+        file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + repeats + b"\0")
     for name, comment in film.metadata.text:
         if name == b"GIF":
-            file.write(_comment_extension(comment))
+            pieces = [comment[at : at + 255] for at in range(0, len(comment), 255)]
+            file.write(b"\x21\xfe" + b"".join(bytes([len(piece)]) + piece for piece in pieces) + b"\0")
     if film.metadata.xmp is not None:
-        file.write(_xmp_extension(film.metadata.xmp))
+        file.write(_XMP + film.metadata.xmp + _XMP_TRAILER)
     first = next(frames)
     # Set for every frame, else decoders clear to the background colour instead of to transparency.
     transparency = {"transparency": _COLOURS} if first.ndim == 3 and first.shape[2] == 4 else {}
