@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from xlsr_cli.formats import FormatCapabilities
 from xlsr_cli.media.picture import xmp
 from xlsr_cli.media.picture.exif import ExifBlock, exif_with_dpi
-from xlsr_cli.media.picture.metadata import Metadata
+from xlsr_cli.media.picture.losses import are_srgb
+from xlsr_cli.media.picture.metadata import Metadata, Part
 from xlsr_cli.media.picture.pixels import as_color, over_white, reduced
 from xlsr_cli.notices import Notice
 
@@ -61,14 +62,14 @@ def fit_metadata(
 
     if metadata.icc is not None and "icc" not in capabilities.keeps:
         drop("icc", "its colour profile, and its colours may look different")
-        metadata = replace(metadata, icc=None)
+        metadata = metadata.without("icc")
     elif metadata.icc is not None and metadata.icc[16:20] == b"GRAY" and in_color:
         drop("icc", "its colour profile, which is for gray, and its tones may look different")
-        metadata = replace(metadata, icc=None)
+        metadata = metadata.without("icc")
     if metadata.cicp is not None and "cicp" not in capabilities.keeps:
         if not _is_srgb(metadata.cicp) and metadata.icc is None:
             drop("cicp", "its kind of colours (CICP), and they may look different")
-        metadata = replace(metadata, cicp=None)
+        metadata = metadata.without("cicp")
     if metadata.color_chunks and "gamma" not in capabilities.keeps:
         if metadata.icc is None and not _looks_like_srgb(metadata.color_chunks):
             drop("gamma", "its gamma and primaries, and it may look different")
@@ -79,24 +80,21 @@ def fit_metadata(
         drop("motion", "the video of a motion photo")
         announced = None if metadata.xmp is None else xmp.without_motion(metadata.xmp)
         metadata = replace(metadata, motion=None, xmp=announced)
-    if metadata.exif is not None and "exif" not in capabilities.keeps:
-        drop("exif", "its EXIF")
-        metadata = replace(metadata, exif=None)
-    if metadata.xmp is not None and "xmp" not in capabilities.keeps:
-        drop("xmp", "its XMP")
-        metadata = replace(metadata, xmp=None)
-    if metadata.iptc is not None and "iptc" not in capabilities.keeps:
-        drop("iptc", "its IPTC caption")
-        metadata = replace(metadata, iptc=None)
-    if metadata.dpi is not None and "dpi" not in capabilities.keeps:
-        drop("dpi", "its resolution")
-        metadata = replace(metadata, dpi=None)
+    for part, what in _SIMPLE_PARTS.items():
+        if getattr(metadata, part) is not None and part not in capabilities.keeps:
+            drop(part, what)
+            metadata = metadata.without(part)
     if metadata.text and metadata.text[0][0] not in capabilities.text:
         drop("text", "its comments")
         metadata = replace(metadata, text=())
     metadata, beyond = _within_range(metadata, capabilities)
     return metadata, [*notices, *beyond]
 
+
+#: Parts whose loss changes nothing else.
+_SIMPLE_PARTS: dict[Part, str] = {
+    "exif": "its EXIF", "xmp": "its XMP", "iptc": "its IPTC caption", "dpi": "its resolution",
+}  # fmt: skip
 
 #: ITU-T H.273 counts in a byte.
 _MOST_CODE = 0xFF
@@ -118,29 +116,27 @@ def _within_range(metadata: Metadata, capabilities: FormatCapabilities) -> tuple
 
     if metadata.cicp is not None and not all(0 <= code <= _MOST_CODE for code in metadata.cicp):
         drop("cicp", "its kind of colours (CICP) has undefined numbers and is left out")
-        metadata = replace(metadata, cicp=None)
+        metadata = metadata.without("cicp")
     sound = tuple(chunk for chunk in metadata.color_chunks if _COLOR_CHUNKS.get(chunk[0]) == len(chunk[1]))
     if sound != metadata.color_chunks:
         drop("gamma", "what it says of its gamma and primaries makes no sense and is left out")
         metadata = replace(metadata, color_chunks=sound)
     if metadata.exif is not None and capabilities.takes_exif_apart and not ExifBlock(metadata.exif).fields():
         drop("exif", "its EXIF makes no sense and is left out")
-        metadata = replace(metadata, exif=None)
+        metadata = metadata.without("exif")
     if metadata.xmp is not None and b"\0" in metadata.xmp:
         drop("xmp", "its XMP is no text in UTF-8 and is left out")
         metadata = metadata.without("xmp")
-    kinds: tuple[Literal["exif", "xmp", "iptc", "icc"], ...] = ("exif", "xmp", "iptc", "icc")
-    for kind in kinds:
-        content, most = getattr(metadata, kind), capabilities.longest.get(kind)
-        if content is not None and most is not None and len(content) > most:
-            drop(
-                kind,
-                f"its {kind.upper()} takes {len(content)} bytes, {capabilities.shown} holds at most {most}",
-            )
-            metadata = metadata.without(kind)
-    most = capabilities.longest.get("text")
+    shown, longest = capabilities.shown, capabilities.longest
+    parts: tuple[Part, ...] = ("exif", "xmp", "iptc", "icc")
+    for part in parts:
+        length = len(getattr(metadata, part) or b"")
+        if part in longest and length > longest[part]:
+            drop(part, f"its {part.upper()} takes {length} bytes, {shown} holds at most {longest[part]}")
+            metadata = metadata.without(part)
+    most = longest.get("text")
     if most is not None and any(len(content) > most for _, content in metadata.text):
-        drop("text", f"a comment takes more than the {most} bytes that {capabilities.shown} holds")
+        drop("text", f"a comment takes more than the {most} bytes that {shown} holds")
         metadata = replace(metadata, text=tuple(text for text in metadata.text if len(text[1]) <= most))
     if metadata.dpi is not None:
         metadata, told = _with_dpi(metadata, metadata.dpi, capabilities)
@@ -156,13 +152,13 @@ def _with_dpi(
     shown = f"its resolution of {dpi[0]:g} by {dpi[1]:g} dpi"
     if not all(least <= value <= most for value in dpi):  # nor is anything within a range that is no number
         message = f"{capabilities.shown} cannot hold {shown}, which is left out"
-        return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
+        return metadata.without("dpi"), [Notice(code="dpi-dropped", message=message)]
     if not capabilities.dpi_in_exif:
         return metadata, []
     exif = exif_with_dpi(dpi) if metadata.exif is None else ExifBlock(metadata.exif).with_dpi(dpi)
     if exif is None:
         message = f"{shown} has no place in its EXIF, which makes no sense"
-        return replace(metadata, dpi=None), [Notice(code="dpi-dropped", message=message)]
+        return metadata.without("dpi"), [Notice(code="dpi-dropped", message=message)]
     return replace(metadata, exif=exif), []
 
 
@@ -213,9 +209,6 @@ def _is_srgb(cicp: tuple[int, int, int, int]) -> bool:
     return cicp[0] in (1, 2) and cicp[1] in (1, 2, 6, 13)
 
 
-#: White point and primaries of sRGB as cHRM has them, and how far a rounded value may be off.
-_SRGB_PRIMARIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-_NEAR_PRIMARIES = 1000
 _SRGB_GAMMA, _NEAR_GAMMA = 45455, 500
 
 
@@ -225,9 +218,6 @@ def _looks_like_srgb(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
     gamma, primaries = found.get(b"gAMA", b""), found.get(b"cHRM", b"")
     if b"sRGB" in found:
         return True
-    if len(gamma) == 4 and abs(struct.unpack(">I", gamma)[0] - _SRGB_GAMMA) >= _NEAR_GAMMA:
+    if len(gamma) == 4 and abs(int.from_bytes(gamma, "big") - _SRGB_GAMMA) >= _NEAR_GAMMA:
         return False
-    if len(primaries) != 32:
-        return True
-    pairs = zip(struct.unpack(">8I", primaries), _SRGB_PRIMARIES, strict=True)
-    return all(abs(value - usual) <= _NEAR_PRIMARIES for value, usual in pairs)
+    return len(primaries) != 32 or are_srgb([value / 100_000 for value in struct.unpack(">8I", primaries)])

@@ -49,6 +49,11 @@ def further_pages(pages: int) -> list[Notice]:
     return [Notice(code="pages-dropped", message=message)] if pages > 1 else []
 
 
+def further_frames(frames: int) -> Notice:
+    """Of an animation of which only the first frame is taken, or a still picture that is no frame of it."""
+    return Notice(code="frames-dropped", message=f"it holds {frames} frames and only the first is taken")
+
+
 def unknown(what: str, names: Sequence[bytes | str], *, most: int = 8, between: str = ", ") -> list[Notice]:
     """Of parts of a file (``what``: "chunks", "boxes" …) that are not understood; ``most`` are named."""
     if not names:

@@ -15,6 +15,9 @@ STRIPPED = {
     "trailer-dropped", "boxes-dropped", "blocks-dropped", "tags-dropped", "text-dropped",
 }  # fmt: skip
 
+#: What a picture has one of or none.
+Part = Literal["icc", "cicp", "exif", "xmp", "iptc", "dpi"]
+
 _METERS_PER_INCH = 0.0254
 
 
@@ -80,9 +83,9 @@ class Metadata:
             xmp=None if self.xmp is None else xmp_packet.for_size(self.xmp, size),
         )
 
-    def without(self, kind: Literal["icc", "exif", "xmp", "iptc"]) -> Metadata:
+    def without(self, part: Part) -> Metadata:
         """The same without one of its parts."""
-        without: dict[str, Any] = {kind: None}
+        without: dict[str, Any] = {part: None}
         return replace(self, **without)
 
     def stripped(self) -> Metadata:

@@ -136,8 +136,3 @@ class Film(NamedTuple):
         # Halves are rounded up: to the even number, a delay of whole ticks could become one tick longer.
         ends = [(2 * end * per_second + 1) // 2 for end in accumulate(self.delays)]
         return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-def further_frames(frames: int) -> Notice:
-    """The notice that only the first frame of an animation is taken."""
-    return Notice(code="frames-dropped", message=f"it holds {frames} frames and only the first is taken")

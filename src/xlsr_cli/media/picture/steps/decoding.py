@@ -8,8 +8,9 @@ from xlsr_cli.formats import format_named
 from xlsr_cli.media.picture.codecs import codec_of
 from xlsr_cli.media.picture.codecs.pillow import FOREIGN_COLORS
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged
+from xlsr_cli.media.picture.losses import further_frames
 from xlsr_cli.media.picture.pixels import turned, with_channels
-from xlsr_cli.media.picture.source import Picture, Source, further_frames
+from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.media.picture.steps.limits import check_pixels
 from xlsr_cli.notices import Notice
 

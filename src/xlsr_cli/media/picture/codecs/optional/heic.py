@@ -15,10 +15,10 @@ from xlsr_cli.media.picture.codecs import boxes
 from xlsr_cli.media.picture.codecs.boxes import items
 from xlsr_cli.media.picture.codecs.optional import library_of
 from xlsr_cli.media.picture.damage import faults_as_damage, notices_of
-from xlsr_cli.media.picture.losses import ASPECT, MASTERING
+from xlsr_cli.media.picture.losses import ASPECT, MASTERING, further_frames
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.pixels import bgr_of, full_range, without_premultiplication
-from xlsr_cli.media.picture.source import Decoded, Source, further_frames
+from xlsr_cli.media.picture.source import Decoded, Source
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import Size
 
