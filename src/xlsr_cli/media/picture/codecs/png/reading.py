@@ -99,7 +99,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         channels=(3 if colored else 1) + alpha,
         bits=max(8, bits),
         maximum=0xFFFF if bits == 16 else 0xFF,
-        pages=frames,
+        pages=max(1, frames),
         animated=frames > 1 or hides_its_still,
         metadata=metadata,
         notices=(*_notices(found, metadata), *behind_the_end(data[end:])),
@@ -119,12 +119,12 @@ def _within(samples: bytes, bits: int) -> bytes:
 def is_animated(head: bytes) -> bool:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`: the ``acTL`` chunk stands before the pixels."""
     frames, hides_its_still = _frames_told(chunks_of(head, cut_off=True))
-    return frames > 1 or hides_its_still
+    return frames > 1 or (frames == 1 and hides_its_still)
 
 
 def _frames_told(chunks: Iterable[Chunk]) -> tuple[int, bool]:
-    """How many frames acTL tells of, 1 without it, and whether the first picture is not one of them: there is
-    no fcTL before its pixels."""
+    """How many frames acTL tells of, 1 without it and 0 where that makes no sense; and whether the first
+    picture is not one of them: there is no fcTL before its pixels."""
     frames, seen = 1, set()
     for name, content, _, _ in chunks:
         if name in (b"IDAT", b"IEND"):
@@ -132,9 +132,8 @@ def _frames_told(chunks: Iterable[Chunk]) -> tuple[int, bool]:
         seen.add(name)
         if name == b"acTL" and len(content) >= 4:
             frames = int.from_bytes(content[:4], "big")
-            if not 1 <= frames <= _MOST_FRAMES:
-                break
-    return (frames, False) if 1 <= frames <= _MOST_FRAMES else (1, False)
+            frames = frames if frames <= _MOST_FRAMES else 0
+    return frames, False
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:
