@@ -27,20 +27,11 @@ class Progress(Protocol):
 class Quiet:
     """A listener that does nothing: the default everywhere."""
 
-    def start(self, total: float | None, unit: str) -> None:
-        """Ignore it."""
-
-    def advance(self, amount: float) -> None:
-        """Ignore it."""
-
-    def extend(self, amount: float) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
-
-    def finish(self) -> None:
-        """Ignore it."""
+    def start(self, total: float | None, unit: str) -> None: ...
+    def advance(self, amount: float) -> None: ...
+    def extend(self, amount: float) -> None: ...
+    def note(self, text: str) -> None: ...
+    def finish(self) -> None: ...
 
 
 QUIET: Progress = Quiet()
@@ -50,6 +41,7 @@ class Counted:
     """Passes everything on to ``listener`` and counts what is done."""
 
     def __init__(self, listener: Progress) -> None:
+        self.note, self.finish = listener.note, listener.finish
         self._listener = listener
         self._done = 0.0
         self._total: float | None = None
@@ -57,31 +49,21 @@ class Counted:
 
     def __str__(self) -> str:
         """``12 of 900 frames``."""
-        total = "" if self._total is None else f" of {self._total:.{digits_of(self._unit)}f}"
-        return f"{self._done:.{digits_of(self._unit)}f}{total} {self._unit}"
+        digits = digits_of(self._unit)
+        total = "" if self._total is None else f" of {self._total:.{digits}f}"
+        return f"{self._done:.{digits}f}{total} {self._unit}"
 
     def start(self, total: float | None, unit: str) -> None:
-        """Pass it on."""
         self._total, self._unit = total, unit
         self._listener.start(total, unit)
 
     def advance(self, amount: float) -> None:
-        """Pass it on."""
         self._done += amount
         self._listener.advance(amount)
 
     def extend(self, amount: float) -> None:
-        """Pass it on."""
         self._total = None if self._total is None else self._total + amount
         self._listener.extend(amount)
-
-    def note(self, text: str) -> None:
-        """Pass it on."""
-        self._listener.note(text)
-
-    def finish(self) -> None:
-        """Pass it on."""
-        self._listener.finish()
 
 
 def digits_of(unit: str) -> int:

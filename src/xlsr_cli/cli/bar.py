@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from types import TracebackType
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -78,25 +77,17 @@ class Bar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def start(self, total: float | None, unit: str) -> None:
-        """Show a bar for ``total`` units."""
         self._task = self._progress.add_task(self._title, total=total, unit=unit, note="")
 
     def advance(self, amount: float) -> None:
-        """``amount`` more units are done."""
         if self._task is not None:
             self._progress.advance(self._task, amount)
 
     def extend(self, amount: float) -> None:
-        """Make the bar longer by ``amount`` units."""
         if self._task is not None:
             total = self._progress.tasks[self._task].total or 0.0
             self._progress.update(self._task, total=total + amount)

@@ -42,6 +42,12 @@ class Computed:
     notices: tuple[Notice, ...]
 
 
+def do_item(item: Item, recipe: Recipe, upscaler: Upscaler, progress: Progress = QUIET) -> ItemResult:
+    """Do one file, with the writing."""
+    computed = compute(item, recipe, upscaler, progress=progress)
+    return place(computed) if isinstance(computed, Computed) else computed
+
+
 def compute(
     item: Item,
     recipe: Recipe,
@@ -58,11 +64,13 @@ def compute(
     job, key = item.job, ""
     try:
         from xlsr_cli.jobs.picture import read_source
+        from xlsr_cli.jobs.task import Task
 
         data = b"" if job.kind == "film" else read_source(job.source, max_pixels=recipe.options.max_pixels)
         key = item.step.entry_key
         if item.step.kind in ("whole", "plan"):
-            key = f"{_hash_of(job.source, data)}-{recipe.key_for(job)}"
+            content = hashlib.sha256(data).hexdigest() if data else file_hash(job.source)
+            key = f"{content}-{recipe.key_for(job)}"
             tell_key(key)
             known = _known_outcome(item, key)
             if known is not None:
@@ -70,23 +78,24 @@ def compute(
         part = item.step.kind == "part"  # it replaces nothing
         replaces = recipe.options.overwrite or (not part and may_replace(item, recipe.key_for(job)))
         _make_folder(job.out, job.output.parent)
-        order = Order(item=item, recipe=recipe, key=key, replaces=replaces, upscaler=upscaler)
-        computed = _upscaled(order, data, progress)
+        options = replace(recipe.options, overwrite=replaces)
+        task = Task(options=options, video=recipe.video, upscaler=upscaler, progress=progress)
+        order = Order(item=item, key=key, task=task)
+        computed = _upscaled(order, data)
         seconds = time.perf_counter() - started
         return replace(computed, entry=replace(computed.entry, seconds=seconds))
-    except XlsrError as error:
-        return failed(item, error.in_flags, key=key, seconds=time.perf_counter() - started, error=error)
-    except MemoryError as error:
-        return failed(item, f"not enough memory for {job.source}", key=key, error=error)
-    except Exception as error:  # a bug must not end the batch either
-        return failed(item, f"{job.source}: {_bug(error)}", key=key, error=error)
+    except Exception as error:
+        return _failed(item, key, error, job.source, time.perf_counter() - started)
 
 
-def _hash_of(source: Path, data: bytes) -> str:
-    """SHA-256 of a file; ``data`` is its content, or empty if it has not been read."""
-    if data:
-        return hashlib.sha256(data).hexdigest()
-    return file_hash(source)
+def _failed(item: Item, key: str, error: Exception, path: Path, seconds: float) -> ItemResult:
+    """The result of an item that failed at ``path``; a bug must not end the batch either."""
+    if isinstance(error, XlsrError):
+        return failed(item, error.in_flags, key=key, seconds=seconds, error=error)
+    if isinstance(error, MemoryError):
+        return failed(item, f"not enough memory for {path}", key=key, error=error)
+    bug = f"internal error ({type(error).__name__}: {error}); please report it at {REPORT_AT}"
+    return failed(item, f"{path}: {bug}", key=key, error=error)
 
 
 def _known_outcome(item: Item, key: str) -> ItemResult | None:
@@ -109,27 +118,22 @@ def _leftover(job: Job) -> Path | None:
     return work_folder(job.output)
 
 
-def _upscaled(order: Order, data: bytes, progress: Progress) -> Computed | ItemResult:
+def _upscaled(order: Order, data: bytes) -> Computed | ItemResult:
     from xlsr_cli.media.sniff import kind_of
 
     if order.item.job.kind == "film":
         from xlsr_cli.jobs.batch import film
 
-        return film.do_step(order, progress)
-    if kind_of(data) == "animation":
-        return _animation(order, data, progress)
-    return _picture(order, data, progress)
+        return film.do_step(order)
+    return _animation(order, data) if kind_of(data) == "animation" else _picture(order, data)
 
 
-def _picture(order: Order, data: bytes, progress: Progress) -> Computed:
+def _picture(order: Order, data: bytes) -> Computed:
     from xlsr_cli.jobs.picture import upscale_picture
-    from xlsr_cli.jobs.task import Task
     from xlsr_cli.media.picture.steps.opening import open_picture
 
     job, file = order.item.job, io.BytesIO()
-    source = open_picture(data, str(job.source))
-    task = Task(options=order.options, upscaler=order.upscaler, progress=progress)
-    result = upscale_picture(source, job.output, task, file=file)
+    result = upscale_picture(open_picture(data, str(job.source)), job.output, order.task, file=file)
     encoded = file.getvalue()
     entry = order.done(
         pixels=result.source_size.pixels,
@@ -137,21 +141,17 @@ def _picture(order: Order, data: bytes, progress: Progress) -> Computed:
         sha256=hashlib.sha256(encoded).hexdigest(),
         compression=result.compression,
     )
-    return Computed(
-        item=order.item, entry=entry, encoded=encoded, replaces=order.replaces, notices=result.notices
-    )
+    replaces = order.task.options.overwrite
+    return Computed(item=order.item, entry=entry, encoded=encoded, replaces=replaces, notices=result.notices)
 
 
-def _animation(order: Order, data: bytes, progress: Progress) -> ItemResult:
+def _animation(order: Order, data: bytes) -> ItemResult:
     from xlsr_cli.jobs.animation import upscale_animation
-    from xlsr_cli.jobs.task import Task
     from xlsr_cli.media.picture.steps.opening import open_picture
 
-    job = order.item.job
-    options = replace(order.options, overwrite=order.replaces or order.claimed)
-    source = open_picture(data, str(job.source))
-    task = Task(options=options, upscaler=order.upscaler, progress=progress)
-    result = upscale_animation(source, job.output, task)
+    job, options = order.item.job, order.task.options
+    task = replace(order.task, options=replace(options, overwrite=options.overwrite or order.claimed))
+    result = upscale_animation(open_picture(data, str(job.source)), job.output, task)
     entry = order.done(
         pixels=result.source_size.pixels * result.frames,
         size=job.output.stat().st_size,
@@ -175,15 +175,9 @@ def place(computed: Computed) -> ItemResult:
             raise not_ours(item)
         with atomic_output(output, overwrite=computed.replaces) as file:
             file.write(computed.encoded)
-    except XlsrError as error:
-        return failed(item, error.in_flags, key=entry.key, seconds=entry.seconds, error=error)
     except Exception as error:
-        return failed(item, f"{output}: {_bug(error)}", key=entry.key, error=error)
+        return _failed(item, entry.key, error, output, entry.seconds)
     return done
-
-
-def _bug(error: Exception) -> str:
-    return f"internal error ({type(error).__name__}: {error}); please report it at {REPORT_AT}"
 
 
 def _make_folder(out: Path, folder: Path) -> None:

@@ -27,6 +27,10 @@ class Rates:
     picture: float
     film: float
 
+    def shared(self, count: int) -> Rates:
+        """Those of ``count`` workers together."""
+        return Rates(picture=self.picture / count, film=self.film / count)
+
     def seconds(self, job: Job) -> float:
         """About how long ``job`` takes."""
         rate = self.film if job.kind == "film" else self.picture

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from xlsr_cli.errors import OutputError, ResourceError
 from xlsr_cli.jobs.batch.item import Cut, ItemResult, Order, failed, file_hash, not_ours
 from xlsr_cli.jobs.batch.journal import Entry
-from xlsr_cli.jobs.task import Task
-from xlsr_cli.jobs.video import parts
-from xlsr_cli.jobs.video.parts import NotAsPlannedError, Part
+from xlsr_cli.jobs.video import Part, parts
+from xlsr_cli.jobs.video.parts import NotAsPlannedError
 from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
 from xlsr_cli.jobs.video.run import VideoResult, put_together, upscale_video
 from xlsr_cli.jobs.video.segments import BusyError, finished_frames, open_segments, work_folder
 from xlsr_cli.media.atomic import remove_parts
 from xlsr_cli.notices import Notice
-from xlsr_cli.progress import Progress
+from xlsr_cli.progress import QUIET
 
 if TYPE_CHECKING:
     from xlsr_cli.options import PictureOptions
@@ -33,26 +32,19 @@ _ENCODER_THREADS = 1
 _PATIENCE_WITH_SHARDS = 10.0
 
 
-def do_step(order: Order, progress: Progress) -> ItemResult:
+def do_step(order: Order) -> ItemResult:
     """Do the step ``order.item.step``. Raises what :func:`upscale_video` raises."""
-    kind = order.item.step.kind
-    if kind == "plan":
-        return _plan(order)
-    if kind == "part":
-        return _part(order, progress)
-    if kind == "join":
-        return _join(order)
-    return _whole(order, progress)
+    steps = {"plan": _plan, "part": _part, "join": _join, "whole": _whole}
+    return steps[order.item.step.kind](order)
 
 
-def _whole(order: Order, progress: Progress) -> ItemResult:
+def _whole(order: Order) -> ItemResult:
     """Enlarge all of it; segments that an interrupted run has made are not made again.
 
     Segments stay until the journal says that the film is done. If the process is killed in between, the next
     run makes the same file from them at once, and so knows that the output is from this batch.
     """
-    job = order.item.job
-    task = Task(options=_options(order), video=order.recipe.video, upscaler=order.upscaler, progress=progress)
+    job, task = order.item.job, replace(order.task, options=_options(order))
     return _done(order, upscale_video(job.source, job.output, task, keep_segments=True))
 
 
@@ -61,9 +53,9 @@ def _options(order: Order) -> PictureOptions:
 
     Raises :class:`OutputError` if the existing file is somebody else's.
     """
-    output = order.item.job.output
-    begun = work_folder(output).is_dir()
-    options = replace(order.options, overwrite=order.replaces or (order.claimed and begun))
+    output, options = order.item.job.output, order.task.options
+    if not options.overwrite and order.claimed and work_folder(output).is_dir():
+        options = replace(options, overwrite=True)
     if output.exists() and not options.overwrite:
         raise not_ours(order.item)
     return options
@@ -82,12 +74,11 @@ def _done(order: Order, result: VideoResult) -> ItemResult:
 
 def _film(order: Order) -> VideoPlan:
     """The film, inspected and planned once for all of its parts that this process makes."""
-    job, recipe = order.item.job, order.recipe
-    status = job.source.stat()
-    wanted = (job.source, status.st_size, status.st_mtime_ns, job.output, recipe, id(order.upscaler))
+    job, status = order.item.job, order.item.job.source.stat()
+    task = replace(order.task, options=replace(order.task.options, overwrite=False), progress=QUIET)
+    wanted = (job.source, status.st_size, status.st_mtime_ns, job.output, task)
     with _LOCK:
         if _LAST.get("wanted") != wanted:
-            task = Task(options=recipe.options, video=recipe.video, upscaler=order.upscaler)
             made = plan_video(job.source, job.output, task, encoder_threads=_ENCODER_THREADS)
             _LAST.update(wanted=wanted, plan=made)
         plan: VideoPlan = _LAST["plan"]
@@ -130,8 +121,7 @@ def _divided(order: Order) -> ItemResult:
     _remove_half_parts(job.output, [parts.part_file(job.output, key, part).name for part in ours])
     todo = [part for part in ours if part.end > done and not _is_there(order, key, part)]
     frames = sum(part.frames for part in ours)
-    pairs, left = tuple(map(_pair, found)), tuple(map(_pair, todo))
-    return _planned(order, Cut(parts=pairs, todo=left, frames=frames, key=key))
+    return _planned(order, Cut(parts=tuple(found), todo=tuple(todo), frames=frames, key=key))
 
 
 def _remove_half_parts(output: Path, names: list[str]) -> None:
@@ -144,7 +134,7 @@ def _remove_half_parts(output: Path, names: list[str]) -> None:
 def _is_joined_elsewhere(order: Order) -> bool:
     """Whether another shard has made the output, after this run had found none, and is not seen to say so."""
     output = order.item.job.output
-    unseen = order.item.job.shard.count > 1 and order.claimed and not order.replaces
+    unseen = order.item.job.shard.count > 1 and order.claimed and not order.task.options.overwrite
     return unseen and output.exists() and not work_folder(output).is_dir()
 
 
@@ -179,16 +169,10 @@ def _patience(order: Order) -> float:
     return _PATIENCE_WITH_SHARDS if order.item.job.shard.count > 1 else 0.0
 
 
-def _pair(part: Part) -> tuple[int, int]:
-    return part.begin, part.end
-
-
-def _part(order: Order, progress: Progress) -> ItemResult:
-    step, job = order.item.step, order.item.job
-    part = Part(begin=step.begin, end=step.end)
-    plan = _film(order)
+def _part(order: Order) -> ItemResult:
+    job, plan = order.item.job, _film(order)
     try:
-        parts.make_part(plan, part, job.output, progress)
+        parts.make_part(plan, order.item.step.part, job.output, order.task.progress)
     except NotAsPlannedError as error:
         if job.shard.count > 1:  # the others do not know of it
             reason = f"{error.in_flags}, so it cannot be shared; a run without --shard does it as a whole"
@@ -200,7 +184,7 @@ def _part(order: Order, progress: Progress) -> ItemResult:
 def _join(order: Order) -> ItemResult:
     """Put the parts together. Of several shards, the one does it that finds all parts there."""
     output, plan = order.item.job.output, _film(order)
-    finished = [Part(begin=begin, end=end) for begin, end in order.item.step.parts]
+    finished = order.item.step.parts
     before = _state(output)
     if order.item.job.shard.count == 1:
         return _joined(order, finished, before)
@@ -225,7 +209,7 @@ def _state(output: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _joined(order: Order, finished: list[Part], before: tuple[int, int] | None) -> ItemResult:
+def _joined(order: Order, finished: Sequence[Part], before: tuple[int, int] | None) -> ItemResult:
     """The output made of the ``finished`` parts.
 
     Raises :class:`BusyError` if somebody has made it since its state was ``before``.

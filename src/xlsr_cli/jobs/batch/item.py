@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,11 +12,11 @@ from xlsr_cli.errors import InputError, NotKeptError, OutputError, UsageError
 from xlsr_cli.jobs.batch.job import WHOLE, Job, Refusal, Step
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.jobs.batch.recipe import Recipe
+from xlsr_cli.jobs.video import Part
 from xlsr_cli.notices import Notice
-from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:
-    from xlsr_cli.engine.upscaler import Upscaler
+    from xlsr_cli.jobs.task import Task
 
 #: ``shared``: a film of which this shard has done its share. ``planned`` and ``part`` are those of steps,
 #: which executors keep to themselves.
@@ -38,12 +38,12 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """The parts of a film, pairs of frame numbers; ``todo`` are those that are to be made here and are not
-    made yet. ``frames``: of all that are to be made here. ``key``: its plan's. ``why``: where it has to be
-    done as a whole, the reason."""
+    """The ``parts`` of a film; ``todo`` are those that are to be made here and are not made yet. ``frames``:
+    of all that are to be made here. ``key``: its plan's. ``why``: where it has to be done as a whole, the
+    reason."""
 
-    parts: tuple[tuple[int, int], ...] = ()
-    todo: tuple[tuple[int, int], ...] = ()
+    parts: tuple[Part, ...] = ()
+    todo: tuple[Part, ...] = ()
     frames: int = 0
     key: str = ""
     why: str = ""
@@ -67,18 +67,12 @@ class ItemResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """An item that has to be computed. ``key``: its key in the journal; ``replaces``: an output exists."""
+    """An item that has to be computed. ``key``: its key in the journal. ``task``: its options permit to
+    replace an output of this batch."""
 
     item: Item
-    recipe: Recipe
     key: str
-    replaces: bool
-    upscaler: Upscaler
-
-    @property
-    def options(self) -> PictureOptions:
-        """The options of the batch, with permission to replace an output of this batch."""
-        return replace(self.recipe.options, overwrite=self.replaces)
+    task: Task
 
     @property
     def claimed(self) -> bool:

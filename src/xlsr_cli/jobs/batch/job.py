@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from xlsr_cli.errors import UsageError
+from xlsr_cli.jobs.video import Part
 
 JobKind = Literal["picture", "animation", "film"]
 #: The usual reason to leave a file alone.
@@ -75,21 +76,22 @@ class Job:
         return self.out / self.target
 
 
+NO_PART = Part(0, 0)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """What of a file is done in one go: the whole of it, or, of a film that several workers share, a step.
 
-    ``plan``: find out its parts. ``part``: enlarge the frames from ``begin`` up to ``end``. ``join``: put
-    ``parts`` (such pairs) together. ``key``: of the film's plan, which everybody has to agree with;
-    ``entry_key``: the journal's of the film.
+    ``plan``: find out its parts. ``part``: enlarge one. ``join``: put ``parts`` together. ``key``: of the
+    film's plan, which everybody has to agree with; ``entry_key``: the journal's of the film.
     """
 
     kind: Literal["whole", "plan", "part", "join"] = "whole"
     key: str = ""
     entry_key: str = ""
-    begin: int = 0
-    end: int = 0
-    parts: tuple[tuple[int, int], ...] = ()
+    part: Part = NO_PART
+    parts: tuple[Part, ...] = ()
 
 
 WHOLE = Step()

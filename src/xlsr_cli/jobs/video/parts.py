@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 from xlsr_cli.errors import InputError, OutputError
-from xlsr_cli.jobs.video import SEGMENT_FRAMES
+from xlsr_cli.jobs.video import SEGMENT_FRAMES, Part
 from xlsr_cli.jobs.video.plan import VideoPlan
 from xlsr_cli.jobs.video.run import decoding_threads, encode_frames
 from xlsr_cli.jobs.video.segments import PART_SUFFIX, Segments, in_memory, work_folder
@@ -31,19 +31,6 @@ _OF_WHOLE_FILMS = "frames-damaged"
 
 class NotAsPlannedError(InputError):
     """Decoding a part gives other frames than its packets say: the film cannot be divided."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """The frames from ``begin`` up to ``end`` of a film, counted from 0 in the order of display."""
-
-    begin: int
-    end: int
-
-    @property
-    def frames(self) -> int:
-        """How many."""
-        return self.end - self.begin
 
 
 def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
@@ -67,8 +54,7 @@ def parts_of(plan: VideoPlan) -> tuple[list[Part], str]:
         key = cuts[bisect_right(cuts, times[begin]) - 1]
         if begin - bisect_left(times, key) <= _MOST_BEFORE:
             begins.append(begin)
-    ends = [*begins[1:], len(times)]
-    parts = [Part(begin=begin, end=end) for begin, end in zip(begins, ends, strict=True)]
+    parts = [Part(*ends) for ends in pairwise([*begins, len(times)])]
     apart = len(parts) == 1 and len(times) > SEGMENT_FRAMES
     return parts, "its key frames are far apart" if apart else ""
 
@@ -133,7 +119,7 @@ def _expected(reader: FrameReader, plan: VideoPlan, part: Part) -> Iterator[Fram
         )
 
 
-def take_parts(segments: Segments, output: Path, key: str, parts: list[Part]) -> None:
+def take_parts(segments: Segments, output: Path, key: str, parts: Sequence[Part]) -> None:
     """Put the finished ``parts`` into ``segments``, behind what is there, and remove their files.
 
     Raises :class:`OutputError` for a damaged one, which is removed; the same command makes it again.

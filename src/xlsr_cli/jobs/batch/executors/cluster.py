@@ -82,12 +82,10 @@ class ClusterExecutor(Executor):
             ) from error
 
     def stop(self) -> None:
-        """Leave the cluster; its workers finish what they are doing."""
         with contextlib.suppress(Exception):  # the scheduler may be gone already
             self._client.close(timeout=5)
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Remember ``recipe``; each worker checks by itself whether it can do it."""
         self._recipe = recipe.with_threads(1)
 
     def measure(self) -> Rates:
@@ -103,14 +101,11 @@ class ClusterExecutor(Executor):
                 if self._is_gone(error):
                     raise
                 raise ResourceError(f"a worker {_reason(error)}") from error
-        return Rates(picture=rates.picture / max(1, threads), film=rates.film / max(1, threads))
+        return rates.shared(max(1, threads))
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield their results as they end; call :meth:`prepare` before.
-
-        Raises :class:`ResourceError` for workers that would write other pixels or to other storage, and when
-        the scheduler is gone.
-        """
+        """Raises :class:`ResourceError` for workers that would write other pixels or to other storage, and
+        when the scheduler is gone."""
         items = list(items)
         if not items:
             return
@@ -204,17 +199,12 @@ class ClusterExecutor(Executor):
 
     def _join(self, item: Item) -> ItemResult:
         """The parts of a film put together, in this process."""
-        from xlsr_cli.jobs.batch.compute import Computed, compute
+        from xlsr_cli.jobs.batch.compute import do_item
         from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
         assert self._recipe is not None
-        upscaler = load_upscaler(self._recipe.options)
-        try:
-            result = compute(item, self._recipe, upscaler)
-        finally:
-            upscaler.close()
-        assert not isinstance(result, Computed)
-        return result
+        with load_upscaler(self._recipe.options) as upscaler:
+            return do_item(item, self._recipe, upscaler)
 
     def _seen(self, item: Item, result: ItemResult) -> ItemResult:
         """``result``, or a failure if this machine does not see the output that the worker says it wrote."""
@@ -344,8 +334,5 @@ def measure_anywhere(recipe: Recipe) -> Rates:
     from xlsr_cli.jobs.batch.effort import measure
     from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
-    upscaler = load_upscaler(recipe.options)
-    try:
+    with load_upscaler(recipe.options) as upscaler:
         return measure(recipe, upscaler)
-    finally:
-        upscaler.close()

@@ -7,7 +7,6 @@ costs the one file that it was working on, and is replaced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -34,7 +33,10 @@ class Executor(Protocol):
         """The speed of the whole place; call :meth:`prepare` before."""
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield their results as they end; ``hear`` gets the progress of long ones."""
+        """Do ``items`` and yield their results as they end; ``hear`` gets the progress of long ones.
+
+        Call :meth:`prepare` before.
+        """
 
     def stop(self) -> None:
         """End all work; unfinished items stay unfinished."""
@@ -42,10 +44,5 @@ class Executor(Protocol):
     def __enter__(self) -> Executor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

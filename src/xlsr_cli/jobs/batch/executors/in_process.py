@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
-from xlsr_cli.jobs.batch.executors.sharing import Sharing
+from xlsr_cli.jobs.batch.executors.sharing import Share, Sharing
 
 if TYPE_CHECKING:
     from xlsr_cli.engine.upscaler import Upscaler
@@ -31,7 +31,6 @@ class InProcessExecutor(Executor):
         self._upscaler: Upscaler | None = None
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        """Load the models. Raises :class:`ModelError`, :class:`ResourceError` or :class:`UsageError`."""
         from xlsr_cli.jobs.batch.executors.worker import load_upscaler
 
         self.stop()
@@ -40,16 +39,13 @@ class InProcessExecutor(Executor):
             self._upscaler = load_upscaler(self._recipe.options)
 
     def measure(self) -> Rates:
-        """As :func:`~xlsr_cli.jobs.batch.effort.measure` finds them."""
         from xlsr_cli.jobs.batch.effort import measure
 
         assert self._upscaler is not None
         return measure(self._recipe, self._upscaler)
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each; :meth:`prepare` comes before."""
-        from xlsr_cli.jobs.batch.compute import Computed, compute, place
-        from xlsr_cli.jobs.batch.executors.share import Share
+        from xlsr_cli.jobs.batch.compute import do_item
 
         sharing = Sharing(hear, divides="begun")
         for whole in items:
@@ -58,8 +54,7 @@ class InProcessExecutor(Executor):
                 item = steps.popleft()
                 assert self._upscaler is not None
                 share = Share(partial(sharing.heard, item))
-                computed = compute(item, self._recipe, self._upscaler, progress=share)
-                result = place(computed) if isinstance(computed, Computed) else computed
+                result = do_item(item, self._recipe, self._upscaler, share)
                 more, final = sharing.then(item, result)
                 steps.extendleft(reversed(more))
                 if final is not None:  # without the other parts of a film that has failed
@@ -67,7 +62,6 @@ class InProcessExecutor(Executor):
                     break
 
     def stop(self) -> None:
-        """Forget the model."""
         if self._upscaler is not None:
             self._upscaler.close()
             self._upscaler = None

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -107,19 +107,21 @@ class LocalExecutor(Executor):
         for worker in self._workers:
             _send(worker, self._recipe)
         self._workers += [self._start() for _ in range(count - len(self._workers))]
-        while not any(worker.ready for worker in self._workers):
-            for _ in self._collect(deque()):
-                raise AssertionError("nothing was handed out yet")
+        self._await(lambda: any(worker.ready for worker in self._workers))
 
     def measure(self) -> Rates:
         """The rates of one worker, by their number."""
         worker = next(worker for worker in self._workers if worker.ready)
         _send(worker, Measure())
-        while self._rates is None:
+        self._await(lambda: self._rates is not None)
+        assert self._rates is not None
+        return self._rates.shared(len(self._workers))
+
+    def _await(self, condition: Callable[[], bool]) -> None:
+        """Receive messages of workers that have nothing to do yet, until ``condition`` holds."""
+        while not condition():
             for _ in self._collect(deque()):
                 raise AssertionError("nothing was handed out yet")
-        count = len(self._workers)
-        return Rates(picture=self._rates.picture / count, film=self._rates.film / count)
 
     def _useful(self, jobs: Sequence[Job]) -> int:
         """How many workers have something to do and fit into memory together with the largest job."""
@@ -130,7 +132,6 @@ class LocalExecutor(Executor):
         return count
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        """Do ``items`` and yield what became of each, as they end; :meth:`prepare` comes before."""
         if self._divides:
             self._sharing = Sharing(hear, divides="all" if len(self._workers) > 1 else "begun")
         sharing = self._sharing
@@ -273,7 +274,6 @@ class LocalExecutor(Executor):
         return lost.job.kind == "film" and self._deaths[step] <= _RETRIES
 
     def stop(self) -> None:
-        """End all processes; what they were doing is left undone."""
         for worker in self._workers:
             worker.process.kill()
         for worker in self._workers:

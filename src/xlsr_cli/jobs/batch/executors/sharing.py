@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from xlsr_cli.jobs.batch.executors.executor import Hear
 from xlsr_cli.jobs.batch.item import Cut, Item, ItemResult
 from xlsr_cli.jobs.batch.job import Step
+from xlsr_cli.jobs.video import Part
 from xlsr_cli.notices import Notice
+from xlsr_cli.progress import Quiet
+
+#: Seconds between two reports about the same file.
+_PACE = 0.5
 
 
 @dataclass(kw_only=True)
 class _Shared:
     """A film that is being made. ``left``: parts that are not finished; ``done``: frames of the finished
-    ones, which took ``seconds``; ``partly``: finished frames of unfinished parts, by the first frame of
-    each."""
+    ones, which took ``seconds``; ``partly``: finished frames of unfinished parts."""
 
     cut: Cut
     left: int
     done: int = 0
     seconds: float = 0.0
     failed: bool = False
-    partly: dict[int, float] = field(default_factory=dict)
+    partly: dict[Part, float] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
@@ -58,7 +63,7 @@ class Sharing:
         if item.step.kind == "whole":
             self._hear(item.job.name, share)
         elif item.step.kind == "part" and shared is not None:
-            shared.partly[item.step.begin] = share * (item.step.end - item.step.begin)
+            shared.partly[item.step.part] = share * item.step.part.frames
             self._hear(item.job.name, shared.share)
 
     def then(self, item: Item, result: ItemResult) -> tuple[list[Item], ItemResult | None]:
@@ -88,12 +93,12 @@ class Sharing:
                 self._whole[name] = cut.why
                 yield replace(item, step=Step())
             return
-        todo = sum(end - begin for begin, end in cut.todo)
+        todo = sum(part.frames for part in cut.todo)
         self._shared[name] = shared = _Shared(cut=cut, left=len(cut.todo), done=cut.frames - todo)
         self._hear(name, shared.share)
         step = Step(kind="part", key=cut.key, entry_key=result.entry.key)
-        for begin, end in cut.todo:
-            yield replace(item, step=replace(step, begin=begin, end=end))
+        for part in cut.todo:
+            yield replace(item, step=replace(step, part=part))
         if not cut.todo:
             yield replace(item, step=self._joining(step, cut))
 
@@ -103,8 +108,8 @@ class Sharing:
             return [], result if first else None
         shared.left -= 1
         shared.seconds += result.entry.seconds
-        shared.done += item.step.end - item.step.begin
-        shared.partly.pop(item.step.begin, None)
+        shared.done += item.step.part.frames
+        shared.partly.pop(item.step.part, None)
         self._hear(item.job.name, shared.share)
         if shared.left or shared.failed or item.job.name in self._whole:
             return [], None
@@ -119,3 +124,26 @@ def _is_begun(item: Item) -> bool:
     from xlsr_cli.jobs.video.segments import has_parts
 
     return has_parts(item.job.output)
+
+
+class Share(Quiet):
+    """A :class:`~xlsr_cli.progress.Progress` that tells from time to time which share of its work is done, 0
+    to 1; nothing where the total is not known."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        self._tell = tell
+        self._done, self._total = 0.0, 0.0
+        self._last = time.monotonic()
+
+    def start(self, total: float | None, unit: str) -> None:
+        self._done, self._total = 0.0, total or 0.0
+
+    def advance(self, amount: float) -> None:
+        self._done += amount
+        now = time.monotonic()
+        if self._total and now - self._last >= _PACE:
+            self._last = now
+            self._tell(min(1.0, self._done / self._total))
+
+    def extend(self, amount: float) -> None:
+        self._total += amount

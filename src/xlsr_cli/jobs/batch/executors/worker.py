@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from xlsr_cli.errors import XlsrError
 from xlsr_cli.jobs.batch.effort import measure
-from xlsr_cli.jobs.batch.executors.share import Share
+from xlsr_cli.jobs.batch.executors.sharing import Share
 from xlsr_cli.jobs.batch.recipe import Recipe
 
 if TYPE_CHECKING:
