@@ -33,10 +33,11 @@ Panel = Literal["size", "quality", "network", "files", "film", "machine", "messa
 class Declared(NamedTuple):
     """One option: the ``name`` and ``kind`` (type) of its field, its ``default`` and its ``help``.
 
-    ``short``: a flag of one letter. ``value``: the placeholder for the value in the help. ``shown``: the
-    default in words, where the value itself does not tell. ``parse``: makes the value from text, or raises
-    :class:`ValueError` with a sentence. ``choices``: those of the type, or more. ``completes``: what the
-    shell offers.
+    ``short``: a flag of one letter. ``named``: the flag, where the field cannot have its name; ``also``: a
+    second one. ``value``: the placeholder for the value in the help. ``shown``: the default in words, where
+    the value itself does not tell. ``parse``: makes the value from text, or raises :class:`ValueError` with a
+    sentence. ``choices``: those of the type, or more. ``least``, ``most``: of a number on a command line.
+    ``completes``: what the shell offers.
     """
 
     name: str
@@ -45,23 +46,33 @@ class Declared(NamedTuple):
     help: str
     panel: Panel
     short: str | None = None
+    named: str | None = None
+    also: str | None = None
     value: str | None = None
     shown: str | None = None
     parse: Callable[[str], Any] | None = None
     choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
     completes: Literal["models"] | None = None
 
     @property
     def flag(self) -> str:
         """``--max-memory``; of an option that is on by default, the flag that disables it, ``--no-reuse``."""
         name = self.name.replace("_", "-")
-        return f"--no-{name}" if self.default is True else f"--{name}"
+        return self.named or (f"--no-{name}" if self.default is True else f"--{name}")
 
 
 def option(default: Value, help: str, panel: Panel, **more: Any) -> Value:
     """A field's value that declares an option. ``more`` are the other fields of :class:`Declared`."""
     settings = {"help": help, "panel": panel, **more}
     return field(default=default, metadata={"option": settings})
+
+
+def same_option(kind: Any, name: str, **changed: Any) -> Any:
+    """A field's value that declares an option of ``kind`` once more, some of its settings ``changed``."""
+    entry = next(entry for entry in fields(kind) if entry.name == name)
+    return field(default=entry.default, metadata={"option": {**entry.metadata["option"], **changed}})
 
 
 @functools.cache

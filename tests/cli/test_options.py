@@ -361,7 +361,7 @@ def test_default_names(picture: Path) -> None:
 
 
 VIDEO = {
-    "codec", "crf", "preset", "pix_fmt", "deinterlace", "start", "end", "frames", "copy_only", "no_reuse",
+    "codec", "crf", "preset", "pix_fmt", "deinterlace", "start", "end", "frames", "copy_only", "reuse",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import typer
 import typer.main
 
 from xlsr_cli.cli.app import main
-from xlsr_cli.cli.flags import taking
+from xlsr_cli.cli.flags import with_flags
 from xlsr_cli.declaration import assembled, check_values, declared, option, takes_options_of
 from xlsr_cli.errors import UsageError
 
@@ -45,7 +45,7 @@ def toy_command(*arguments: str) -> Toy:
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
     @app.command()
-    @taking(Toy, "toy")
+    @with_flags
     def command(toy: Toy = Toy()) -> None:
         found.append(toy)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.results import show_forecast, show_plan, show_result
+from xlsr_cli.declaration import option
 from xlsr_cli.errors import InputError, OutputError, UsageError
 from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, read_head, refuse_no_file
 from xlsr_cli.options import PictureOptions, VideoOptions
@@ -26,21 +27,33 @@ if TYPE_CHECKING:
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
+@dataclass(frozen=True, kw_only=True)
+class UpscaleFlags:
+    """Where the results go, and how they are shown."""
+
+    output: str | None = option(
+        None, "A file, or a folder for any number of inputs.", "files", short="-o", value="PATH"
+    )
+    dry_run: bool = option(
+        False, "Show what would be done, in what time and memory; write nothing.", "messages"
+    )
+    json: bool = option(False, "Results as JSON on stdout.", "messages")
+
+
 @dataclass(kw_only=True, eq=False)
 class Request:
     """One input and everything that was asked for.
 
-    ``alone``: it is the only input; only then are options refused that it would ignore. ``place``: its place
-    among several, such as ``2/5``. ``pairs``: gets source and result of a picture, for the page.
+    ``place``: its place among ``count``, from 1. Only of a single input are options refused that it would
+    ignore. ``pairs``: gets source and result of a picture, for the page.
     """
 
     item: Item
     task: Task
-    dry_run: bool
+    flags: UpscaleFlags
     html: Path | None
-    json: bool
-    alone: bool
-    place: str
+    place: int
+    count: int
     pairs: list[tuple[Path, Path]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,12 +122,12 @@ class Request:
 
         self._refuse_video_options(path.name)
         target = self._target
-        if target is not None and not self.dry_run:
+        if target is not None and not self.flags.dry_run:
             check_target(path, target, self.options)
         source = open_file(path, max_pixels=self.options.max_pixels)
         if self.output is None:
             target = self._default_output(path, source)
-            if not self.dry_run:
+            if not self.flags.dry_run:
                 check_target(path, target, self.options)
         if self.html is not None and target is not None:
             refuse_same_file(path, self.html)
@@ -138,8 +151,8 @@ class Request:
         """One picture, to a file or, with None, to stdout."""
         from xlsr_cli.jobs.picture import plan_picture, upscale_picture
 
-        if self.dry_run:
-            show_plan(plan_picture(source, target, self.task), json=self.json)
+        if self.flags.dry_run:
+            show_plan(plan_picture(source, target, self.task), json=self.flags.json)
         elif target is not None:
             self._do(partial(upscale_picture, source, target), Path(source.name).name)
         else:
@@ -159,7 +172,7 @@ class Request:
         from xlsr_cli.media.sniff import kind_of
 
         target = self._target
-        if target is not None and not self.dry_run:
+        if target is not None and not self.flags.dry_run:
             check_output(target, overwrite=self.options.overwrite)
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
         if kind_of(head) == "y4m":
@@ -203,8 +216,8 @@ class Request:
             self._do(partial(film_to_pictures if numbered else film_to_animation, path, target), path.name)
             return
         self._refuse_page("a video")
-        if self.dry_run:
-            show_forecast(forecast_video(path, target, self.task), json=self.json)
+        if self.flags.dry_run:
+            show_forecast(forecast_video(path, target, self.task), json=self.flags.json)
         else:
             self._do(partial(upscale_video, path, target), path.name, resumes=True)
 
@@ -265,19 +278,19 @@ class Request:
             refuse_same_file(Path(self.source), target)
         with atomic_output(target, overwrite=self.options.overwrite) as file, self._under_a_bar(name) as task:
             result = upscale_y4m(stream, file, task, source=name, output=str(target))
-        show_result(result, json=self.json)
+        show_result(result, json=self.flags.json)
 
     def _do(self, work: Callable[[Task], Any], name: str, *, resumes: bool = False) -> None:
         """Do ``work`` and show its result; ``resumes`` is as in :meth:`_under_a_bar`."""
         with self._under_a_bar(name, resumes=resumes) as task:
             result = work(task)
-        show_result(result, json=self.json)
+        show_result(result, json=self.flags.json)
 
     @contextmanager
     def _under_a_bar(self, name: str, *, resumes: bool = False) -> Iterator[Task]:
         """The task, with a bar for this input. After Ctrl-C, a message says that the work ``resumes``, if it
         does."""
-        title = name if self.alone else f"{self.place} {name}"
+        title = name if self.count == 1 else f"{self.place}/{self.count} {name}"
         with console.progress(title) as bar:
             counted = Counted(bar)
             try:
@@ -321,7 +334,7 @@ class Request:
     def _folder(self) -> Path | None:
         """The output folder, which is made if it is missing; None: beside the input."""
         folder = self.item.into
-        if folder is not None and not self.dry_run and not folder.is_dir():
+        if folder is not None and not self.flags.dry_run and not folder.is_dir():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -336,16 +349,16 @@ class Request:
                 self.item.into.rmdir()
 
     def _refuse_video_options(self, name: str) -> None:
-        if self.alone and self.task.video != VideoOptions():
+        if self.count == 1 and self.task.video != VideoOptions():
             raise UsageError(f"{name} is a picture; --codec, --crf, --start and the like are for videos")
 
     def _refuse_options_of_pictures(self, what: str) -> None:
-        if self.dry_run:
+        if self.flags.dry_run:
             raise UsageError(f"--dry-run is for picture and video files; for {what}, try --frames 10")
         self._refuse_page(what)
 
     def _refuse_page(self, what: str) -> None:
-        if self.alone and self.html is not None:
+        if self.count == 1 and self.html is not None:
             raise UsageError(f"--html shows a picture file before and after; it cannot show {what}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import Html, HtmlFull, common_flags, flag, picture_flags, taking
+from xlsr_cli.cli.flags import Page, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.results import counted
+from xlsr_cli.declaration import option
 from xlsr_cli.errors import InputError, ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
 from xlsr_cli.jobs.batch.job import NOTHING_TO_ENLARGE, JobKind
@@ -48,12 +49,21 @@ find . -name '*.jpg' -print0 | xlsr batch --files-from - -0 --out large
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchFlags:
+    """Where the results of a batch go, and what is said of them."""
+
+    out: Path | None = option(
+        None, "Output folder.", "files", short="-o", also="--output", value="FOLDER", shown="FOLDER_x2"
+    )
+    watch: bool = option(False, "Keep running, and process new files once they are complete.", "files")
+    report: Path | None = option(None, "Write a report, .html or .json.", "files", value="FILE")
+    dry_run: bool = option(False, "Show what would be done; write nothing.", "messages")
+    json: bool = option(False, "One JSON event per line on stdout.", "messages")
+
+
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
-@common_flags
-@taking(WorkOptions, "work")
-@taking(BatchOptions, "settings")
-@taking(ListOptions, "lists")
-@picture_flags
+@with_flags
 def batch(
     inputs: Annotated[
         list[str] | None,
@@ -61,37 +71,13 @@ def batch(
             metavar="INPUT…", help="A folder, or any folders, files and quoted patterns.", show_default=False
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        flag(
-            "--out",
-            "-o",
-            "--output",
-            help="Output folder.",
-            panel="files",
-            metavar="FOLDER",
-            show_default="FOLDER_x2",
-        ),
-    ] = None,
-    lists: ListOptions = ListOptions(),  # noqa: B008  # replaced by its flags
-    settings: BatchOptions = BatchOptions(),  # noqa: B008
-    work: WorkOptions = WorkOptions(),  # noqa: B008
-    watch: Annotated[
-        bool,
-        flag("--watch", help="Keep running, and process new files once they are complete.", panel="files"),
-    ] = False,
-    report: Annotated[
-        Path | None, flag("--report", help="Write a report, .html or .json.", panel="files", metavar="FILE")
-    ] = None,
-    html: Html = None,
-    html_full: HtmlFull = False,
-    dry_run: Annotated[
-        bool, flag("--dry-run", help="Show what would be done; write nothing.", panel="messages")
-    ] = False,
-    json: Annotated[
-        bool, flag("--json", help="One JSON event per line on stdout.", panel="messages")
-    ] = False,
-    options: PictureOptions = PictureOptions(),  # noqa: B008
+    *,
+    flags: BatchFlags,
+    lists: ListOptions,
+    settings: BatchOptions,
+    work: WorkOptions,
+    page: Page,
+    options: PictureOptions,
 ) -> None:
     """Enlarge all pictures, animations and films of a folder. The same command resumes an interrupted run.
 
@@ -100,33 +86,33 @@ def batch(
     warn_of_clash()
     if options.y4m:
         raise UsageError("--format y4m is for streams; a batch writes files")
-    if watch and (dry_run or html is not None):
+    if flags.watch and (flags.dry_run or page.html is not None):
         raise UsageError("--watch does not go with --dry-run and --html; it has no end")
     work = replace(work, threads=options.engine.threads, max_memory=options.engine.max_memory)
-    folder, listed = _folder_and_names(inputs or [], lists, out)
-    if listed and watch:
+    folder, listed = _folder_and_names(inputs or [], lists, flags.out)
+    if listed and flags.watch:
         raise UsageError("--watch looks at one folder; give a single one")
     settings = replace(settings, selection=replace(settings.selection, listed=listed))
-    target = _output_folder(folder, out, options)
+    target = _output_folder(folder, flags.out, options)
     if work.cluster is not None:  # its workers live in other folders
         folder, target = folder.absolute(), target.absolute()
     asked = Batch(folder=folder, out=target, options=options, settings=settings)
-    if dry_run:
+    if flags.dry_run:
         from xlsr_cli.jobs.batch.plan import plan_batch
 
-        _announce(plan_batch(asked), json=json)
+        _announce(plan_batch(asked), json=flags.json)
         return
-    _check_pages(report, html, overwrite=options.overwrite)
-    tell = _Teller(target, json=json)
+    _check_pages(flags, page.html, overwrite=options.overwrite)
+    tell = _Teller(target, json=flags.json)
     with open_executor(work) as executor:
-        if watch:
-            _watch(asked, executor, report, tell)
+        if flags.watch:
+            _watch(asked, executor, flags.report, tell)
             return
         plan, outcome = _run(asked, executor, tell)
-    _write_report(outcome, report, asked)
-    if html is not None:
-        _write_page(plan, outcome, html, full=html_full)
-    if json:
+    _write_report(outcome, flags.report, asked)
+    if page.html is not None:
+        _write_page(plan, outcome, page.html, full=page.html_full)
+    if flags.json:
         console.json({"event": "end", **outcome.counts()})
     _conclude(outcome, plan.refused)
 
@@ -178,12 +164,12 @@ def _output_folder(folder: Path, out: Path | None, options: PictureOptions) -> P
     return place.with_name(f"{place.name}_{options.target.label}")
 
 
-def _check_pages(report: Path | None, html: Path | None, *, overwrite: bool) -> None:
+def _check_pages(flags: BatchFlags, html: Path | None, *, overwrite: bool) -> None:
     """Find out before the work what could not be written after it."""
     from xlsr_cli.jobs.batch.report import check_report
 
-    if report is not None:
-        check_report(report, overwrite=overwrite)
+    if flags.report is not None:
+        check_report(flags.report, overwrite=overwrite)
     if html is not None:
         from xlsr_cli.quality.page import check_page
 

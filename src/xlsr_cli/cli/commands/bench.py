@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
+from xlsr_cli.cli.flags import with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
+from xlsr_cli.declaration import option, same_option
 from xlsr_cli.errors import UsageError
 from xlsr_cli.options import EngineOptions, Precision, RestoreMode, Size, Target
 
@@ -27,76 +29,59 @@ xlsr bench --image photo.jpg --plot speed.png
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchFlags:
+    """What is measured, and where the result goes."""
+
+    threads: int | None = same_option(
+        EngineOptions, "threads", help="Measure with 1 up to this many threads."
+    )
+    size: Size | None = same_option(Target, "fit", help="Size of a synthetic picture.", shown="640x360")
+    scale: float | None = same_option(Target, "scale", shown="the model's own factor, or 3")
+    model: str | None = same_option(EngineOptions, "model")
+    precision: Precision = same_option(EngineOptions, "precision")
+    restore: RestoreMode = same_option(EngineOptions, "restore")
+    image: Path | None = option(
+        None, "Measure with your own picture: speed and quality.", "files", value="FILE"
+    )
+    repeat: int | None = option(None, "Number of rounds.", "machine", shown="as many as fit into 20 seconds")
+    json: bool = option(False, "Results as JSON on stdout.", "messages")
+    plot: Path | None = option(
+        None, "Draw charts: speed against quality, and speed by threads.", "files", value="FILE.png"
+    )
+    overwrite: bool = option(False, "Replace an existing plot.", "files")
+
+
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
-@common_flags
-def bench(
-    threads: Annotated[
-        int | None, same_flag(EngineOptions, "threads", help="Measure with 1 up to this many threads.")
-    ] = None,
-    size: Annotated[
-        Size | None,
-        same_flag(
-            Target, "fit", called="--size", help="Size of a synthetic picture.", show_default="640x360"
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None, same_flag(Target, "scale", show_default="the model's own factor, or 3")
-    ] = None,
-    model: Annotated[str | None, same_flag(EngineOptions, "model")] = None,
-    precision: Annotated[Precision, same_flag(EngineOptions, "precision")] = "auto",
-    restore: Annotated[RestoreMode, same_flag(EngineOptions, "restore")] = "auto",
-    image: Annotated[
-        Path | None,
-        flag(
-            "--image", help="Measure with your own picture: speed and quality.", panel="files", metavar="FILE"
-        ),
-    ] = None,
-    repeat: Annotated[
-        int | None,
-        flag(
-            "--repeat",
-            help="Number of rounds.",
-            panel="machine",
-            show_default="as many as fit into 20 seconds",
-        ),
-    ] = None,
-    json: Json = False,
-    plot: Annotated[
-        Path | None,
-        flag(
-            "--plot",
-            help="Draw charts: speed against quality, and speed by threads.",
-            panel="files",
-            metavar="FILE.png",
-        ),
-    ] = None,
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing plot.", panel="files")] = False,
-) -> None:
+@with_flags
+def bench(*, asked: BenchFlags) -> None:
     """Measure the speed of this machine, stage by stage, beside bicubic, Lanczos and the float32 graph.
 
     Each time is a median with the spread in which the median of another run will lie; a warning follows if
     the machine was too busy for that.
     """
-    if plot is not None:
-        _check_plot(plot, overwrite=overwrite)
+    if asked.plot is not None:
+        _check_plot(asked.plot, overwrite=asked.overwrite)
     from xlsr_cli.bench.measure import BenchOptions, measure
 
     options = BenchOptions(
-        scale=scale,
-        size=size,
-        image=image,
-        engine=EngineOptions(model=model, precision=precision, restore=restore, threads=threads),
-        repeats=repeat,
+        scale=asked.scale,
+        size=asked.size,
+        image=asked.image,
+        engine=EngineOptions(
+            model=asked.model, precision=asked.precision, restore=asked.restore, threads=asked.threads
+        ),
+        repeats=asked.repeat,
     )
     with console.progress("measuring") as progress:
         report = measure(options, progress=progress)
-    if json:
+    if asked.json:
         console.json(report.data())
     else:
         for line in _lines(report):
             console.lines(line)
-    if plot is not None:
-        _write_plot(report, plot, overwrite=overwrite)
+    if asked.plot is not None:
+        _write_plot(report, asked.plot, overwrite=asked.overwrite)
 
 
 def _check_plot(path: Path, *, overwrite: bool) -> None:

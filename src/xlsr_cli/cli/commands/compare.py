@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import Json, common_flags, flag, same_flag
+from xlsr_cli.cli.flags import with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
+from xlsr_cli.declaration import option, same_option
 from xlsr_cli.errors import BelowThresholdError, UsageError
 from xlsr_cli.options import ColorMode, EngineOptions, RestoreMode, Target
 
@@ -28,8 +29,57 @@ xlsr compare --self photo.png --html page.html
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What is compared, what --self does, and where the result goes."""
+
+    itself: bool = option(
+        False, "Shrink REFERENCE, enlarge it again, and measure what the model gains.", "quality",
+        named="--self",
+    )  # fmt: skip
+    scale: int | None = same_option(
+        Target, "scale", help="How many times --self shrinks the picture.", least=2, most=16,
+        shown="the model's own factor, or 2",
+    )  # fmt: skip
+    model: str | None = same_option(EngineOptions, "model", help="The model of --self.")
+    color: ColorMode = same_option(EngineOptions, "color", help="What the network of --self enlarges.")
+    restore: RestoreMode = same_option(
+        EngineOptions, "restore", help="How strongly compressed --self assumes the picture to be."
+    )
+    border: int | None = option(
+        None, "Pixels on each side that are left out.", "quality", least=0, shown="0; with --self, the scale"
+    )
+    fail_under: float | None = option(
+        None, "Exit with code 9 if the PSNR on Y′ is lower.", "quality", value="DB"
+    )
+    html: Path | None = option(None, "Write a before/after page.", "files", value="FILE")
+    overwrite: bool = option(False, "Replace an existing page.", "files")
+    json: bool = option(False, "Results as JSON on stdout.", "messages")
+
+    @property
+    def engine(self) -> EngineOptions:
+        """For --self."""
+        return EngineOptions(model=self.model, color=self.color, restore=self.restore)
+
+    def check(self, tests: Sequence[Path]) -> None:
+        """Raise :class:`UsageError` for what does not go together."""
+        if self.itself and tests:
+            raise UsageError("--self takes one picture; without it, the first is the reference of the others")
+        if not self.itself and not tests:
+            raise UsageError(
+                "give a reference and at least one picture to compare with it, or --self PICTURE"
+            )
+        if not self.itself and (self.engine != EngineOptions() or self.scale is not None):
+            raise UsageError(
+                "--scale, --model, --color and --restore belong to --self; "
+                "no other comparison shrinks anything"
+            )
+        if self.fail_under is not None and math.isnan(self.fail_under):
+            raise UsageError("--fail-under needs a number of decibels, such as 30")
+
+
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
-@common_flags
+@with_flags
 def compare(
     reference: Annotated[
         Path, typer.Argument(help="The picture to compare with.", metavar="REFERENCE", show_default=False)
@@ -38,54 +88,8 @@ def compare(
         list[Path] | None,
         typer.Argument(help="Pictures of the same size.", metavar="TEST", show_default=False),
     ] = None,
-    itself: Annotated[
-        bool,
-        flag(
-            "--self",
-            help="Shrink REFERENCE, enlarge it again, and measure what the model gains.",
-            panel="quality",
-        ),
-    ] = False,
-    scale: Annotated[
-        int | None,
-        same_flag(
-            Target,
-            "scale",
-            help="How many times --self shrinks the picture.",
-            min=2,
-            max=16,
-            show_default="the model's own factor, or 2",
-        ),
-    ] = None,
-    model: Annotated[str | None, same_flag(EngineOptions, "model", help="The model of --self.")] = None,
-    color: Annotated[
-        ColorMode, same_flag(EngineOptions, "color", help="What the network of --self enlarges.")
-    ] = "auto",
-    restore: Annotated[
-        RestoreMode,
-        same_flag(EngineOptions, "restore", help="How strongly compressed --self assumes the picture to be."),
-    ] = "auto",
-    border: Annotated[
-        int | None,
-        flag(
-            "--border",
-            help="Pixels on each side that are left out.",
-            panel="quality",
-            min=0,
-            show_default="0; with --self, the scale",
-        ),
-    ] = None,
-    fail_under: Annotated[
-        float | None,
-        flag(
-            "--fail-under", help="Exit with code 9 if the PSNR on Y′ is lower.", panel="quality", metavar="DB"
-        ),
-    ] = None,
-    html: Annotated[
-        Path | None, flag("--html", help="Write a before/after page.", panel="files", metavar="FILE")
-    ] = None,
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace an existing page.", panel="files")] = False,
-    json: Json = False,
+    *,
+    asked: CompareOptions,
 ) -> None:
     """Compare pictures with a reference: PSNR and SSIM, on Y′ and on RGB.
 
@@ -94,50 +98,38 @@ def compare(
     """
     from xlsr_cli.quality.compare import compare_files, file_pairs, self_pairs
 
-    if itself and tests:
-        raise UsageError("--self takes one picture; without it, the first is the reference of the others")
-    if not itself and not tests:
-        raise UsageError("give a reference and at least one picture to compare with it, or --self PICTURE")
-    if not itself and (model is not None or color != "auto" or restore != "auto" or scale is not None):
-        raise UsageError(
-            "--scale, --model, --color and --restore belong to --self; no other comparison shrinks anything"
-        )
-    if fail_under is not None and math.isnan(fail_under):
-        raise UsageError("--fail-under needs a number of decibels, such as 30")
-    if html is not None:
+    asked.check(tests or [])
+    if asked.html is not None:
         from xlsr_cli.quality.page import check_page
 
-        check_page(html, overwrite=overwrite)
-    if itself:
-        test = _self_test(reference, scale, EngineOptions(model=model, color=color, restore=restore), border)
+        check_page(asked.html, overwrite=asked.overwrite)
+    if asked.itself:
+        test = _self_test(reference, asked)
         rows = list(test.rows)
         judged = rows[:1]
     else:
-        rows, notices = compare_files(reference, tests or [], border=border or 0)
+        rows, notices = compare_files(reference, tests or [], border=asked.border or 0)
         for path, found in notices.items():
             console.notices(str(path), found)
         judged = rows
-    if html is not None:
+    if asked.html is not None:
         from xlsr_cli.quality.page import write_page
 
-        pairs = self_pairs(test, reference.name) if itself else file_pairs(reference, rows)
-        write_page(html, pairs, title=f"xlsr compare: {reference.name}", overwrite=overwrite)
-        console.info(f"wrote {html}")
-    _show(rows, json=json, reference=reference)
-    _judge(judged, fail_under)
+        pairs = self_pairs(test, reference.name) if asked.itself else file_pairs(reference, rows)
+        write_page(asked.html, pairs, title=f"xlsr compare: {reference.name}", overwrite=asked.overwrite)
+        console.info(f"wrote {asked.html}")
+    _show(rows, json=asked.json, reference=reference)
+    _judge(judged, asked.fail_under)
 
 
-def _self_test(path: Path, scale: int | None, engine: EngineOptions, border: int | None) -> SelfTest:
+def _self_test(path: Path, asked: CompareOptions) -> SelfTest:
     from xlsr_cli.engine.session import model_scale
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.quality.compare import compare_self
 
-    scale = scale or max(2, model_scale(engine) or 2)
-    upscaler = Upscaler.from_options(engine, Target(scale=float(scale)))
-    try:
-        test, notices = compare_self(path, scale, upscaler, border=border)
-    finally:
-        upscaler.close()
+    scale = asked.scale or max(2, model_scale(asked.engine) or 2)
+    with Upscaler.from_options(asked.engine, Target(scale=float(scale))) as upscaler:
+        test, notices = compare_self(path, scale, upscaler, border=asked.border)
     console.notices(str(path), notices)
     console.info(f"{path} ({test.compression}) shrunk by {scale} to {test.shrunk}, and enlarged again")
     return test

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from xlsr_cli.cli.console import console, wants_colour
-from xlsr_cli.cli.flags import Json, common_flags
+from xlsr_cli.cli.flags import Json, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ xlsr doctor --json > doctor.json
 
 
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
-@common_flags
-def doctor(
-    json: Json = False,
-) -> None:
+@with_flags
+def doctor(*, shown: Json) -> None:
     """Check that this machine computes the right pixels; if not, say what is wrong and what to do.
 
     Every bundled model must give its golden answer on every provider: int8 exactly, float32 within a
@@ -49,7 +47,7 @@ def doctor(
     from xlsr_cli.doctor import examine
 
     diagnosis = examine()
-    if json:
+    if shown.json:
         console.json(diagnosis.data())
     else:
         for line in _lines(diagnosis, __version__):

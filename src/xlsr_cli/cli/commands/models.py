@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xlsr_cli.cli.console import console
-from xlsr_cli.cli.flags import Json, common_flags, complete_model
+from xlsr_cli.cli.flags import Json, complete_model, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command, Group
 from xlsr_cli.cli.tables import table
 from xlsr_cli.errors import ModelError, XlsrError
@@ -26,12 +26,12 @@ app = typer.Typer(
 
 
 @app.command("list", cls=Command, epilog="xlsr models list --json")
-@common_flags
-def list_models(json: Json = False) -> None:
+@with_flags
+def list_models(*, shown: Json) -> None:
     """List the bundled models, one per line."""
     from xlsr_cli.engine.models import bundled_models
 
-    if json:
+    if shown.json:
         console.json([_as_json(spec) for spec in bundled_models()])
         return
     sets = sorted({name for spec in bundled_models() for name in spec.psnr}, key=_natural)
@@ -40,12 +40,13 @@ def list_models(json: Json = False) -> None:
 
 
 @app.command(cls=Command, epilog="xlsr models info xlsr_x2_rgb_int8")
-@common_flags
+@with_flags
 def info(
     name: Annotated[
         str, typer.Argument(help="A bundled model's name.", show_default=False, autocompletion=complete_model)
     ],
-    json: Json = False,
+    *,
+    shown: Json,
 ) -> None:
     """All facts about one model."""
     from xlsr_cli.engine.models import ModelSpec, find_model
@@ -54,7 +55,7 @@ def info(
     if not isinstance(spec, ModelSpec):
         raise ModelError(f"{name} is no bundled model; 'xlsr models list' shows their names")
     described = _as_json(spec)
-    if json:
+    if shown.json:
         console.json(described)
         return
     psnr = described.pop("psnr")
@@ -66,8 +67,8 @@ def info(
 
 
 @app.command(cls=Command, epilog="xlsr models verify")
-@common_flags
-def verify(json: Json = False) -> None:
+@with_flags
+def verify(*, shown: Json) -> None:
     """Check the hash and the golden answer of each model.
 
     The exit code is 5 if a file was changed, or if a model gives other pixels than it should on this machine.
@@ -75,7 +76,7 @@ def verify(json: Json = False) -> None:
     from xlsr_cli.engine.models import bundled_models
 
     found = {spec.name: _verdict(spec) for spec in bundled_models()}
-    if json:
+    if shown.json:
         console.json(found)
     else:
         for name, verdict in found.items():

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xlsr_cli.cli.console import console, naming
-from xlsr_cli.cli.flags import Html, HtmlFull, Json, common_flags, flag, picture_flags, taking, video_flags
+from xlsr_cli.cli.flags import Page, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.loading import loading
-from xlsr_cli.cli.request import Request
+from xlsr_cli.cli.request import Request, UpscaleFlags
 from xlsr_cli.errors import ItemsFailedError, OutputError, UsageError, XlsrError
 from xlsr_cli.jobs.inputs import Item, ListOptions, items_of, kind_of_file
 from xlsr_cli.options import PictureOptions, VideoOptions
@@ -31,10 +30,7 @@ xlsr upscale film.mkv --long-edge 1920 --crf 20
 
 
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
-@common_flags
-@video_flags
-@taking(ListOptions, "lists")
-@picture_flags
+@with_flags
 def upscale(
     inputs: Annotated[
         list[str] | None,
@@ -45,30 +41,12 @@ def upscale(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[
-        str | None,
-        flag(
-            "--output",
-            "-o",
-            help="A file, or a folder for any number of inputs.",
-            panel="files",
-            metavar="PATH",
-        ),
-    ] = None,
-    options: PictureOptions = PictureOptions(),  # noqa: B008  # replaced by its flags
-    lists: ListOptions = ListOptions(),  # noqa: B008
-    video: VideoOptions = VideoOptions(),  # noqa: B008
-    dry_run: Annotated[
-        bool,
-        flag(
-            "--dry-run",
-            help="Show what would be done, in what time and memory; write nothing.",
-            panel="messages",
-        ),
-    ] = False,
-    html: Html = None,
-    html_full: HtmlFull = False,
-    json: Json = False,
+    *,
+    flags: UpscaleFlags,
+    options: PictureOptions,
+    lists: ListOptions,
+    video: VideoOptions,
+    page: Page,
 ) -> None:
     """Enlarge pictures, animations and videos.
 
@@ -81,10 +59,11 @@ def upscale(
         from xlsr_cli.jobs.task import Task
 
     warn_of_clash()
-    items = items_of(inputs or [], output, lists, options.target.label)
-    if json and not dry_run and any(item.to_stdout for item in items):
+    html = page.html
+    items = items_of(inputs or [], flags.output, lists, options.target.label)
+    if flags.json and not flags.dry_run and any(item.to_stdout for item in items):
         raise UsageError("--json and the picture cannot both go to stdout; give an output file")
-    if json:
+    if flags.json:
         console.stdout()
     if html is not None:
         from xlsr_cli.quality.page import check_page
@@ -94,24 +73,19 @@ def upscale(
         _refuse_for_several(items, options, video)
     elif inputs is not None and len(inputs) == 2 and not options.overwrite:
         _refuse_two_inputs(items[0])
-    upscaler = Upscaler.from_options(options.engine, options.target)
-    ask = partial(
-        Request,
-        task=Task(options=options, video=video, upscaler=upscaler),
-        dry_run=dry_run,
-        html=html,
-        json=json,
-        alone=len(items) == 1,
-    )
-    requests = [ask(item=item, place=f"{number}/{len(items)}") for number, item in enumerate(items, 1)]
+    task = Task(options=options, video=video, upscaler=Upscaler.from_options(options.engine, options.target))
+    requests = [
+        Request(item=item, task=task, flags=flags, html=html, place=number, count=len(items))
+        for number, item in enumerate(items, 1)
+    ]
     try:
         _run_all(requests)
     finally:
-        upscaler.close()
+        task.upscaler.close()
         for request in requests:
             request.remove_empty_folder()
         if html is not None:
-            _write_page(html, requests, full=html_full, overwrite=options.overwrite)
+            _write_page(html, requests, full=page.html_full, overwrite=options.overwrite)
 
 
 def _refuse_for_several(items: list[Item], options: PictureOptions, video: VideoOptions) -> None:
