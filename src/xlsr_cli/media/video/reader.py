@@ -109,11 +109,7 @@ class FrameReader:
 
     def _frames(self, packets: Iterator[AnyPacket], stream: av.VideoStream) -> Iterator[Frame]:
         frames = decoded(
-            packets,
-            stream,
-            self._count_damage,
-            threads=self.threads,
-            max_pixels=self.file.max_pixels,
+            packets, stream, self._count_damage, threads=self.threads, max_pixels=self.file.max_pixels
         )
         pictures = self._noticed(frames)
         if self.deinterlace:

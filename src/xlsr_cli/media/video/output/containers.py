@@ -14,6 +14,10 @@ from xlsr_cli.options import VideoCodec
 _FORMAT_GLOBAL_HEADER = 0x40
 
 
+#: Negative times (the lead-in of AAC, B-frames) stay as they are; otherwise all streams would be moved.
+_KEEP_TIMES = ("avoid_negative_ts", "disabled")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Container:
     """A container that can be written.
@@ -29,7 +33,7 @@ class Container:
     format: str
     reader: str
     codecs: tuple[VideoCodec, ...]
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = (_KEEP_TIMES,)
     rotates: bool = True
     covers: bool = False
     constant: bool = False
@@ -43,13 +47,10 @@ class Container:
         return bool(av.ContainerFormat(self.format, "w").flags & _FORMAT_GLOBAL_HEADER)
 
 
-#: Negative times (the lead-in of AAC, B-frames) stay as they are; otherwise all streams would be moved.
-_KEEP_TIMES = ("avoid_negative_ts", "disabled")
 _MP4 = Container(
     format="mp4",
     reader="mov",
     codecs=("h264", "hevc", "av1", "vp9"),
-    options=(_KEEP_TIMES,),
     covers=True,
     sound=("aac", "flac"),
     text="mov_text",
@@ -86,7 +87,6 @@ _AVI = Container(
     format="avi",
     reader="avi",
     codecs=("h264", "ffv1"),
-    options=(_KEEP_TIMES,),
     rotates=False,
     constant=True,
     sound=("ac3", "pcm"),
@@ -106,7 +106,6 @@ _3GP = Container(
     format="3gp",
     reader="mov",
     codecs=("h264",),
-    options=(_KEEP_TIMES,),
     sound=("aac", "aac"),
     text="mov_text",
 )

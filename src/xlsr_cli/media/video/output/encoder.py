@@ -150,11 +150,10 @@ def encoder_options(
     threads: int,
 ) -> tuple[tuple[str, str], ...]:
     """Options by which the encoder is opened, in the words of FFmpeg."""
-    options: dict[str, str] = {}
     crf = codec.crf if video.crf is None else video.crf
     preset = codec.preset if video.preset is None else video.preset
+    options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
     if codec.name == "h264":
-        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         hdr10 = hdr.x26x.replace("master-display", "mastering-display").replace("max-cll", "cll")
         params = [hdr10] if hdr10 else []
         if tags == ColorTags(range=RANGE_LIMITED):
@@ -173,12 +172,10 @@ def encoder_options(
     elif codec.name == "hevc":
         # x265 finds its threads itself: ``pools`` tells it how many it may use.
         params = ["log-level=none", f"pools={threads}", *([hdr.x26x] if hdr.x26x else [])]
-        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         options["x265-params"] = ":".join(params)
         options["a53cc"] = "1"
     elif codec.name == "av1":
         params = [f"lp={min(threads, 6)}", *([hdr.svtav1] if hdr.svtav1 else [])]
-        options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
         options["svtav1-params"] = ":".join(params)
     elif codec.name == "vp9":
         deadline = "realtime" if int(str(preset)) >= _VP9_REALTIME else "good"

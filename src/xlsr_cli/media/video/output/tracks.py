@@ -25,18 +25,8 @@ _NO_TIME = -(1 << 63)
 #: Codecs whose packets look different in different containers: with headers of their own or without,
 #: with lengths or start codes between their parts.
 _REWRAPPED = (
-    "aac",
-    "aac_latm",
-    "h264",
-    "hevc",
-    "vvc",
-    "av1",
-    "opus",
-    "truehd",
-    "dirac",
-    "mov_text",
-    "webvtt",
-)
+    "aac", "aac_latm", "h264", "hevc", "vvc", "av1", "opus", "truehd", "dirac", "mov_text", "webvtt",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)
