@@ -187,7 +187,7 @@ class Upscaler:
         """``pixels`` enlarged on one thread, as a trial that is timed."""
         call = _Call(
             choice=self.choice,
-            tiling=Tiling(side=None, workers=1, max_memory=self.options.max_memory),
+            tiling=self._tiling._replace(side=None, workers=1),
             workers=Workers(1),
             source=Size(width=pixels.shape[1], height=pixels.shape[0]),
             target=size,

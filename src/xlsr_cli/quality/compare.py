@@ -23,7 +23,7 @@ from xlsr_cli.media.picture.source import Picture, Source
 from xlsr_cli.media.picture.steps.decoding import decode
 from xlsr_cli.notices import Notice
 from xlsr_cli.options import DEFAULT_MAX_PIXELS, Size
-from xlsr_cli.quality.bicubic import imresize, to_uint8
+from xlsr_cli.quality.bicubic import imresize
 from xlsr_cli.quality.metrics import Scores, compare
 from xlsr_cli.quality.page import PagePair, PagePicture, picture_file, picture_pixels
 
@@ -188,9 +188,7 @@ def _pixels(pixels: NDArray[np.generic] | cv2.typing.MatLike) -> Pixels:
 
 def _rounded(values: NDArray[np.float64], like: Pixels) -> Pixels:
     """Rounded half up to the depth of ``like``."""
-    if like.dtype == np.uint8:
-        return to_uint8(values)
-    return np.clip(np.floor(values + 0.5), 0, 65535).astype(np.uint16)
+    return np.clip(np.floor(values + 0.5), 0, np.iinfo(like.dtype).max).astype(like.dtype)
 
 
 def _as_png(pixels: Pixels, label: str) -> PagePicture:

@@ -61,14 +61,14 @@ class Region(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """How pictures are cut: ``side`` of the tiles or None, for ``workers`` at once, within ``max_memory``.
+    """How pictures are cut: ``side`` of the tiles or None, for ``workers`` at once.
 
-    ``max_memory`` is in bytes of activations, all workers together; None is the default.
+    ``max_memory``: bytes of activations, all workers together.
     """
 
     side: int | None
     workers: int
-    max_memory: int | None
+    max_memory: int
 
     def regions(self, size: Size, spec: ModelSpec) -> list[Region]:
         """The tiles of a picture of ``size`` for one model; a single one where its halo is not known."""
@@ -76,8 +76,9 @@ class Tiling(NamedTuple):
             return [Region(top=0, bottom=size.height, left=0, right=size.width)]
         if spec.form.size is not None:
             return _inner_tiles(size, spec.form.size, spec.halo)
-        limit = tile_pixels(spec.precision, self.workers, self.max_memory)
-        return plan_tiles(size, tile=self.side, workers=self.workers, max_pixels=limit)
+        fits = self.max_memory // (self.workers * BYTES_PER_PIXEL[spec.precision])
+        most = max(MIN_TILE_PIXELS, min(MAX_TILE_PIXELS, fits))
+        return plan_tiles(size, tile=self.side, workers=self.workers, max_pixels=most)
 
 
 def tile_budget(limit: int | None) -> int:
@@ -86,13 +87,6 @@ def tile_budget(limit: int | None) -> int:
     A quarter of a small limit: libraries, models and pictures need the others.
     """
     return DEFAULT_TILE_MEMORY if limit is None else min(DEFAULT_TILE_MEMORY, limit // 4)
-
-
-def tile_pixels(precision: str, workers: int, max_memory: int | None) -> int:
-    """The largest tile, in input pixels, whose activations fit the memory, ``workers`` at once."""
-    budget = DEFAULT_TILE_MEMORY if max_memory is None else max_memory
-    fits = budget // (workers * BYTES_PER_PIXEL[precision])
-    return max(MIN_TILE_PIXELS, min(MAX_TILE_PIXELS, fits))
 
 
 def plan_tiles(size: Size, *, tile: int | None, workers: int, max_pixels: int) -> list[Region]:

@@ -24,7 +24,6 @@ from xlsr_cli.formats import FORMATS
 from xlsr_cli.media.video import pyav
 from xlsr_cli.media.video.pyav import AnyPacket
 
-_HASH_BLOCK = 1 << 20
 #: The decoders that give frames with alpha, where FFmpeg's own leave it out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 #: Readers of FFmpeg that make videos of text and single pictures.
@@ -287,14 +286,11 @@ def _decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
 
 def content_hash(path: Path) -> str:
     """BLAKE2b of the file's bytes, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=32)
     try:
         with path.open("rb") as file:
-            while block := file.read(_HASH_BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def said(error: Exception) -> str:
