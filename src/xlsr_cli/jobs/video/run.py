@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
@@ -147,7 +146,7 @@ def put_together(
     # Files of a run that was killed here: while the segments are locked, nobody else writes here.
     remove_parts(output.parent, [output.name])
     with atomic_output(output, overwrite=overwrite) as file:
-        packets = _packets(segments, times, plan.file.time_base)
+        packets = mux.timed(segments.packets(), segments.order(), times, plan.file.time_base)
         tracks = mux.write(file, plan.file, muxed, packets, name=str(output))
         file.flush()
         verify(file, muxed, tracks, name=str(output))
@@ -167,10 +166,3 @@ def put_together(
         duration=float(next(track.duration for track in tracks if track.main)),
         size_bytes=size_bytes,
     )
-
-
-def _packets(segments: Segments, times: list[tuple[int, int]], base: Fraction) -> Iterator[mux.Encoded]:
-    decoding = mux.reordered([times[frame][0] for frame in segments.order()], base)
-    for packet, dts in zip(segments.packets(), decoding, strict=True):
-        pts, duration = times[packet.frame]
-        yield mux.Encoded(data=packet.data, pts=pts, dts=dts, duration=duration, key=packet.key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -22,7 +22,7 @@ from xlsr_cli.media.video.output.chapters import chapters_of
 from xlsr_cli.media.video.output.containers import Container
 from xlsr_cli.media.video.output.convert import Conversion, SoundConverter, TextConverter
 from xlsr_cli.media.video.output.cut import WHOLE, Cut
-from xlsr_cli.media.video.output.encoder import Settings, configure
+from xlsr_cli.media.video.output.encoder import Packet, Settings, configure
 from xlsr_cli.media.video.output.tracks import Track, codec_of, track_of
 from xlsr_cli.media.video.pyav import AnyPacket
 from xlsr_cli.media.video.tags import Matrix
@@ -442,7 +442,18 @@ def _interleaved(
 _LONGEST_LEAD = Fraction(1)
 
 
-def reordered(pts: list[int], base: Fraction) -> list[int]:
+def timed(
+    packets: Iterable[Packet], order: Sequence[int], times: Sequence[tuple[int, int]], base: Fraction
+) -> Iterator[Encoded]:
+    """``packets`` of an encoder with their times. ``order``: the frames that they hold, which have the
+    ``times`` (pts, duration), in ticks of ``base``."""
+    decoding = _reordered([times[frame][0] for frame in order], base)
+    for packet, dts in zip(packets, decoding, strict=True):
+        pts, duration = times[packet.frame]
+        yield Encoded(data=packet.data, pts=pts, dts=dts, duration=duration, key=packet.key)
+
+
+def _reordered(pts: list[int], base: Fraction) -> list[int]:
     """Decoding times for packets that come in decoding order with these times of display, ticks of ``base``.
 
     As small a delay as the order allows, strictly rising, none above its packet's time of display: the

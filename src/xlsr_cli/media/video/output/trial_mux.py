@@ -33,7 +33,7 @@ from xlsr_cli.media.video.output.mux import (
     meant_metadata,
     mux,
     opened,
-    reordered,
+    timed,
     title_of,
 )
 from xlsr_cli.media.video.output.readback import differences, reopened
@@ -270,7 +270,8 @@ def _decoding_time(packet: AnyPacket) -> Fraction:
 def _blank_frames(source: VideoFile, settings: Settings) -> Iterator[Encoded]:
     """The first frames of the new video, all black, at the times of the source's."""
     encoder = Encoder(settings)
-    times = source.times[:_TRIAL_FRAMES] or [0]
+    step = max(1, round(1 / (source.rate * source.time_base)))
+    times = [(time, step) for time in source.times[:_TRIAL_FRAMES] or [0]]
     packets = []
     for _ in times:
         picture = av.VideoFrame(settings.size.width, settings.size.height, settings.pix_fmt)
@@ -278,10 +279,7 @@ def _blank_frames(source: VideoFile, settings: Settings) -> Iterator[Encoded]:
             plane.update(bytes(plane.buffer_size))
         packets += encoder.encode(picture)
     packets += encoder.finish()
-    decoding = reordered([times[packet.frame] for packet in packets], source.time_base)
-    step = max(1, round(1 / (source.rate * source.time_base)))
-    for packet, dts in zip(packets, decoding, strict=True):
-        yield Encoded(data=packet.data, pts=times[packet.frame], dts=dts, duration=step, key=packet.key)
+    return timed(packets, [packet.frame for packet in packets], times, source.time_base)
 
 
 def _colours_lost(settings: Settings, after: Any) -> Iterator[Notice]:
