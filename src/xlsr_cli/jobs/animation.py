@@ -124,7 +124,7 @@ def _film(
     metadata, dropped = fit_metadata(metadata, capabilities, in_color=animation.channels > 1)
     delays, plays, changed = fit_times(animation.delays, animation.plays, capabilities)
     notices = [*animation.notices, *dropped, *changed]
-    if animation.format != format:
+    if animation.source.format != format:
         notices += color_notices(format, hard_edges=animation.channels == 4)
     return Film(size=target, delays=delays, plays=plays, metadata=metadata), notices
 

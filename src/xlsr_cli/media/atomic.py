@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 from xlsr_cli.errors import OutputError
 
@@ -66,7 +66,7 @@ def atomic_output(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     with _mapped(path):
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with _closing(io.BufferedRandom(_Watched(descriptor, shown=path))) as file:
+        with _closing(io.BufferedRandom(_Watched(descriptor, "r+b", shown=path))) as file:
             yield file
             with _mapped(path):
                 file.flush()
@@ -143,8 +143,8 @@ def _shortened(name: str) -> str:
 class _Watched(io.FileIO):
     """A file whose errors become :class:`OutputError`; errors of other files that the caller uses do not."""
 
-    def __init__(self, descriptor: int, *, shown: Path) -> None:
-        super().__init__(descriptor, "r+b")
+    def __init__(self, descriptor: int, mode: Literal["r+b", "wb"], *, shown: Path) -> None:
+        super().__init__(descriptor, mode)
         self.name = str(shown)  # by default this is the descriptor, but libraries want a name
         self._shown = shown
 
@@ -175,22 +175,9 @@ def _device(path: Path) -> Iterator[BinaryIO]:
         opened = _descriptor(path)
         flags = os.O_WRONLY | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags) if opened is None else os.dup(opened)
-    raw = _WatchedDevice(descriptor, shown=path)
-    with _closing(io.BufferedWriter(raw)) as file:
+    with _closing(io.BufferedWriter(_Watched(descriptor, "wb", shown=path))) as file:
         yield file
         file.flush()
-
-
-class _WatchedDevice(io.FileIO):
-    """Like :class:`_Watched`, for devices and named pipes, which can only be written."""
-
-    def __init__(self, descriptor: int, *, shown: Path) -> None:
-        super().__init__(descriptor, "wb")
-        self._shown = shown
-
-    def write(self, data: object, /) -> int:
-        with _mapped(self._shown):
-            return super().write(data)  # type: ignore[arg-type]  # any buffer, as FileIO takes it
 
 
 @contextmanager

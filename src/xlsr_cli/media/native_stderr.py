@@ -33,8 +33,12 @@ def native_messages() -> Iterator[list[str]]:
     without a standard error.
     """
     lines: list[str] = []
-    with _LOCK, _sink() as sink:
-        if sink is None:
+    with _LOCK, contextlib.ExitStack() as stack:
+        try:
+            sink = stack.enter_context(_temporary_file())
+        except OSError:
+            sink = None
+        if sink is None:  # there is no place for it: the messages are printed
             yield lines
             return
         _spare_python()
@@ -60,19 +64,8 @@ def _whole_lines(sink: io.BufferedRandom) -> list[bytes]:
     return content.splitlines()
 
 
-@contextmanager
-def _sink() -> Iterator[io.BufferedRandom | None]:
-    """A temporary file without a name for the messages; None if it cannot be made."""
-    try:
-        file = _temporary_file()
-    except OSError:
-        yield None
-        return
-    with file:
-        yield file
-
-
 def _temporary_file() -> io.BufferedRandom:
+    """A file without a name for the messages."""
     try:  # Linux: in memory, and without the search for a folder that can be written
         return open(os.memfd_create("xlsr-messages"), "w+b")  # noqa: PTH123 - of a descriptor
     except (AttributeError, OSError):

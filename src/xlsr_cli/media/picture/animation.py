@@ -39,8 +39,6 @@ class Animation:
     """
 
     source: Source
-    name: str
-    format: AnimationFormat
     size: Size
     channels: int
     delays: tuple[Fraction, ...]
@@ -95,8 +93,6 @@ def open_animation(source: Source, *, max_pixels: int) -> Animation:
         notices.append(Notice(code="depth-reduced", message=message))
     return Animation(
         source=source,
-        name=name,
-        format=source.format,
         size=size,
         channels=4 if survey.alpha else 3 if survey.colour else 1,
         delays=tuple(survey.delays),

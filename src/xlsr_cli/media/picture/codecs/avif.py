@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes, opencv, pillow
-from xlsr_cli.media.picture.codecs.boxes import items
+from xlsr_cli.media.picture.codecs.boxes.items import read_items
 from xlsr_cli.media.picture.damage import damaged
 from xlsr_cli.media.picture.losses import ASPECT, MASTERING
 from xlsr_cli.media.picture.metadata import Metadata
@@ -76,7 +76,8 @@ def _frame_sizes(data: bytes) -> list[Size]:
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`."""
     boxes.check_count(data, name)
-    properties = items.properties(data)
+    items = read_items(data)
+    properties = items.properties
     width, height = struct.unpack(">II", _first(properties, b"ispe", 12)[4:12])
     flags = _first(properties, b"av1C", 4)[2]
     bits, monochrome = 12 if flags & 0x20 else 10 if flags & 0x40 else 8, bool(flags & 0x10)
@@ -100,8 +101,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         animated=source.pages > 1,
         lossless=cicp is not None and cicp[2] == 0,  # coded as RGB and not as luma and chroma
         detail=_LIMITED_GRAY if monochrome and cicp and not cicp[3] else None,
-        metadata=replace(source.metadata, cicp=cicp, motion=items.film(data)),
-        notices=(*items.losses(data), *_losses(properties)),
+        metadata=replace(source.metadata, cicp=cicp, motion=items.film),
+        notices=(*items.losses(), *_losses(properties)),
     )
 
 

@@ -47,21 +47,81 @@ _MOST_ITEMS = 20_000
 
 
 @dataclass(kw_only=True)
-class _Items:
-    """``kinds``: of every item, with the type of its content if it is a ``mime``. ``references``: (kind,
-    from, to). ``properties``: of every item. ``places``: of every item's bytes in the file, (begin, end)."""
+class Items:
+    """The items of the file in ``data``.
 
+    ``kinds``: of every item, with the type of its content if it is a ``mime``. ``references``: (kind, from,
+    to). ``properties_of``: every item. ``places``: of every item's bytes in the file, (begin, end).
+    ``damaged``: the tables of items make no sense; whoever decodes the file will say what is wrong.
+    """
+
+    data: bytes
     primary: int = 0
     kinds: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     references: list[tuple[bytes, int, int]] = field(default_factory=list)
-    properties: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=dict)
+    properties_of: dict[int, list[tuple[bytes, bytes]]] = field(default_factory=dict)
     places: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    damaged: bool = False
 
-    def above(self, kind: bytes, items: set[int]) -> set[int]:
+    @property
+    def properties(self) -> list[tuple[bytes, bytes]]:
+        """Type and content of the properties of the picture, then of its parts; all where nothing tells
+        whose."""
+        parts = sorted(self._with_parts({self.primary}) - {self.primary})
+        found = [one for item in (self.primary, *parts) for one in self.properties_of.get(item, [])]
+        return found or [
+            (path[-1], self.data[begin:end])
+            for path, begin, end in boxes.walk(self.data)
+            if path[-1] in _UNDERSTOOD
+        ]
+
+    @property
+    def film(self) -> bytes | None:
+        """The film of a motion photo."""
+        films = (self.data[begin:end] for kind, begin, end in boxes.boxes(self.data) if kind == _FILM)
+        return next(films, b"") or None
+
+    @property
+    def frames(self) -> int:
+        """How many frames the longest track of pictures has; 0 without one."""
+        counts = [0]
+        for begin, end in self._boxes(b"moov", b"trak", b"mdia"):
+            kinds = [self.data[at + 8 : at + 12] for at, _ in self._boxes(b"hdlr", begin=begin, end=end)]
+            if kinds and kinds[0] in _TRACKS_OF_PICTURES:
+                tables = self._boxes(b"minf", b"stbl", b"stsz", begin=begin, end=end)
+                counts += [int.from_bytes(self.data[at + 8 : at + 12], "big") for at, _ in tables]
+        return max(counts)
+
+    def losses(self, pages: int | None = None) -> list[Notice]:
+        """Notices of what the file holds beside its picture, its profile, EXIF, XMP and previews.
+
+        ``pages``: how many pictures the library counts; None to count them here.
+        """
+        if self.damaged:
+            return []
+        picture = self._with_parts({self.primary})
+        mapped = {item for item, (kind, _) in self.kinds.items() if kind == _GAIN_MAPPED}
+        alphas = {item for item in self._above(b"auxl", picture) if self._is_for(item, _ALPHA_WORDS)}
+        picture |= self._with_parts(alphas)
+        auxiliary = self._above(b"auxl", self._with_parts(mapped) | picture) - picture
+        maps = {item for item in auxiliary if self._is_for(item, _GAIN_MAP_WORDS)}
+        previews = self._with_parts(self._above(b"thmb", set(self.kinds)))
+        of_map = self._with_parts(mapped | maps) - picture
+        rest = set(self.kinds) - picture - previews - of_map - self._with_parts(auxiliary)
+        further = {item for item in rest if self.kinds[item][0] in _PICTURES}
+        parts = {part for kind, _, part in self.references if kind == b"dimg"}
+        about_others = {item for kind, item, _ in self.references if kind == b"auxl"}
+        count = 1 + len(further - parts - about_others) if pages is None else pages
+        lost = ((GAIN_MAP, bool(of_map)), (_EXTRA, bool(auxiliary - maps)))
+        told = [notice for notice, holds in lost if holds] + further_pages(count)
+        names = self._unknown_names(picture, rest - further)
+        return [*told, *unknown("boxes", sorted(names)), *behind_the_end(self._unclaimed())]
+
+    def _above(self, kind: bytes, items: set[int]) -> set[int]:
         """What refers to one of ``items`` by a reference of ``kind``."""
         return {source for name, source, target in self.references if name == kind and target in items}
 
-    def with_parts(self, items: set[int]) -> set[int]:
+    def _with_parts(self, items: set[int]) -> set[int]:
         """``items`` and what they are made of, such as the tiles of a grid."""
         found, todo = set(items), set(items)
         while todo:
@@ -70,144 +130,75 @@ class _Items:
             found |= todo
         return found
 
-    def purpose(self, item: int) -> bytes:
-        """What an auxiliary picture is for, in small letters."""
-        return next(
-            (content[4:].lower() for kind, content in self.properties.get(item, []) if kind == b"auxC"), b""
-        )
+    def _is_for(self, item: int, words: tuple[bytes, ...]) -> bool:
+        """Whether one of ``words`` stands in what an auxiliary picture is said to be for."""
+        purposes = (content[4:] for kind, content in self.properties_of.get(item, []) if kind == b"auxC")
+        purpose = next(purposes, b"").lower()
+        return any(word in purpose for word in words)
 
+    def _boxes(self, *path: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Begin and end of the content of every box that the types of ``path`` lead to."""
+        for kind, first, last in boxes.boxes(self.data, begin, end):
+            if kind == path[0] and len(path) == 1:
+                yield first, last
+            elif kind == path[0]:
+                yield from self._boxes(*path[1:], begin=first, end=last)
 
-def losses(data: bytes, pages: int | None = None) -> list[Notice]:
-    """Notices of what an AVIF or HEIC holds beside its picture, its profile, EXIF, XMP and previews.
+    def _unknown_names(self, picture: set[int], rest: set[int]) -> set[bytes]:
+        """What of boxes, items that are no pictures, and properties of the picture is not understood."""
+        found = {kind for kind, _, _ in boxes.boxes(self.data)} - _TOP
+        for begin, end in self._boxes(b"meta"):
+            found |= {inner for inner, _, _ in boxes.boxes(self.data, begin + 4, end)} - _META
+        for begin, end in self._boxes(b"moov", b"trak", b"mdia", b"hdlr"):
+            track = self.data[begin + 8 : min(end, begin + 12)]
+            found |= set() if track in (*_TRACKS_OF_PICTURES, b"auxv") else {b"a track of " + track}
+        read: set[bytes] = set()  # of several, the first that is about the picture is read
+        for item in sorted(rest):
+            kind, content_type = self.kinds[item]
+            what = content_type if kind == _MIME else kind
+            described = {to for name, source, to in self.references if name == b"cdsc" and source == item}
+            if what in (_EXIF, _XMP_TYPE) and described and not described & picture:
+                continue  # about a preview, or about a picture that is named
+            if what in (_EXIF, _XMP_TYPE) and what not in read:
+                read.add(what)
+            else:
+                found.add(what)
+        properties = {kind for item in picture for kind, _ in self.properties_of.get(item, [])}
+        return found | (properties - _UNDERSTOOD)
 
-    ``pages``: how many pictures the library counts; None to count them here. Nothing is raised for damage.
-    """
-    try:
-        items = _read(data)
-    except (struct.error, IndexError):
-        return []  # whoever decodes it will say what is wrong
-    picture = items.with_parts({items.primary})
-    mapped = {item for item, (kind, _) in items.kinds.items() if kind == _GAIN_MAPPED}
-    picture |= items.with_parts({item for item in items.above(b"auxl", picture) if _is_alpha(items, item)})
-    auxiliary = items.above(b"auxl", items.with_parts(mapped) | picture) - picture
-    maps = {item for item in auxiliary if any(word in items.purpose(item) for word in _GAIN_MAP_WORDS)}
-    previews = items.with_parts(items.above(b"thmb", set(items.kinds)))
-    of_map = items.with_parts(mapped | maps) - picture
-    rest = set(items.kinds) - picture - previews - of_map - items.with_parts(auxiliary)
-    further = {item for item in rest if items.kinds[item][0] in _PICTURES}
-    shown = further - {t for kind, _, t in items.references if kind == b"dimg"} - _auxiliaries(items, further)
-    count = 1 + len(shown) if pages is None else pages
-    lost = ((GAIN_MAP, bool(of_map)), (_EXTRA, bool(auxiliary - maps)))
-    told = [notice for notice, holds in lost if holds] + further_pages(count)
-    names = _unknown_names(data, items, picture, rest - further)
-    return [*told, *unknown("boxes", sorted(names)), *behind_the_end(_unclaimed(data, items))]
-
-
-def properties(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Type and content of the properties of the picture, then of its parts; all where nothing tells whose.
-
-    Nothing is raised for damage.
-    """
-    try:
-        items = _read(data)
-    except (struct.error, IndexError):
-        items = _Items()
-    parts = items.with_parts({items.primary}) - {items.primary}
-    found = [one for item in (items.primary, *sorted(parts)) for one in items.properties.get(item, [])]
-    return found or [
-        (path[-1], data[begin:end]) for path, begin, end in boxes.walk(data) if path[-1] in _UNDERSTOOD
-    ]
-
-
-def frames(data: bytes) -> int:
-    """How many frames the longest track of pictures has; 0 without one."""
-    counts = [0]
-    for begin, end in _within(data, 0, len(data), b"moov", b"trak", b"mdia"):
-        kinds = [data[at + 8 : at + 12] for at, _ in _within(data, begin, end, b"hdlr")]
-        if kinds and kinds[0] in _TRACKS_OF_PICTURES:
-            tables = _within(data, begin, end, b"minf", b"stbl", b"stsz")
-            counts += [int.from_bytes(data[at + 8 : at + 12], "big") for at, _ in tables]
-    return max(counts)
-
-
-def _within(data: bytes, begin: int, end: int, *path: bytes) -> Iterator[tuple[int, int]]:
-    """Begin and end of the content of every box that the types of ``path`` lead to."""
-    for kind, first, last in boxes.boxes(data, begin, end):
-        if kind == path[0] and len(path) == 1:
-            yield first, last
-        elif kind == path[0]:
-            yield from _within(data, first, last, *path[1:])
-
-
-def film(data: bytes) -> bytes | None:
-    """The film of a motion photo."""
-    return next((data[begin:end] or None for kind, begin, end in boxes.boxes(data) if kind == _FILM), None)
-
-
-def _is_alpha(items: _Items, item: int) -> bool:
-    return any(word in items.purpose(item) for word in _ALPHA_WORDS)
-
-
-def _auxiliaries(items: _Items, among: set[int]) -> set[int]:
-    return {source for kind, source, _ in items.references if kind == b"auxl" and source in among}
-
-
-def _unknown_names(data: bytes, items: _Items, picture: set[int], rest: set[int]) -> set[bytes]:
-    """What of boxes, items that are no pictures, and properties of the picture is not understood."""
-    found = {kind for kind, _, _ in boxes.boxes(data)} - _TOP
-    for kind, begin, end in boxes.boxes(data):
-        if kind == b"meta":
-            found |= {inner for inner, _, _ in boxes.boxes(data, begin + 4, end)} - _META
-    for begin, end in _within(data, 0, len(data), b"moov", b"trak", b"mdia", b"hdlr"):
-        track = data[begin + 8 : min(end, begin + 12)]
-        found |= set() if track in (*_TRACKS_OF_PICTURES, b"auxv") else {b"a track of " + track}
-    about = _about(items)
-    read: set[bytes] = set()  # of several, the first that is about the picture is read
-    for item in sorted(rest):
-        kind, content_type = items.kinds[item]
-        what = content_type if kind == _MIME else kind
-        if what in (_EXIF, _XMP_TYPE) and not (about.get(item, picture) & picture):
-            continue  # about a preview, or about a picture that is named
-        if what in (_EXIF, _XMP_TYPE) and what not in read:
-            read.add(what)
-        else:
-            found.add(what)
-    return found | {kind for item in picture for kind, _ in items.properties.get(item, [])} - _UNDERSTOOD
-
-
-def _about(items: _Items) -> dict[int, set[int]]:
-    """The items that each item describes."""
-    found: dict[int, set[int]] = {}
-    for kind, source, target in items.references:
-        if kind == b"cdsc":
-            found.setdefault(source, set()).add(target)
-    return found
-
-
-def _unclaimed(data: bytes, items: _Items) -> bytes:
-    """The bytes behind the last box, and those of ``mdat`` that belong to no item."""
-    found, at = [], 0
-    is_sequence = any(kind == b"moov" for kind, _, _ in boxes.boxes(data))
-    claimed = sorted(place for places in items.places.values() for place in places)
-    for kind, begin, end in boxes.boxes(data):
-        at = end
-        if kind != b"mdat" or is_sequence:
-            continue
-        for first, last in claimed:
-            if begin < first <= end:
-                found.append(data[begin:first])
-            if last > begin and first < end:
-                begin = max(begin, last)
-        found.append(data[begin:end])
-    return b"".join([*found, data[at:]])
+    def _unclaimed(self) -> bytes:
+        """The bytes behind the last box, and those of ``mdat`` that belong to no item."""
+        found, at = [], 0
+        is_sequence = any(self._boxes(b"moov"))
+        claimed = sorted(place for places in self.places.values() for place in places)
+        for kind, begin, end in boxes.boxes(self.data):
+            at = end
+            if kind != b"mdat" or is_sequence:
+                continue
+            for first, last in claimed:
+                if begin < first <= end:
+                    found.append(self.data[begin:first])
+                if last > begin and first < end:
+                    begin = max(begin, last)
+            found.append(self.data[begin:end])
+        return b"".join([*found, self.data[at:]])
 
 
 # Reading
 
 
-def _read(data: bytes) -> _Items:
-    items = _Items()
-    listed: list[tuple[bytes, bytes]] = []
+def read_items(data: bytes) -> Items:
+    """The items of an AVIF or HEIC. Nothing is raised for damage."""
+    items = Items(data=data)
+    try:
+        _read(items)
+    except (struct.error, IndexError):
+        return Items(data=data, damaged=True)
+    return items
+
+
+def _read(items: Items) -> None:
+    data, listed = items.data, list[tuple[bytes, bytes]]()
     for path, begin, end in boxes.walk(data):
         kind, content = path[-1], data[begin:end] if path[-1] not in (b"mdat", b"moov") else b""
         if path == (b"meta", b"pitm"):
@@ -223,10 +214,9 @@ def _read(data: bytes) -> _Items:
         elif path == (b"meta", b"iprp", b"ipma"):
             for item, indices in _associations(content):
                 found = [listed[index - 1] for index in indices if 0 < index <= len(listed)]
-                items.properties.setdefault(item, []).extend(found)
+                items.properties_of.setdefault(item, []).extend(found)
         elif kind == b"meta" and len(path) == 1 and items.kinds:
             break  # the first one is the picture's
-    return items
 
 
 def _kinds(content: bytes) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
@@ -240,8 +230,9 @@ def _kinds(content: bytes) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
             name_and_type = entry[8:].split(b"\0")
             yield item, (_MIME, name_and_type[1] if len(name_and_type) > 1 else b"")
             continue
-        item, _, name = struct.unpack_from(">IH4s" if version == 3 else ">HH4s", entry, 4)
-        rest = entry[struct.calcsize(">IH4s" if version == 3 else ">HH4s") + 4 :].split(b"\0")
+        code = ">IH4s" if version == 3 else ">HH4s"
+        item, _, name = struct.unpack_from(code, entry, 4)
+        rest = entry[struct.calcsize(code) + 4 :].split(b"\0")
         yield item, (name, rest[1] if len(rest) > 1 else b"")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format
 from xlsr_cli.media.picture.codecs import boxes
-from xlsr_cli.media.picture.codecs.boxes import items
+from xlsr_cli.media.picture.codecs.boxes.items import read_items
 from xlsr_cli.media.picture.codecs.optional import library_of
 from xlsr_cli.media.picture.damage import faults_as_damage, notices_of
 from xlsr_cli.media.picture.losses import ASPECT, MASTERING, further_frames
@@ -35,7 +35,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         opened = library.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         image = opened[opened.primary_index]
         pages = len(opened)
-    mode, info = image.mode.partition(";")[0], image.info
+    mode, info, items = image.mode.partition(";")[0], image.info, read_items(data)
     bits = int(info["bit_depth"])
     return Source(
         data=data,
@@ -47,8 +47,8 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         maximum=(1 << bits) - 1,
         mode=mode if mode == "RGBa" else "",
         pages=pages,
-        metadata=replace(_metadata(info), motion=items.film(data)),
-        notices=tuple(_losses(data, info, pages)),
+        metadata=replace(_metadata(info), motion=items.film),
+        notices=(*items.losses(pages), *_losses(info, items.frames)),
         detail=image,
     )
 
@@ -57,9 +57,8 @@ def _metadata(info: dict[str, Any]) -> Metadata:
     exif, xmp, nclx = info.get("exif"), info.get("xmp"), info.get("nclx_profile")
     cicp = None
     if nclx:
-        names = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")
-        primaries, transfer, matrix, full = (int(nclx[each]) for each in names)
-        cicp = (primaries, transfer, matrix, full)
+        primaries, transfer = int(nclx["color_primaries"]), int(nclx["transfer_characteristics"])
+        cicp = (primaries, transfer, int(nclx["matrix_coefficients"]), int(nclx["full_range_flag"]))
     found = Metadata(
         icc=info.get("icc_profile") or None,
         exif=exif.removeprefix(_EXIF_PREFIX) or None if exif else None,
@@ -69,17 +68,15 @@ def _metadata(info: dict[str, Any]) -> Metadata:
     return replace(found, dpi=found.dpi_of_exif)
 
 
-def _losses(data: bytes, info: dict[str, Any], pages: int) -> list[Notice]:
-    """What beside the picture is not kept."""
+def _losses(info: dict[str, Any], frames: int) -> list[Notice]:
     bright = ("content_light_level", "mastering_display_colour_volume")
     aspect = info.get("pixel_aspect_ratio")
-    frames = items.frames(data)
     lost = (
         (MASTERING, any(name in info for name in bright)),
         (ASPECT, aspect is not None and aspect[0] != aspect[1]),
         (further_frames(frames), frames > 1),
     )
-    return [*items.losses(data, pages), *(notice for notice, holds in lost if holds)]
+    return [notice for notice, holds in lost if holds]
 
 
 def read_pixels(source: Source, max_pixels: int) -> Decoded:

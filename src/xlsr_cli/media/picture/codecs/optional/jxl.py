@@ -8,15 +8,14 @@ itself, and EXIF's orientation does not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.formats import Format, format_named
 from xlsr_cli.media.picture.codecs import boxes, ends, jpeg
 from xlsr_cli.media.picture.codecs.optional import jxl_header, library_of
-from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM, Header
+from xlsr_cli.media.picture.codecs.optional.jxl_header import CODESTREAM
 from xlsr_cli.media.picture.damage import damaged, faults_as_damage, not_supported
 from xlsr_cli.media.picture.losses import (
     EXTRA_CHANNELS,
@@ -53,7 +52,11 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         raise damaged(name, "its header makes no sense") from error
     if header.animated:
         raise not_supported(name, "an animated JPEG XL")
-    notices = list(_losses(header, parts))
+    notices = [*parts.notices]
+    if header.bits > 8 and not header.gray:
+        notices.append(less_deep(header.bits))
+    if header.others:
+        notices.append(EXTRA_CHANNELS)
     inner = None
     if parts.is_jpeg:  # a JPEG that was made smaller without loss: it is read as what it is
         inner = _as_jpeg(library, data, name)
@@ -130,24 +133,26 @@ def _behind(library: ModuleType, source: Source) -> bytes:
 # The boxes
 
 
-@dataclass(kw_only=True)
-class _Parts:
-    """``codestream``: the beginning at least. ``packed``: names of metadata that are compressed by Brotli."""
+class _Parts(NamedTuple):
+    """``codestream``: the beginning at least. ``is_jpeg``: it can be made a JPEG file again."""
 
     codestream: bytes
     metadata: Metadata
-    packed: tuple[bytes, ...] = ()
-    is_jpeg: bool = False
-    gain_map: bool = False
-    unknown: tuple[bytes, ...] = ()
-    behind: bytes = b""
+    is_jpeg: bool
+    notices: list[Notice]
+
+
+#: The notices of metadata that are compressed by Brotli.
+_PACKED = {
+    b"Exif": Notice(code="exif-dropped", message="its EXIF is compressed by Brotli and not kept"),
+    b"xml ": Notice(code="xmp-dropped", message="its XMP is compressed by Brotli and not kept"),
+}
 
 
 def _parts(data: bytes) -> _Parts:
     if data.startswith(CODESTREAM):
-        return _Parts(codestream=data, metadata=Metadata())
-    streams, packed, found, is_jpeg = [], [], Metadata(), False
-    unknown = []
+        return _Parts(data, Metadata(), False, [])
+    streams, packed, others, found, is_jpeg = [], [], set(), Metadata(), False
     for kind, begin, end in boxes.boxes(data):
         content = data[begin:end]
         if kind == b"jxlc":
@@ -160,36 +165,14 @@ def _parts(data: bytes) -> _Parts:
             found = replace(found, exif=content[skipped:] or None)
         elif kind == b"xml " and found.xmp is None:
             found = replace(found, xmp=content.rstrip(b"\0") or None)
-        elif kind == b"brob":
-            packed.append(content[:4])
+        elif kind == b"brob" and content[:4] in _PACKED:
+            packed.append(_PACKED[content[:4]])
         elif kind == b"jbrd":
             is_jpeg = True
         elif kind not in _UNDERSTOOD:
-            unknown.append(kind)
-    found = replace(found, dpi=found.dpi_of_exif)
-    return _Parts(
-        codestream=b"".join(streams),
-        metadata=found,
-        packed=tuple(packed),
-        is_jpeg=is_jpeg,
-        gain_map=_GAIN_MAP_BOX in unknown,
-        unknown=tuple(kind for kind in unknown if kind != _GAIN_MAP_BOX),
-        behind=data[boxes.end(data) :],
-    )
-
-
-def _losses(header: Header, parts: _Parts) -> Iterator[Notice]:
-    names = {b"Exif": ("exif-dropped", "EXIF"), b"xml ": ("xmp-dropped", "XMP")}
-    for kind in parts.packed:
-        if kind in names and not parts.is_jpeg:
-            code, shown = names[kind]
-            yield Notice(code=code, message=f"its {shown} is compressed by Brotli and not kept")
-    if parts.gain_map or _GAIN_MAP_BOX in parts.packed:
-        yield GAIN_MAP
-    packed = [kind for kind in parts.packed if kind not in (*names, _GAIN_MAP_BOX)]
-    yield from unknown("boxes", sorted({*parts.unknown, *packed}))
-    yield from behind_the_end(parts.behind)
-    if header.bits > 8 and not header.gray:
-        yield less_deep(header.bits)
-    if header.others:
-        yield EXTRA_CHANNELS
+            others.add(content[:4] if kind == b"brob" else kind)
+    notices = [] if is_jpeg else packed
+    notices += [GAIN_MAP] if _GAIN_MAP_BOX in others else []
+    notices += unknown("boxes", sorted(others - {_GAIN_MAP_BOX}))
+    notices += behind_the_end(data[boxes.end(data) :])
+    return _Parts(b"".join(streams), replace(found, dpi=found.dpi_of_exif), is_jpeg, notices)
