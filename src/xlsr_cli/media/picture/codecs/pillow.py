@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,33 +62,33 @@ def quiet(max_pixels: int | None = None) -> Iterator[None]:
 _MOST_OF_ICON = 1 << 20
 
 
-def open_image(file: bytes | Path, format: Format) -> Image.Image:
+def open_image(file: bytes | Path, format: Format, *, by_libtiff: bool = False) -> Image.Image:
     """Open the picture lazily: its header is read, its pixels are not. Raises what Pillow raises.
 
     Only the plugins that the format's row names may look at it: others run programs (EPS a PostScript
-    interpreter). To be called within :func:`quiet`.
+    interpreter). ``by_libtiff``: of a TIFF, also what is not compressed. To be called within :func:`quiet`.
     """
     from PIL import Image
 
-    names = [name for name in format.pillow if name in _registered(format.pillow)]
-    if not names:
-        raise ValueError("there is no decoder for it")
     before = Image.MAX_IMAGE_PIXELS
     if format.icon:
         Image.MAX_IMAGE_PIXELS = min(before or _MOST_OF_ICON, _MOST_OF_ICON)
     try:
-        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=names)
+        with _all_by_libtiff() if by_libtiff else nullcontext():
+            return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=format.pillow)
     finally:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _registered(wanted: tuple[str, ...]) -> set[str]:
-    from PIL import Image
+@contextmanager
+def _all_by_libtiff() -> Iterator[None]:
+    from PIL import TiffImagePlugin
 
-    Image.preinit()
-    if not set(wanted) <= set(Image.OPEN):
-        Image.init()
-    return set(Image.OPEN)
+    TiffImagePlugin.READ_LIBTIFF = True
+    try:
+        yield
+    finally:
+        TiffImagePlugin.READ_LIBTIFF = False
 
 
 def read_header(data: bytes, name: str, format: Format, *, otherwise: Source | None = None) -> Source:
@@ -146,13 +146,13 @@ def knows_colors_better(source: Source) -> bool:
     return source.mode in FOREIGN_COLORS or source.mode == "P"
 
 
-def read_pixels(source: Source, max_pixels: int) -> Decoded:
-    """Decode by Pillow. Raises :class:`InputError`."""
+def read_pixels(source: Source, max_pixels: int, *, by_libtiff: bool = False) -> Decoded:
+    """Decode by Pillow, see :func:`open_image`. Raises :class:`InputError`."""
     notices: list[Notice] = []
     with (
         faults_as_damage(source.name) as messages,
         quiet(max_pixels),
-        open_image(source.data, format_named(source.format)) as image,
+        open_image(source.data, format_named(source.format), by_libtiff=by_libtiff) as image,
     ):
         if image.mode in FOREIGN_COLORS:
             image, notice = to_srgb(image, source.metadata.icc)

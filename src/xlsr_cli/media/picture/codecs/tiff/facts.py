@@ -24,7 +24,7 @@ _MOST_COMPRESSED = {1: 1, 5: 2731, 8: 1032, 32946: 1032, 32773: 64}
 @dataclass(frozen=True)
 class Facts:
     """``colormap``: (3, N) as tifffile reads it. ``complete``: the file can hold all strips or tiles, and
-    names each. ``subsampling``: how many pixels share one chroma sample, across and down."""
+    names each. ``subsampled``: pixels share a sample of chroma."""
 
     bits: int
     samples: int
@@ -34,7 +34,7 @@ class Facts:
     colormap: Any
     tile: Size | None
     complete: bool
-    subsampling: tuple[int, int]
+    subsampled: bool
     planar: bool
 
     @property
@@ -87,7 +87,7 @@ def facts_in(tags: dict[int, Any], length: int) -> Facts:
         format=int(as_tuple(tags.get(339, UNSIGNED))[0]),
         extra=tuple(int(value) for value in as_tuple(tags.get(338, ()))),
         colormap=tags.get(320),
-        subsampling=_subsampling(tags) if photometric == YCBCR else (1, 1),
+        subsampled=photometric == YCBCR and tags.get(530, (1, 1)) != (1, 1),
         complete=_is_complete(tags, length),
         planar=tags.get(284) == 2,
         tile=Size(width=int(tags[322]), height=int(tags[323])) if {322, 323} <= tags.keys() else None,
@@ -111,13 +111,6 @@ def _is_complete(tags: dict[int, Any], length: int) -> bool:
     if most is not None and not is_shared and width * height * bits // 8 > length * most:
         return False
     return len(as_tuple(offsets)) >= needed * planes
-
-
-def _subsampling(tags: dict[int, Any]) -> tuple[int, int]:
-    found = tags.get(530)
-    if isinstance(found, tuple) and len(found) == 2 and all(one in (1, 2, 4) for one in found):
-        return int(found[0]), int(found[1])
-    return 1, 1
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

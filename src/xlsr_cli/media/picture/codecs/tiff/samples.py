@@ -19,7 +19,7 @@ from xlsr_cli.media.picture.codecs.tiff.facts import (
     UNSIGNED,
     Facts,
 )
-from xlsr_cli.media.picture.codecs.tiff.strips import colors_of_subsampled, samples_by_libtiff
+from xlsr_cli.media.picture.codecs.tiff.strips import samples_by_libtiff
 from xlsr_cli.media.picture.damage import TRUNCATED, damaged, faults_as_damage
 from xlsr_cli.media.picture.losses import EXTRA_CHANNELS, FLOAT_CONVERTED, less_deep
 from xlsr_cli.media.picture.pixels import bgr_of, from_floats, full_range, without_premultiplication
@@ -59,16 +59,13 @@ def read_pixels(source: Source, max_pixels: int) -> Decoded:
     facts: Facts = source.detail
     _check(source, facts, max_pixels)
     notices = [EXTRA_CHANNELS] if facts.samples > facts.colors + facts.alpha else []
-    if facts.subsampling != (1, 1):
-        with faults_as_damage(source.name), first_page(source.data) as page:
-            colors = colors_of_subsampled(source.data, page, facts.subsampling)
-        if colors is not None:  # else JPEG's own chroma, which libtiff decodes through Pillow
-            return Decoded(pixels=bgr_of(colors), notices=notices)
     failure = None
     if (facts.bits <= 8 or facts.mode) and not facts.is_beyond_pillow:
         try:  # Pillow knows every compression and most layouts of up to 8 bits
-            decoded = pillow.read_pixels(source, max_pixels)
+            decoded = pillow.read_pixels(source, max_pixels, by_libtiff=facts.subsampled)
         except InputError as error:
+            if facts.subsampled:
+                raise
             failure = error
         else:
             notices += [less_deep(facts.bits)] if facts.bits > 8 else []

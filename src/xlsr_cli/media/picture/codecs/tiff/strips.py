@@ -9,7 +9,6 @@ rare layouts.
 from __future__ import annotations
 
 import struct
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.formats import format_named
@@ -44,69 +43,6 @@ def samples_by_libtiff(data: bytes, page: Any) -> NDArray[Any] | None:
         ]
         return np.concatenate(planes, axis=2)
     return _plane(data, page, slice(None), int(page.samplesperpixel))
-
-
-#: YCbCrCoefficients and ReferenceBlackWhite, and what they are where they are missing (TIFF 6.0, section 20).
-_COEFFICIENTS, _REFERENCES = 529, 532
-_BT601, _FULL_RANGE = (0.299, 0.587, 0.114), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
-
-
-def colors_of_subsampled(data: bytes, page: Any, sharing: tuple[int, int]) -> NDArray[Any] | None:
-    """Y′CbCr of 8 bits of which ``sharing`` (across, down) pixels have one chroma sample, as (H, W, 3) RGB.
-
-    None for compressions that do not work on bytes, and for planes and tiles. Chroma is repeated, and the
-    range is full unless the directory says otherwise, as in libtiff's TIFFReadRGBAImage. Raises what Pillow
-    raises on damage.
-    """
-    across, down = sharing
-    if int(page.compression) not in _BYTEWISE or page.is_tiled or page.planarconfig != 1:
-        return None
-    if page.bitspersample != 8 or page.samplesperpixel != 3 or page.predictor not in (None, 1):
-        return None
-    height, width = int(page.imagelength), int(page.imagewidth)
-    # A unit is the luma of the pixels that share chroma, and their chroma; units stand in rows.
-    units, unit = -(-width // across), across * down + 2
-    as_rows = SimpleNamespace(
-        compression=page.compression,
-        fillorder=page.fillorder,
-        is_tiled=False,
-        imagelength=-(-height // down),
-        rowsperstrip=-(-min(int(page.rowsperstrip), height) // down),
-        dataoffsets=page.dataoffsets,
-        databytecounts=page.databytecounts,
-    )
-    found: NDArray[Any] = _decompressed(data, as_rows, slice(None), units * unit, 0).reshape(-1, units, unit)
-    luma: NDArray[Any] = (
-        found[..., :-2].reshape(-1, units, down, across).swapaxes(1, 2).reshape(-1, units * across)
-    )
-    chroma = found[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
-    return _rgb_of(luma[:height, :width], chroma[:height, :width], page)
-
-
-def _rgb_of(luma: NDArray[Any], chroma: NDArray[Any], page: Any) -> NDArray[Any]:
-    """(H, W) Y′ and (H, W, 2) Cb and Cr as (H, W, 3) RGB, all uint8 (TIFF 6.0, section 21)."""
-    import numpy as np
-
-    black, white, *around = _numbers_in(page, _REFERENCES, _FULL_RANGE)
-    red, green, blue = _numbers_in(page, _COEFFICIENTS, _BT601)
-    bright = (luma.astype(np.float32) - black) * (255 / max(1.0, white - black))
-    cb = (chroma[..., 0].astype(np.float32) - around[0]) * (127 / max(1.0, around[1] - around[0]))
-    cr = (chroma[..., 1].astype(np.float32) - around[2]) * (127 / max(1.0, around[3] - around[2]))
-    result: NDArray[Any] = np.empty((*luma.shape, 3), np.float32)
-    result[..., 0] = bright + (2 - 2 * red) * cr
-    result[..., 2] = bright + (2 - 2 * blue) * cb
-    result[..., 1] = (bright - blue * result[..., 2] - red * result[..., 0]) / max(green, 1e-3)
-    rgb: NDArray[Any] = np.rint(np.clip(result, 0, 255)).astype(np.uint8)
-    return rgb
-
-
-def _numbers_in(page: Any, tag: int, otherwise: tuple[float, ...]) -> tuple[float, ...]:
-    """The rationals of ``tag`` as numbers; ``otherwise`` where it is missing or makes no sense."""
-    found = page.tags.get(tag)
-    value = () if found is None or not isinstance(found.value, tuple) else found.value
-    if len(value) != 2 * len(otherwise) or not all(value[1::2]):
-        return otherwise
-    return tuple(above / below for above, below in zip(value[0::2], value[1::2], strict=True))
 
 
 def _plane(data: bytes, page: Any, part: slice, samples: int) -> NDArray[Any]:
