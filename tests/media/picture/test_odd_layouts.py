@@ -105,6 +105,11 @@ def test_subsampled_colours_are_as_libtiff_has_them() -> None:
     assert digest == "af93ad2fc723cc90a4ae8c9a219e24683bf9bbf6a741cb743743726e7c1d004b"
 
 
+def test_subsampled_colours_that_are_cut_off_are_refused() -> None:
+    with pytest.raises(InputError, match="is damaged"):
+        read((CASES / "tiff_ycbcr_sub22_raw.tif").read_bytes()[:-3])
+
+
 def test_a_palette_in_a_jpeg_2000() -> None:
     numbers = np.random.default_rng(1).integers(0, 4, (40, 56)).astype(np.uint8)
     data = pictures.saved(Image.fromarray(numbers), "JPEG2000", no_jp2=False)

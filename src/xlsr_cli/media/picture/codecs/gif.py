@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
@@ -339,9 +339,9 @@ def write_animation(file: BinaryIO, film: Film, frames: Iterator[Pixels], encodi
     transparency = {"transparency": _COLOURS} if first.ndim == 3 and first.shape[2] == 4 else {}
     canvas = np.zeros((film.size.height, film.size.width, 4), np.uint8)
     delays = film.ticks(100)
-    for (frame, following), delay in zip(
-        _with_next(map(_hard_edged, chain([first], frames))), delays, strict=True
-    ):
+    shown = map(_hard_edged, chain([first], frames))
+    for (frame, following), delay in zip(pairwise(chain(shown, [None])), delays, strict=True):
+        assert frame is not None  # only what follows the last one is
         # A pixel that becomes transparent can only be cleared by clearing this whole frame.
         cleared = following is not None and bool(np.any(frame[..., 3] > following[..., 3]))
         rows, columns = bounds(frame[..., 3] > 0) if cleared else changed(canvas, frame)
@@ -369,15 +369,6 @@ def _hard_edged(frame: Pixels) -> Pixels:
     hard[..., 3] = opaque * np.uint8(255)
     hard[~opaque] = 0
     return hard
-
-
-def _with_next(frames: Iterator[Pixels]) -> Iterator[tuple[Pixels, Pixels | None]]:
-    """Every frame with the one after it; None after the last."""
-    before = next(frames, None)
-    while before is not None:
-        following = next(frames, None)
-        yield before, following
-        before = following
 
 
 def _indexed(part: Pixels) -> Image.Image:
