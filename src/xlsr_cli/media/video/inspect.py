@@ -298,7 +298,7 @@ class _Scan:
     last_duration: int = 0
     heads: dict[int, list[AnyPacket]] = field(default_factory=dict)
     head_bytes: dict[int, int] = field(default_factory=dict)
-    samples: dict[int, tuple[Fraction, int]] = field(default_factory=dict)
+    samples: dict[int, tuple[Fraction | None, int]] = field(default_factory=dict)
     uneven: set[int] = field(default_factory=set)
     reached: Fraction = Fraction(0)
     latest: int | None = None
@@ -311,12 +311,13 @@ class _Scan:
             head.append(packet)
             self.head_bytes[index] = self.head_bytes.get(index, 0) + packet.size
 
-    def add_samples(self, packet: AnyPacket, time: Fraction, byte_rate: int) -> None:
-        begin, before = self.samples.setdefault(packet.stream_index, (time, 0))
+    def add_samples(self, packet: AnyPacket, byte_rate: int) -> None:
+        index, time = packet.stream_index, time_of(packet)
+        begin, before = self.samples.get(index, (time, 0))
         tick = (pyav.exact(packet.time_base) or Fraction(0)) + Fraction(1, byte_rate)
-        if abs(time - begin - Fraction(before, byte_rate)) > tick:
-            self.uneven.add(packet.stream_index)
-        self.samples[packet.stream_index] = begin, before + packet.size
+        if time is not None and begin is not None and abs(time - begin - Fraction(before, byte_rate)) > tick:
+            self.uneven.add(index)
+        self.samples[index] = begin, before + packet.size
 
     def count_unknown(self) -> None:
         self.unknown += 1
@@ -349,10 +350,10 @@ def _scan(container: InputContainer, stream: av.VideoStream, path: Path) -> _Sca
         scan.keep_head(packet)
         stamp = packet.dts if decoding or packet.pts is None else packet.pts
         if stamp is not None:
-            base = pyav.exact(packet.time_base) or Fraction(1)
-            scan.reached = max(scan.reached, (stamp + (packet.duration or 0)) * base)
-            if byte_rate := byte_rates.get(packet.stream_index):
-                scan.add_samples(packet, stamp * base, byte_rate)
+            ticks = stamp + (packet.duration or 0)
+            scan.reached = max(scan.reached, ticks * (pyav.exact(packet.time_base) or Fraction(1)))
+        if byte_rate := byte_rates.get(packet.stream_index):
+            scan.add_samples(packet, byte_rate)
         if packet.stream_index == stream.index and not packet.is_discard:
             scan.add_frame(stamp, packet)
     if not scan.packets:
