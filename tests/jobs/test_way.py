@@ -39,7 +39,7 @@ def calls_of(path: Path, output: Path) -> list[tuple[str, str]]:
         name = frame.f_code.co_filename
         if event == "call" and name.startswith(str(PACKAGE)):
             place = Path(name).relative_to(PACKAGE).as_posix()
-            place = re.sub(r"codecs/(jpeg|png)\.py", "codecs/<format>.py", place)
+            place = re.sub(r"codecs/(jpeg|png)(/\w+)?\.py", "codecs/<format>.py", place)  # or a folder
             called.append((place, frame.f_code.co_qualname))
 
     upscaler = Upscaler()

@@ -65,10 +65,11 @@ def encode_into(
 
 
 def _check_written(file: BinaryIO, size: Size, name: str) -> None:
-    """Raise :class:`OutputError` if the header of the encoded file has another size than ``size``."""
+    """Raise :class:`OutputError` if the header of the encoded file has another size than ``size``, which is
+    that of the pixels, whatever the metadata say of turning them."""
     file.seek(0)
-    written = open_picture(file.read(), f"the result of {name}")
-    if written.size != size:
+    written = open_picture(file.read(), f"the result of {name}").stored_size
+    if written != size:
         raise OutputError(
-            f"the encoder made a picture of {written.size} from {name} instead of {size}; nothing is written"
+            f"the encoder made a picture of {written} from {name} instead of {size}; nothing is written"
         )
