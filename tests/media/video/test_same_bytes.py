@@ -17,9 +17,9 @@ from tests.jobs.video.films import FIXTURES, run
 from tests.media.video import clips
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.media.video.output.containers import CONTAINERS
-from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings, encoder_options
+from xlsr_cli.media.video.output.encoder import CODECS, Encoder, Settings
 from xlsr_cli.media.video.tags import ColorTags, Hdr
-from xlsr_cli.options import Size, VideoCodec, VideoOptions
+from xlsr_cli.options import Size, VideoCodec
 
 #: ``M_PERTURB`` of glibc: what memory is filled with before a program gets it.
 _M_PERTURB = -6
@@ -104,29 +104,21 @@ def _fading(frames: int, size: Size, pix_fmt: str) -> Iterator[av.VideoFrame]:
 
 
 def _settings(codec: VideoCodec, pix_fmt: str, size: Size) -> Settings:
-    options = encoder_options(
-        CODECS[codec],
-        CODECS[codec].encoder,
-        VideoOptions(),
-        container=CONTAINERS[".mkv"],
-        tags=ColorTags(),
-        siting="left",
-        hdr=Hdr(),
-        key_interval=240,
-        threads=1,
-    )
     return Settings(
         codec=CODECS[codec],
         encoder=CODECS[codec].encoder,
-        options=options,
+        crf=CODECS[codec].crf,
+        preset=CODECS[codec].preset,
         pix_fmt=pix_fmt,
         size=size,
         rate=Fraction(25),
         aspect=None,
         tags=ColorTags(),
         siting="left",
+        hdr=Hdr(),
         threads=1,
         global_header=True,
+        constant=False,
         key_interval=240,
     )
 

@@ -25,7 +25,7 @@ from xlsr_cli.media.video.output.cut import Cut
 from xlsr_cli.media.video.output.encoder import Settings
 from xlsr_cli.media.video.output.mux import MuxPlan
 from xlsr_cli.media.video.reader import FrameReader
-from xlsr_cli.media.video.tags import Hdr, Rotation
+from xlsr_cli.media.video.tags import Rotation
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
 
@@ -244,25 +244,18 @@ def _settings(
     settings = Settings(
         codec=codec,
         encoder=encoder,
-        options=encoders.encoder_options(
-            codec,
-            encoder,
-            video,
-            container=container,
-            tags=tags,
-            siting=siting,
-            hdr=file.hdr if codec.hdr else Hdr(),
-            key_interval=SEGMENT_FRAMES,
-            threads=threads,
-        ),
+        crf=codec.crf if video.crf is None else video.crf,
+        preset=codec.preset if video.preset is None else video.preset,
         pix_fmt=pix_fmt,
         size=size,
         rate=rate,
         aspect=_aspect(aspect, file, size, options),
         tags=tags,
         siting=siting,
+        hdr=file.hdr,
         threads=threads,
         global_header=container.global_header,
+        constant=container.constant,
         key_interval=SEGMENT_FRAMES,
     )
     return settings, [*notices, *rounded]

@@ -6,7 +6,7 @@ The defaults are listed here and in ``docs/video.md``; a test compares the two.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,19 +85,25 @@ CODECS: dict[VideoCodec, Codec] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All settings of the encoder: with the frames, they decide the bytes of a segment."""
+    """All settings of the encoder: with the frames, they decide the bytes of a segment.
+
+    ``key_interval``: a key frame comes after at most so many. ``constant``: frames have no times of display.
+    """
 
     codec: Codec
     encoder: str
-    options: tuple[tuple[str, str], ...]
+    crf: int | None
+    preset: str | None
     pix_fmt: str
     size: Size
     rate: Fraction
     aspect: Fraction | None
     tags: ColorTags
     siting: Siting
+    hdr: Hdr
     threads: int
     global_header: bool
+    constant: bool
     key_interval: int
 
 
@@ -137,26 +143,15 @@ def _check_quality(codec: Codec, video: VideoOptions) -> None:
         raise UsageError(f"{codec.name} has no preset {video.preset!r}; use one of {' '.join(codec.presets)}")
 
 
-def encoder_options(
-    codec: Codec,
-    encoder: str,
-    video: VideoOptions,
-    *,
-    container: Container,
-    tags: ColorTags,
-    siting: Siting,
-    hdr: Hdr,
-    key_interval: int,
-    threads: int,
-) -> tuple[tuple[str, str], ...]:
+def encoder_options(settings: Settings) -> dict[str, str]:
     """Options by which the encoder is opened, in the words of FFmpeg."""
-    crf = codec.crf if video.crf is None else video.crf
-    preset = codec.preset if video.preset is None else video.preset
-    options = {"crf": str(crf), "preset": str(preset), "g": str(key_interval)}
+    codec, hdr, threads = settings.codec, settings.hdr, settings.threads
+    crf, preset, key_interval = str(settings.crf), str(settings.preset), str(settings.key_interval)
+    options = {"crf": crf, "preset": preset, "g": key_interval}
     if codec.name == "h264":
         hdr10 = hdr.x26x.replace("master-display", "mastering-display").replace("max-cll", "cll")
         params = [hdr10] if hdr10 else []
-        if tags == ColorTags(range=RANGE_LIMITED):
+        if settings.tags == ColorTags(range=RANGE_LIMITED):
             # x264 writes the limited range only beside something else that it has to say.
             params.append("videoformat=component")
         if "AVX512F" in cpu_features():
@@ -165,9 +160,9 @@ def encoder_options(
             params.append(_SAME_EVERYWHERE)
         if params:
             options["x264-params"] = ":".join(params)
-        if container.constant:
-            options["bf"] = "0"  # AVI has no times of display
-        if encoder == "libx264rgb" and crf == 0:
+        if settings.constant:
+            options["bf"] = "0"
+        if settings.encoder == "libx264rgb" and settings.crf == 0:
             options["qp"] = options.pop("crf")
     elif codec.name == "hevc":
         # x265 finds its threads itself: ``pools`` tells it how many it may use.
@@ -178,24 +173,24 @@ def encoder_options(
         params = [f"lp={min(threads, 6)}", *([hdr.svtav1] if hdr.svtav1 else [])]
         options["svtav1-params"] = ":".join(params)
     elif codec.name == "vp9":
-        deadline = "realtime" if int(str(preset)) >= _VP9_REALTIME else "good"
-        options = {"crf": str(crf), "b": "0", "cpu-used": str(preset), "deadline": deadline, "row-mt": "1"}
-        options |= {"g": str(key_interval), "tile-columns": "2"}
+        deadline = "realtime" if int(preset) >= _VP9_REALTIME else "good"
+        options = {"crf": crf, "b": "0", "cpu-used": preset, "deadline": deadline, "row-mt": "1"}
+        options |= {"g": key_interval, "tile-columns": "2"}
     else:
         # Version 3 with checksums of slices, the form that archives use.
         options = {"level": "3", "slicecrc": "1", "coder": "1", "context": "1", "g": "1"}
-    if siting != "left":  # which is assumed if nothing is said
-        options["chroma_sample_location"] = siting
-    return tuple(options.items())
+    if settings.siting != "left":  # which is assumed if nothing is said
+        options["chroma_sample_location"] = settings.siting
+    return options
 
 
-def deciding(settings: Settings) -> Settings:
-    """``settings`` without what depends on the CPU and changes no byte."""
-    options = []
-    for name, value in settings.options:
+def deciding(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """``settings``, and the options without what depends on the CPU and changes no byte."""
+    options: dict[str, str] = {}
+    for name, value in encoder_options(settings).items():
         kept = ":".join(part for part in value.split(":") if part != _SAME_EVERYWHERE)
-        options += [(name, kept)] if kept else []
-    return replace(settings, options=tuple(options))
+        options |= {name: kept} if kept else {}
+    return settings, options
 
 
 def encoder_formats(encoder: str) -> tuple[str, ...]:
@@ -226,7 +221,7 @@ def configure(target: Any, settings: Settings) -> None:
     target.colorspace = settings.tags.matrix
     target.color_range = settings.tags.range
     target.thread_count = settings.threads
-    target.options = dict(settings.options)
+    target.options = encoder_options(settings)
     if settings.global_header:
         target.flags |= _CODEC_GLOBAL_HEADER
     if settings.codec.name == "hevc" and settings.global_header:
