@@ -29,3 +29,8 @@ def enforce(notices: Iterable[Notice], *, strict: bool, name: str) -> None:
     for notice in notices:
         if notice.loss:
             raise NotKeptError(f"{name}: {notice.message} ({notice.code}); leave out --strict to accept that")
+
+
+def counted(count: int, what: str) -> str:
+    """``1 file``, ``2 files``, for sentences."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

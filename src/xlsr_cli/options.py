@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -344,3 +345,14 @@ class VideoOptions:
             raise UsageError("--end must be later than --start")
         if self.frames is not None and self.frames < 1:
             raise UsageError(f"--frames must be at least 1, not {self.frames}")
+
+
+def refuse_options(names: Iterable[str], why: str, *given: PictureOptions | VideoOptions) -> None:
+    """Raise :class:`UsageError` where one of the options ``names`` is given.
+
+    ``why``: the rest of the sentence that begins with its flag.
+    """
+    for name in names:
+        for options in given:
+            if getattr(options, name, None) not in (None, False):
+                raise UsageError(f"--{name.replace('_', '-')} {why}")

@@ -404,7 +404,7 @@ class TestRefusing:
         def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError("boom")
 
-        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_picture", broken)
+        monkeypatch.setattr("xlsr_cli.cli.request.upscale_picture", broken)
         assert main(["upscale", str(picture)]) == 1
         line = one_sentence(capsys.readouterr().err)
         assert "internal error (ZeroDivisionError: boom)" in line
@@ -534,7 +534,7 @@ class TestFaults:
         def fails(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("xlsr_cli.jobs.picture.upscale_picture", fails)
+        monkeypatch.setattr("xlsr_cli.cli.request.upscale_picture", fails)
         assert main(["upscale", str(picture)]) == 6
         assert "not enough memory" in one_sentence(capsys.readouterr().err)
 

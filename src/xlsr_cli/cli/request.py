@@ -1,4 +1,7 @@
-"""One input of ``xlsr upscale``: find out its kind, and call the job for it."""
+"""One input of ``xlsr upscale``: find out its kind, and call the job for it.
+
+What pictures need is loaded with this module; what other kinds need, when there is one.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
 from xlsr_cli.cli.results import show_forecast, show_plan, show_result
-from xlsr_cli.declaration import option
 from xlsr_cli.errors import InputError, OutputError, UsageError
+from xlsr_cli.formats import HEAD_BYTES, animation_format, extension_for, writable_format
 from xlsr_cli.jobs.inputs import STANDARD_STREAM, Item, is_pattern, kind_of_file, read_head, refuse_no_file
+from xlsr_cli.jobs.picture import (
+    check_target,
+    default_output,
+    open_file,
+    plan_picture,
+    refuse_same_file,
+    upscale_picture,
+)
+from xlsr_cli.jobs.task import Task
+from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.media.picture.steps.opening import known_format, open_picture, read_all
+from xlsr_cli.media.sniff import kind_of
 from xlsr_cli.options import PictureOptions, VideoOptions
 from xlsr_cli.progress import Counted
 
 if TYPE_CHECKING:
-    from xlsr_cli.jobs.task import Task
+    from xlsr_cli.cli.commands.upscale import UpscaleFlags
     from xlsr_cli.media.picture.source import Source
 
 #: Other names of stdout.
 _NAMES_OF_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpscaleFlags:
-    """Where the results go, and how they are shown."""
-
-    output: str | None = option(
-        None, "A file, or a folder for any number of inputs.", "files", short="-o", value="PATH"
-    )
-    dry_run: bool = option(
-        False, "Show what would be done, in what time and memory; write nothing.", "messages"
-    )
-    json: bool = option(False, "Results as JSON on stdout.", "messages")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -73,8 +75,6 @@ class Request:
 
         Raises :class:`OutputError` if it is already that of another input.
         """
-        from xlsr_cli.formats import extension_for
-
         self._taken = taken
         path, format = Path(self.source), self.options.format
         if self.output is None and path.is_file():
@@ -88,9 +88,6 @@ class Request:
         Raises a subclass of :class:`~xlsr_cli.errors.XlsrError`.
         """
         self._taken = {} if taken is None else taken
-        from xlsr_cli.formats import HEAD_BYTES
-        from xlsr_cli.media.sniff import kind_of
-
         if self.source == STANDARD_STREAM:
             self._run_stream(_standard_input(), "stdin")
             return
@@ -118,8 +115,6 @@ class Request:
     # One for each kind of input
 
     def _run_picture(self, path: Path) -> None:
-        from xlsr_cli.jobs.picture import check_target, open_file, refuse_same_file
-
         self._refuse_video_options(path.name)
         target = self._target
         if target is not None and not self.flags.dry_run:
@@ -137,9 +132,6 @@ class Request:
 
     def _default_output(self, path: Path, source: Source) -> Path:
         """The output file. A message follows if its extension is not that of the input."""
-        from xlsr_cli.formats import writable_format
-        from xlsr_cli.jobs.picture import default_output
-
         target = self._claimed(default_output(path, self.options, source, self._folder()))
         if target.suffix != path.suffix and self.options.format is None:
             known = writable_format(source.format) == source.format
@@ -149,8 +141,6 @@ class Request:
 
     def _upscale(self, source: Source, target: Path | None) -> None:
         """One picture, to a file or, with None, to stdout."""
-        from xlsr_cli.jobs.picture import plan_picture, upscale_picture
-
         if self.flags.dry_run:
             show_plan(plan_picture(source, target, self.task), json=self.flags.json)
         elif target is not None:
@@ -166,11 +156,6 @@ class Request:
                 stdout.flush()
 
     def _run_stream(self, stream: Any, name: str) -> None:
-        from xlsr_cli.formats import HEAD_BYTES
-        from xlsr_cli.media.atomic import check_output
-        from xlsr_cli.media.picture.steps.opening import known_format, open_picture, read_all
-        from xlsr_cli.media.sniff import kind_of
-
         target = self._target
         if target is not None and not self.flags.dry_run:
             check_output(target, overwrite=self.options.overwrite)
@@ -200,8 +185,6 @@ class Request:
         self._do(partial(upscale_stream, stream, name, target), name, resumes=True)
 
     def _run_video(self, path: Path) -> None:
-        from xlsr_cli.formats import animation_format
-        from xlsr_cli.jobs.picture import refuse_same_file
         from xlsr_cli.jobs.video.forecast import forecast_video
         from xlsr_cli.jobs.video.pictures import film_to_animation, film_to_pictures
         from xlsr_cli.jobs.video.run import upscale_video
@@ -223,7 +206,6 @@ class Request:
 
     def _run_animation(self, path: Path) -> None:
         from xlsr_cli.jobs.animation import upscale_animation
-        from xlsr_cli.jobs.picture import open_file, refuse_same_file
         from xlsr_cli.jobs.video.spooled import animation_to_film
         from xlsr_cli.media.video.output.containers import CONTAINERS
 
@@ -258,9 +240,7 @@ class Request:
         return True
 
     def _run_y4m(self, stream: Any) -> None:
-        from xlsr_cli.jobs.picture import refuse_same_file
         from xlsr_cli.jobs.video.stream import upscale_y4m
-        from xlsr_cli.media.atomic import atomic_output
 
         self._refuse_options_of_pictures("a stream")
         target, name = self._target, "stdin" if self.source == STANDARD_STREAM else self.source

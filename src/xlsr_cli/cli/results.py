@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlsr_cli.cli.console import console
+from xlsr_cli.notices import counted
 
 if TYPE_CHECKING:
     from xlsr_cli.jobs.picture import PicturePlan
@@ -58,11 +59,6 @@ def show_forecast(found: VideoForecast, *, json: bool) -> None:
     console.data(f"  CPU time of each frame: {times}: the {found.bottleneck} is the bottleneck")
     threads, rate = counted(found.threads, "thread"), f"{found.frames_per_second:.1f} frames per second"
     console.data(f"  about {found.seconds:.1f} s for {found.frames} frames on {threads}, {rate}")
-
-
-def counted(count: int, what: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _details(result: Any) -> Iterator[tuple[str, str]]:

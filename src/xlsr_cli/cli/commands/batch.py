@@ -16,7 +16,6 @@ from xlsr_cli.cli.console import console, naming
 from xlsr_cli.cli.flags import Page, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
-from xlsr_cli.cli.results import counted
 from xlsr_cli.declaration import option
 from xlsr_cli.errors import InputError, ItemsFailedError, UsageError
 from xlsr_cli.jobs.batch.executors.choice import WorkOptions, open_executor
@@ -30,6 +29,7 @@ from xlsr_cli.jobs.inputs import (
     refuse_no_file,
     refuse_no_file_as_output,
 )
+from xlsr_cli.notices import counted
 from xlsr_cli.options import PictureOptions
 
 if TYPE_CHECKING:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +14,13 @@ from xlsr_cli.cli.flags import Page, with_flags
 from xlsr_cli.cli.help import HELP_OPTIONS, Command
 from xlsr_cli.cli.installed import warn_of_clash
 from xlsr_cli.cli.loading import loading
-from xlsr_cli.cli.request import Request, UpscaleFlags
+from xlsr_cli.declaration import option
 from xlsr_cli.errors import ItemsFailedError, OutputError, UsageError, XlsrError
 from xlsr_cli.jobs.inputs import Item, ListOptions, items_of, kind_of_file
 from xlsr_cli.options import PictureOptions, VideoOptions
+
+if TYPE_CHECKING:
+    from xlsr_cli.cli.request import Request
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -27,6 +31,19 @@ xlsr upscale photo.jpg poster.tif --width 6000
 xlsr upscale a.png b.jpg film.mkv -o large/
 xlsr upscale film.mkv --long-edge 1920 --crf 20
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleFlags:
+    """Where the results go, and how they are shown."""
+
+    output: str | None = option(
+        None, "A file, or a folder for any number of inputs.", "files", short="-o", value="PATH"
+    )
+    dry_run: bool = option(
+        False, "Show what would be done, in what time and memory; write nothing.", "messages"
+    )
+    json: bool = option(False, "Results as JSON on stdout.", "messages")
 
 
 @app.command(cls=Command, context_settings=HELP_OPTIONS, epilog=_EXAMPLES)
@@ -54,7 +71,7 @@ def upscale(
     If one of several inputs fails, the others are still done, and the exit code is 7.
     """
     with loading():
-        import xlsr_cli.jobs.picture  # noqa: F401  # what every kind of input needs
+        from xlsr_cli.cli.request import Request
         from xlsr_cli.engine.upscaler import Upscaler
         from xlsr_cli.jobs.task import Task
 

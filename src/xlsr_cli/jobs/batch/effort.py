@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.recipe import Recipe
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
+from xlsr_cli.notices import counted
 from xlsr_cli.options import Size
 
 if TYPE_CHECKING:
@@ -63,11 +64,9 @@ def forecast(jobs: Sequence[Job], rates: Rates) -> str:
     parts = sum(map(parts_of, films))
     seconds = sum(rates.seconds(job) for job in jobs)
     count = len(jobs) - len(films)
-    others = f" and {count} other file{'s' if count > 1 else ''}" if count else ""
+    others = f" and {counted(count, 'other file')}" if count else ""
     shown = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return (
-        f"films in about {parts} part{'s' if parts > 1 else ''}{others}: about {shown} if nothing is done yet"
-    )
+    return f"films in about {counted(parts, 'part')}{others}: about {shown} if nothing is done yet"
 
 
 def is_mixed(jobs: Sequence[Job]) -> bool:

@@ -18,6 +18,7 @@ from xlsr_cli.jobs.batch.scan import Found, identity_of, look_at
 from xlsr_cli.jobs.batch.selection import Batch
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.media.picture.steps.limits import check_limits, check_pixels
+from xlsr_cli.notices import counted
 from xlsr_cli.options import PictureOptions
 
 #: Bytes of intermediate results per pixel of input and output together, measured; see ``_memory``.
@@ -110,7 +111,7 @@ def _remark_on_shares(jobs: list[Job], shard: Shard) -> list[str]:
     count = sum(job.shard.count > 1 for job in jobs)
     if not count:
         return []
-    films = "1 film is" if count == 1 else f"{count} films are"
+    films = f"{counted(count, 'film')} {'is' if count == 1 else 'are'}"
     return [f"{films} shared by all {shard.count} shards; the one that ends last puts its parts together"]
 
 

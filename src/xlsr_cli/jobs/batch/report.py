@@ -10,6 +10,7 @@ from xlsr_cli.errors import UsageError
 from xlsr_cli.jobs.batch.item import ItemResult
 from xlsr_cli.jobs.batch.journal import Entry
 from xlsr_cli.media.atomic import atomic_output, check_output
+from xlsr_cli.notices import counted
 
 
 @dataclass
@@ -62,8 +63,7 @@ class Report:
     def tally(self) -> str:
         """The counts, for people."""
         kept = f", {self.kept} kept from before" if self.kept else ""
-        films = "1 film" if self.shared == 1 else f"{self.shared} films"
-        shared = f", this shard's share of {films}" if self.shared else ""
+        shared = f", this shard's share of {counted(self.shared, 'film')}" if self.shared else ""
         return f"{self.done} done{kept}{shared}, {len(self.failed)} failed"
 
     def summary(self) -> str:

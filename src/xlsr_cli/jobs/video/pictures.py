@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.animation import color_notices, output_format
 from xlsr_cli.jobs.restore import for_film
 from xlsr_cli.jobs.sequence import format_of_frames, write_numbered
@@ -24,7 +24,7 @@ from xlsr_cli.media.video.frame_upscaler import EnlargedFrames
 from xlsr_cli.media.video.inspect import VideoFile, inspect
 from xlsr_cli.media.video.layout import layout_of
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import VideoOptions
+from xlsr_cli.options import refuse_options
 
 
 def film_to_pictures(source: Path, output: Path, task: Task) -> FramesResult:
@@ -67,7 +67,8 @@ def film_to_animation(source: Path, output: Path, task: Task) -> FramesResult:
 
 def _frames_of(source: Path, task: Task, *, deep: bool) -> FilmFrames:
     """The frames of a film, upright, as pictures. ``deep``: more than 8 bits are kept."""
-    _refuse_encoding(task.video)
+    why = "is for films; pictures take --quality and --lossless"
+    refuse_options(("codec", "crf", "preset", "pix_fmt"), why, task.video)
     file = inspect(source, max_pixels=task.options.max_pixels)
     layout = layout_of(file.pix_fmt)
     upscaler, compression = for_film(task.upscaler, source)
@@ -134,11 +135,3 @@ def _result(film: FilmFrames, output: Path, frames: int, notices: tuple[Notice, 
         notices=notices,
         compression=film.compression,
     )
-
-
-def _refuse_encoding(video: VideoOptions) -> None:
-    """Raise :class:`UsageError` for what only a film's encoder could do."""
-    given = {"--codec": video.codec, "--crf": video.crf, "--preset": video.preset, "--pix-fmt": video.pix_fmt}
-    refused = next((name for name, value in given.items() if value is not None), None)
-    if refused is not None:
-        raise UsageError(f"{refused} is for films; pictures take --quality and --lossless")

@@ -58,23 +58,21 @@ class Segments:
     @property
     def count(self) -> int:
         """How many segments are finished."""
-        return int(self._connection.execute("SELECT count(*) FROM segment").fetchone()[0])
+        return self._number("SELECT count(*) FROM segment")
 
     @property
     def frames(self) -> int:
         """How many frames the finished segments hold."""
-        return int(self._connection.execute("SELECT coalesce(sum(frames), 0) FROM segment").fetchone()[0])
+        return self._number("SELECT coalesce(sum(frames), 0) FROM segment")
 
-    @property
-    def _bytes(self) -> int:
-        return int(
-            self._connection.execute("SELECT coalesce(sum(length(data)), 0) FROM packet").fetchone()[0]
-        )
+    def _number(self, query: str) -> int:
+        return int(self._rows(query)[0][0])
 
     @contextmanager
     def segment(self) -> Iterator[SegmentWriter]:
         """A new segment. It is committed if the block ends without an exception, else rolled back."""
-        writer = SegmentWriter(self._connection, first=self.frames, bytes_before=self._bytes)
+        before = self._number("SELECT coalesce(sum(length(data)), 0) FROM packet")
+        writer = SegmentWriter(self._connection, first=self.frames, bytes_before=before)
         with _mapped(self.folder):
             self._connection.execute("BEGIN")
             try:
@@ -138,11 +136,11 @@ class Segments:
 
     def times(self) -> list[tuple[int, int]]:
         """(pts, duration) of all frames in order of display."""
-        return list(self._connection.execute("SELECT pts, duration FROM frame ORDER BY number"))
+        return self._rows("SELECT pts, duration FROM frame ORDER BY number")
 
     def order(self) -> list[int]:
         """The numbers of the frames in the order of the packets, which is the order of decoding."""
-        return [row[0] for row in self._connection.execute("SELECT frame FROM packet ORDER BY position")]
+        return [frame for (frame,) in self._rows("SELECT frame FROM packet ORDER BY position")]
 
     def packets(self) -> Iterator[Packet]:
         """All packets in order of decoding, one in memory at a time."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from xlsr_cli.errors import InputError, UsageError
+from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.restore import for_frames
 from xlsr_cli.jobs.task import FramesResult, Task
 from xlsr_cli.jobs.video.pipeline import run_stages
@@ -17,9 +17,13 @@ from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, S
 from xlsr_cli.media.video.layout import Layout, is_holdable, planes_of
 from xlsr_cli.media.video.y4m import Y4MFrame, Y4MHeader, read_frames, read_header, write_frame
 from xlsr_cli.notices import Notice, enforce
-from xlsr_cli.options import PictureOptions, Size, VideoOptions
+from xlsr_cli.options import PictureOptions, Size, refuse_options
 from xlsr_cli.progress import Progress
 
+#: Options of encoders and containers.
+_FOR_ENCODERS = (
+    "codec", "crf", "preset", "pix_fmt", "deinterlace", "start", "end", "quality", "lossless",
+)  # fmt: skip
 #: Frames that may wait between two stages.
 _QUEUE_DEPTH = 2
 
@@ -41,7 +45,8 @@ def upscale_y4m(
     off; by then, the frames before have been written. ``source`` and ``output`` are for messages.
     """
     options, video = task.options, task.video
-    _refuse_encoding(options, video)
+    why = "is not for raw frames; use ffmpeg for that, before or after xlsr"
+    refuse_options(_FOR_ENCODERS, why, video, options)
     header = read_header(stream, source)
     enlarged = header.resized(options.target.size_for(header.size))
     _check_sizes(source, header.size, enlarged.size, options)
@@ -136,21 +141,3 @@ def _check_sizes(name: str, source: Size, target: Size, options: PictureOptions)
         raise InputError(
             f"{name}: no video can hold frames of {size}, whatever --max-pixels says; cut the stream first"
         )
-
-
-def _refuse_encoding(options: PictureOptions, video: VideoOptions) -> None:
-    """Raise :class:`UsageError` for options of encoders and containers."""
-    given = {
-        "--codec": video.codec,
-        "--crf": video.crf,
-        "--preset": video.preset,
-        "--pix-fmt": video.pix_fmt,
-        "--deinterlace": video.deinterlace,
-        "--start": video.start,
-        "--end": video.end,
-        "--quality": options.quality,
-        "--lossless": options.lossless,
-    }
-    refused = next((name for name, value in given.items() if value not in (None, False)), None)
-    if refused is not None:
-        raise UsageError(f"{refused} is not for raw frames; use ffmpeg for that, before or after xlsr")
