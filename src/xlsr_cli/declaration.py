@@ -36,8 +36,9 @@ class Declared(NamedTuple):
     ``short``: a flag of one letter. ``named``: the flag, where the field cannot have its name; ``also``: a
     second one. ``value``: the placeholder for the value in the help. ``shown``: the default in words, where
     the value itself does not tell. ``parse``: makes the value from text, or raises :class:`ValueError` with a
-    sentence. ``choices``: those of the type, or more. ``least``, ``most``: of a number on a command line.
-    ``completes``: what the shell offers.
+    sentence. ``choices``: those of the type, or more. ``at_least``: smaller numbers are refused;
+    ``unit``: what that sentence says behind it. ``least``, ``most``: the same on a command line alone, where
+    the help shows the range. ``completes``: what the shell offers.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Declared(NamedTuple):
     shown: str | None = None
     parse: Callable[[str], Any] | None = None
     choices: tuple[str, ...] = ()
+    at_least: int | None = None
+    unit: str = ""
     least: int | None = None
     most: int | None = None
     completes: Literal["models"] | None = None
@@ -136,6 +139,9 @@ def check_values(options: object) -> None:
         object.__setattr__(options, each.name, value)  # frozen for everybody else
         if each.choices and value is not None and value not in each.choices:
             raise UsageError(f"{each.flag} must be one of {', '.join(each.choices)}, not {value!r}")
+        if each.at_least is not None and value is not None and value < each.at_least:
+            bound = f"be at least {each.at_least}{each.unit}" if each.at_least else "not be negative"
+            raise UsageError(f"{each.flag} must {bound}, not {value}")
 
 
 def _meant(option: Declared, value: Any) -> Any:

@@ -105,9 +105,9 @@ class Target:
     """
 
     scale: float | None = option(None, "Factor: above 1, at most 16.", "size", short="-s", shown="2")
-    width: int | None = option(None, "Width in pixels.", "size")
-    height: int | None = option(None, "Height in pixels.", "size")
-    long_edge: int | None = option(None, "Longer side in pixels.", "size")
+    width: int | None = option(None, "Width in pixels.", "size", at_least=1, unit=" pixel")
+    height: int | None = option(None, "Height in pixels.", "size", at_least=1, unit=" pixel")
+    long_edge: int | None = option(None, "Longer side in pixels.", "size", at_least=1, unit=" pixel")
     fit: Size | None = option(
         None,
         "The largest size that fits into a box, such as 1920x1080.",
@@ -126,14 +126,8 @@ class Target:
             )
         if self.scale is not None and not (math.isfinite(self.scale) and 1.0 < self.scale <= MAX_SCALE):
             raise UsageError(f"--scale must be above 1 and at most {MAX_SCALE:g}, not {self.scale:g}")
-        for name, side in (
-            ("--width", self.width),
-            ("--height", self.height),
-            ("--long-edge", self.long_edge),
-            ("--fit", None if self.fit is None else min(self.fit.width, self.fit.height)),
-        ):
-            if side is not None and side < 1:
-                raise UsageError(f"{name} must be at least 1 pixel, not {side}")
+        if self.fit is not None and min(self.fit.width, self.fit.height) < 1:
+            raise UsageError(f"--fit must be at least 1 pixel, not {min(self.fit.width, self.fit.height)}")
 
     def size_for(self, source: Size) -> Size:
         """The output size for a picture of ``source`` pixels; each side at least one pixel.
@@ -213,15 +207,18 @@ class EngineOptions:
         value="NAME|FILE", completes="models",
     )  # fmt: skip
     halo: int | None = option(
-        None, "Receptive field's radius of an ONNX file; without it, no tiles.", "network"
+        None, "Receptive field's radius of an ONNX file; without it, no tiles.", "network", at_least=0
     )
     color: ColorMode = option("auto", "What the network enlarges: all channels, or Y′ alone.", "network")
     precision: Precision = option("auto", "Arithmetic; auto is int8 for 8 bits, else fp32.", "network")
     restore: RestoreMode = option(
         "auto", "How strongly the source is compressed; auto measures it.", "network"
     )
-    tile: int | None = option(None, "Side of a tile in input pixels.", "machine", shown="by cores and memory")
-    threads: int | None = option(None, "Number of threads.", "machine", shown="all usable cores")
+    tile: int | None = option(
+        None, "Side of a tile in input pixels.", "machine", shown="by cores and memory",
+        at_least=8, unit=" pixels",
+    )  # fmt: skip
+    threads: int | None = option(None, "Number of threads.", "machine", shown="all usable cores", at_least=1)
     provider: str = option(
         "auto", "Runtime: cpu, openvino, cuda …; auto takes the fastest that gives the same bytes.", "machine"
     )
@@ -232,12 +229,6 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         check_values(self)
-        if self.tile is not None and self.tile < 8:
-            raise UsageError(f"--tile must be at least 8 pixels, not {self.tile}")
-        if self.halo is not None and self.halo < 0:
-            raise UsageError(f"--halo must not be negative, not {self.halo}")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"--threads must be at least 1, not {self.threads}")
         if self.max_memory is not None and self.max_memory < 1 << 20:
             raise UsageError("--max-memory must be at least 1M")
 
@@ -280,6 +271,7 @@ class PictureOptions:
     max_pixels: int = option(
         DEFAULT_MAX_PIXELS, "Refuse inputs of more pixels.", "machine",
         shown=f"{DEFAULT_MAX_PIXELS // 1_000_000}M", value="PIXELS", parse=parse_pixels,
+        at_least=1,
     )  # fmt: skip
 
     @property
@@ -293,8 +285,6 @@ class PictureOptions:
             raise UsageError(f"--quality must be between 1 and 100, not {self.quality}")
         if self.quality is not None and self.lossless:
             raise UsageError("--quality and --lossless exclude each other")
-        if self.max_pixels < 1:
-            raise UsageError(f"--max-pixels must be at least 1, not {self.max_pixels}")
 
 
 #: Video codecs that can be written.
@@ -315,7 +305,7 @@ class VideoOptions:
 
     codec: VideoCodec | None = option(None, "Video codec.", "film", shown="by the container")
     crf: int | None = option(
-        None, "The encoder's quality number; smaller is better.", "film", shown="by codec"
+        None, "The encoder's quality number; smaller is better.", "film", shown="by codec", at_least=0
     )
     preset: str | None = option(None, "The encoder's effort, such as veryfast.", "film", shown="by codec")
     pix_fmt: str | None = option(
@@ -328,7 +318,7 @@ class VideoOptions:
     end: float | None = option(
         None, "Where to end: seconds or h:mm:ss.", "film", value="TIME", parse=parse_seconds
     )
-    frames: int | None = option(None, "Stop after this many frames.", "film", shown="all")
+    frames: int | None = option(None, "Stop after this many frames.", "film", shown="all", at_least=1)
     copy_only: bool = option(
         False, "Leave out streams that the container does not hold, instead of converting them.", "film"
     )
@@ -336,15 +326,11 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         check_values(self)
-        if self.crf is not None and self.crf < 0:
-            raise UsageError(f"--crf must not be negative, not {self.crf}")
         for name, seconds in (("--start", self.start), ("--end", self.end)):
             if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
                 raise UsageError(f"{name} must be a number of seconds from 0, not {seconds:g}")
         if self.end is not None and self.end <= (self.start or 0.0):
             raise UsageError("--end must be later than --start")
-        if self.frames is not None and self.frames < 1:
-            raise UsageError(f"--frames must be at least 1, not {self.frames}")
 
 
 def refuse_options(names: Iterable[str], why: str, *given: PictureOptions | VideoOptions) -> None:

@@ -22,7 +22,8 @@ from xlsr_cli.jobs.batch.compute import compute
 from xlsr_cli.jobs.batch.item import Item
 from xlsr_cli.jobs.batch.job import Job
 from xlsr_cli.jobs.batch.recipe import recipe_for
-from xlsr_cli.jobs.picture import PictureResult, open_file, plan_picture, upscale_file
+from xlsr_cli.jobs.picture import PictureResult, open_file, upscale_file
+from xlsr_cli.jobs.picture_plan import plan_picture
 from xlsr_cli.jobs.sequence import upscale_sequence
 from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import upscale_video

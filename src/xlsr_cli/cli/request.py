@@ -23,7 +23,6 @@ from xlsr_cli.jobs.picture import (
     check_target,
     default_output,
     open_file,
-    plan_picture,
     refuse_same_file,
     upscale_picture,
 )
@@ -142,6 +141,8 @@ class Request:
     def _upscale(self, source: Source, target: Path | None) -> None:
         """One picture, to a file or, with None, to stdout."""
         if self.flags.dry_run:
+            from xlsr_cli.jobs.picture_plan import plan_picture
+
             show_plan(plan_picture(source, target, self.task), json=self.flags.json)
         elif target is not None:
             self._do(partial(upscale_picture, source, target), Path(source.name).name)

@@ -11,7 +11,7 @@ from xlsr_cli.cli.console import console
 from xlsr_cli.notices import counted
 
 if TYPE_CHECKING:
-    from xlsr_cli.jobs.picture import PicturePlan
+    from xlsr_cli.jobs.picture_plan import PicturePlan
     from xlsr_cli.jobs.video.forecast import VideoForecast
 
 

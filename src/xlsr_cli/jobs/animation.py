@@ -13,7 +13,8 @@ from xlsr_cli.errors import UsageError
 from xlsr_cli.formats import FORMATS, animation_format, either, still_of
 from xlsr_cli.jobs.memory import check_memory
 from xlsr_cli.jobs.restore import for_picture
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import (
     Animation,

@@ -16,7 +16,8 @@ from xlsr_cli.formats import PictureFormat, either, format_for, still_capabiliti
 from xlsr_cli.jobs.inputs import NUMBER
 from xlsr_cli.jobs.picture import upscale_file
 from xlsr_cli.jobs.restore import for_frames
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.metadata import Metadata
 from xlsr_cli.media.picture.source import Picture

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.plan import VideoPlan, plan_video
 from xlsr_cli.media.video.output.encoder import Encoder
 from xlsr_cli.media.video.pyav import VideoFrame

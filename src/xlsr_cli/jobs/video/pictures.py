@@ -12,8 +12,9 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.animation import color_notices, output_format
 from xlsr_cli.jobs.restore import for_film
+from xlsr_cli.jobs.results import FramesResult
 from xlsr_cli.jobs.sequence import format_of_frames, write_numbered
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.plan import FilmFrames, shown_size
 from xlsr_cli.media.atomic import atomic_output, check_output
 from xlsr_cli.media.picture.animation import capabilities_of, check_animation_limits, write_animation

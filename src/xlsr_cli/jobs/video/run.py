@@ -9,7 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from xlsr_cli.errors import InputError
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video import SEGMENT_FRAMES
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import VideoPlan, plan_video

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from xlsr_cli.errors import InputError
 from xlsr_cli.jobs.restore import for_frames
-from xlsr_cli.jobs.task import FramesResult, Task
+from xlsr_cli.jobs.results import FramesResult
+from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.pipeline import run_stages
 from xlsr_cli.jobs.video.plan import wants_rgb
 from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames

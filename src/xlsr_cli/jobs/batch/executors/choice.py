@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xlsr_cli.declaration import option
+from xlsr_cli.declaration import check_values, option
 from xlsr_cli.errors import ResourceError, UsageError
 from xlsr_cli.jobs.batch.executors.executor import Executor
 from xlsr_cli.jobs.batch.job import LEAD_MEMORY, WORKER_MEMORY
@@ -31,6 +31,7 @@ class WorkOptions:
         "machine",
         short="-j",
         shown="one per usable core",
+        at_least=0,
     )
     timeout: float | None = option(None, "Time limit for one file.", "machine", value="SECONDS")
     cluster: str | None = option(
@@ -40,8 +41,7 @@ class WorkOptions:
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
-        if self.jobs is not None and self.jobs < 0:
-            raise UsageError(f"--jobs must not be negative, not {self.jobs}")
+        check_values(self)
         if self.timeout is not None and self.timeout < 0.1:
             raise UsageError(f"--timeout must be at least 0.1 seconds, not {self.timeout:g}")
         if self.cluster is not None and (self.jobs is not None or self.max_memory is not None):
