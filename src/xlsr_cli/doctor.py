@@ -36,6 +36,8 @@ _LIBRARIES = {
 #: Without these, nothing else can be checked; the others only read and write files.
 _ENGINE_LIBRARIES = {"numpy", "opencv-python-headless", "onnxruntime"}
 _CPU = "CPUExecutionProvider"
+#: Without this one, ``xlsr upscale film.mkv`` fails; the others must be asked for.
+_USUAL_CODEC: VideoCodec = "h264"
 #: Below, even small pictures may not fit, in bytes.
 _LITTLE_MEMORY = 512 << 20
 
@@ -275,20 +277,27 @@ def _ways(*, films: bool) -> Iterator[Finding]:
     """Run the trials of every kind of work; those of films only where PyAV can be imported."""
     from xlsr_cli.engine.upscaler import Upscaler
     from xlsr_cli.media.samples import ffmpeg_version
-    from xlsr_cli.trials import missing_codecs, trials
+    from xlsr_cli.trials import trials
 
     codecs: list[VideoCodec] = []
     if films:
         yield Finding("video", "FFmpeg", "ok", ffmpeg_version())
-        missing = missing_codecs()
+        missing = _missing_encoders()
         codecs = [codec for codec in get_args(VideoCodec) if codec not in missing]
-        yield from _missing(missing, codecs)
-    upscaler = Upscaler(scale=2)
-    try:
+        remedy = f"give --codec {' or '.join(codecs)} instead" if codecs else "install PyAV from its wheel"
+        for codec, encoder in missing.items():
+            status: Status = "problem" if codec == _USUAL_CODEC else "warning"
+            yield Finding("video", codec, status, f"this build of PyAV has no encoder {encoder}", remedy)
+    with Upscaler(scale=2) as upscaler:
         for trial in trials(upscaler, codecs):
             yield _tried(trial)
-    finally:
-        upscaler.close()
+
+
+def _missing_encoders() -> dict[VideoCodec, str]:
+    from xlsr_cli.media.samples import has_encoder
+    from xlsr_cli.media.video.output.encoder import CODECS
+
+    return {name: codec.encoder for name, codec in CODECS.items() if not has_encoder(codec.encoder)}
 
 
 def _tried(trial: Trial) -> Finding:
@@ -304,12 +313,3 @@ def _tried(trial: Trial) -> Finding:
         return Finding(trial.subject, trial.name, "ok", _DONE[trial.subject])
     clash = trial.subject == "picture" and opencv_clash() is not None
     return Finding(trial.subject, trial.name, "problem", failure, opencv_remedy() if clash else trial.remedy)
-
-
-def _missing(missing: dict[VideoCodec, str], others: list[VideoCodec]) -> Iterator[Finding]:
-    from xlsr_cli.trials import is_optional
-
-    remedy = f"give --codec {' or '.join(others)} instead" if others else "install PyAV from its wheel"
-    for codec, encoder in missing.items():
-        status: Status = "warning" if is_optional(codec) else "problem"
-        yield Finding("video", codec, status, f"this build of PyAV has no encoder {encoder}", remedy)

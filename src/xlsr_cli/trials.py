@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import REPORT_AT, XlsrError
@@ -18,8 +18,6 @@ from xlsr_cli.options import PictureOptions, Size, VideoCodec, VideoOptions
 
 _PICTURES = "reinstall its library: pip install --force-reinstall opencv-python-headless pillow tifffile"
 _FILMS = "reinstall its library: pip install --force-reinstall --only-binary av av"
-#: Without this one, ``xlsr upscale film.mkv`` fails; the others must be asked for.
-_USUAL_CODEC: VideoCodec = "h264"
 
 
 class TrialError(XlsrError):
@@ -47,19 +45,6 @@ def trials(upscaler: Upscaler, codecs: Sequence[VideoCodec]) -> Iterator[Trial]:
         yield Trial(subject="video", name=codec, remedy=_FILMS, run=run)
     remedy = f"give 'xlsr batch' --jobs 0: it works in one process; please report this at {REPORT_AT}"
     yield Trial(subject="batch", name="batch of two", remedy=remedy, run=_batch)
-
-
-def missing_codecs() -> dict[VideoCodec, str]:
-    """The codecs whose encoder is not in this build of PyAV, each with the encoder's name."""
-    from xlsr_cli.media.video.output.encoder import CODECS
-
-    encoders = {codec: CODECS[codec].encoder for codec in get_args(VideoCodec)}
-    return {codec: name for codec, name in encoders.items() if not samples.has_encoder(name)}
-
-
-def is_optional(codec: VideoCodec) -> bool:
-    """Whether a film can be upscaled without this codec, as long as nobody asks for it."""
-    return codec != _USUAL_CODEC
 
 
 def _picture(upscaler: Upscaler, format: PictureFormat, folder: Path) -> None:
