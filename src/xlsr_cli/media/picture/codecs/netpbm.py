@@ -32,19 +32,27 @@ _PLAIN = re.compile(
 _FLOATING = re.compile(rb"P([Ff])\s+(\d+)\s+(\d+)\s+(-?)[\d.]+(?:[eE][-+]?\d+)?\s")
 _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d+)[ \t]*\r?$", re.MULTILINE)
 
-#: A header is a few dozen bytes, comments aside.
-_MOST = 4096
+_HEADER_COMMENT = re.compile(rb"#([^\n]*)")
+#: The kind of comments that a PNM holds, see :class:`~xlsr_cli.media.picture.metadata.Metadata`.
+_COMMENT_KIND = b"PNM"
+
+#: Samples that are written as text, and the comments among them, of which no file has so many.
+_SAMPLES_AS_TEXT = re.compile(rb"(?:[\d\s]+|#[^\n]*)*+")
+_NUMBERS, _COMMENT, _MOST_COMMENTS = re.compile(rb"[\d\s]*"), re.compile(rb"#[^\n]*"), 100_000
+
+#: A header is a few dozen bytes, comments aside; pictures of one file that are counted.
+_MOST, _MOST_PAGES = 4096, 200
 
 
 def read_header(data: bytes, name: str, format: Format) -> Source:
     """See :class:`~xlsr_cli.media.picture.codecs.Codec`; ``detail`` is what the header says of samples."""
+    if data[:2] == b"P7" and b"\nTUPLTYPE CMYK" in data[:_MOST].partition(b"ENDHDR\n")[0]:
+        raise not_supported(name, "a PAM of CMYK")  # as ImageMagick writes them
     header = _read_header(data)
-    if header is None and _holds_cmyk(data):
-        raise not_supported(name, "a PAM of CMYK")
     if header is None:
         raise damaged(name, "its PNM header makes no sense")
     pages, end = _count_pages(data, header)
-    comments = _comments(data[: header.begin])
+    comments = (found.strip() for found in _HEADER_COMMENT.findall(data[: header.begin]))
     return Source(
         data=data,
         name=name,
@@ -54,7 +62,7 @@ def read_header(data: bytes, name: str, format: Format) -> Source:
         bits=header.maximum.bit_length(),
         maximum=header.maximum,
         pages=pages,
-        metadata=Metadata(text=tuple((_COMMENT_KIND, comment) for comment in comments)),
+        metadata=Metadata(text=tuple((_COMMENT_KIND, comment) for comment in comments if comment)),
         notices=(*further_pages(pages), *behind_the_end(data[end:])),
         detail=header,
     )
@@ -133,15 +141,6 @@ def _read_header(data: bytes) -> _Header | None:
     return _Header(kind, size, 3 if kind in "36" else 1, maximum, match.end())
 
 
-def _holds_cmyk(data: bytes) -> bool:
-    """Whether the file is a PAM of CMYK, as ImageMagick writes them."""
-    return data[:2] == b"P7" and b"\nTUPLTYPE CMYK" in data[:_MOST].partition(b"ENDHDR\n")[0]
-
-
-#: Pictures of one file that are counted.
-_MOST_PAGES = 200
-
-
 def _count_pages(data: bytes, header: _Header) -> tuple[int, int]:
     """How many pictures ``data`` holds, of which ``header`` describes the first, and where they end."""
     pages, begin, end = 1, header.end, header.end
@@ -151,18 +150,10 @@ def _count_pages(data: bytes, header: _Header) -> tuple[int, int]:
             break
         pages += 1
         begin = end = None if following.end is None else begin + following.end
-    return pages, _end_of_text(data, header) if end is None and pages == 1 else end or len(data)
-
-
-def _end_of_text(data: bytes, header: _Header) -> int:
-    """Where the samples end that are written as text: behind the last number, comment or white space."""
-    found = _SAMPLES_AS_TEXT.match(data, header.begin)
-    return found.end() if found else len(data)
-
-
-def _comments(head: bytes) -> list[bytes]:
-    """The comments of a header, without what marks them."""
-    return [found[1].strip() for found in _HEADER_COMMENT.finditer(head) if found[1].strip()]
+    if end is None and pages == 1:  # behind the last number, comment or white space
+        text = _SAMPLES_AS_TEXT.match(data, header.begin)
+        end = text.end() if text else None
+    return pages, end or len(data)
 
 
 def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
@@ -188,26 +179,10 @@ def _read_samples(data: bytes, header: _Header) -> NDArray[Any] | None:
     return np.frombuffer(data, kind, count, header.begin).reshape(shape)
 
 
-_NUMBERS = re.compile(rb"[\d\s]*")
-_SAMPLES_AS_TEXT = re.compile(rb"(?:[\d\s]+|#[^\n]*)*+")
-_HEADER_COMMENT = re.compile(rb"#([^\n]*)")
-#: The kind of comments that a PNM holds, see :class:`~xlsr_cli.media.picture.metadata.Metadata`.
-_COMMENT_KIND = b"PNM"
-_COMMENT = re.compile(rb"#[^\n]*")
-
-#: No file has so many comments among its samples.
-_MOST_COMMENTS = 100_000
-
-
 def _pam(head: bytes) -> _Header | None:
     end = head.find(b"ENDHDR\n")
     fields = {name: int(value) for name, value in _PAM_FIELD.findall(head[: max(0, end)])}
-    if (
-        _holds_cmyk(head)
-        or len(fields) != 4
-        or not 1 <= fields[b"DEPTH"] <= 4
-        or not 1 <= fields[b"MAXVAL"] <= 0xFFFF
-    ):
+    if len(fields) != 4 or not 1 <= fields[b"DEPTH"] <= 4 or not 1 <= fields[b"MAXVAL"] <= 0xFFFF:
         return None
     size = Size(width=fields[b"WIDTH"], height=fields[b"HEIGHT"])
     return _Header("7", size, fields[b"DEPTH"], fields[b"MAXVAL"], end + len(b"ENDHDR\n"))
