@@ -1,4 +1,4 @@
-"""What several formats hold and no output keeps: the notices about it, each in one place."""
+"""The notices that several formats share, about what they hold and no output keeps."""
 
 from __future__ import annotations
 
@@ -37,25 +37,28 @@ def are_srgb(chromaticities: Sequence[float]) -> bool:
 
 
 def behind_the_end(rest: bytes) -> list[Notice]:
-    """Of bytes behind the end of a file's own format; zeros and white space are padding."""
+    """The notice of bytes behind the end of a file's own format; none for padding: zeros and white space."""
     if not rest.strip(b"\0 \t\r\n"):
         return []
     return [Notice(code="trailer-dropped", message=f"{len(rest)} bytes behind the picture are not kept")]
 
 
 def further_pages(pages: int) -> list[Notice]:
-    """Of a file that holds several pictures, of which only the first is taken."""
+    """The notice that only the first of several pictures in a file is taken; none for one picture."""
     message = f"it holds {pages} pictures and only the first is taken"
     return [Notice(code="pages-dropped", message=message)] if pages > 1 else []
 
 
 def further_frames(frames: int) -> Notice:
-    """Of an animation of which only the first frame is taken, or a still picture that is no frame of it."""
+    """The notice that only the first frame of an animation is taken, or the still picture before it."""
     return Notice(code="frames-dropped", message=f"it holds {frames} frames and only the first is taken")
 
 
 def unknown(what: str, names: Sequence[bytes | str], *, most: int = 8, between: str = ", ") -> list[Notice]:
-    """Of parts of a file (``what``: "chunks", "boxes" …) that are not understood; ``most`` are named."""
+    """The notice of parts of a file ("chunks", "boxes" …) that are not understood; none without any.
+
+    At most so many ``names`` are shown, with ``between`` between them.
+    """
     if not names:
         return []
     shown = (
@@ -66,5 +69,5 @@ def unknown(what: str, names: Sequence[bytes | str], *, most: int = 8, between: 
 
 
 def less_deep(bits: int, kept: int = 8) -> Notice:
-    """Samples of ``bits`` are read as ``kept`` bits."""
+    """The notice that samples of ``bits`` are read as ``kept`` bits."""
     return Notice(code="depth-reduced", message=f"{bits} bits are read as {kept}")
