@@ -30,9 +30,10 @@ LEVELS = 255
 RANGE_QUANTILE = 0.99999
 #: The most by which a channel is stretched to fill its step; what saturates then is lost.
 _MOST_STRETCH = 1.15
-#: Each layer whose channels are stretched, and who reads it.
+#: Each layer between two others: who reads it, and as which of its inputs.
 _READERS = (
-    ("head", "body.0"), ("body.0", "body.1"), ("body.1", "body.2"), ("body.2", "fuse"), ("fuse", "tail"),
+    ("head", "body.0", 0), ("skip", "fuse", FEATURES), ("body.0", "body.1", 0), ("body.1", "body.2", 0),
+    ("body.2", "fuse", 0), ("fuse", "tail", 0),
 )  # fmt: skip
 
 
@@ -141,26 +142,28 @@ def fill_steps(network: QuantizedXLSR) -> None:
     """Scale each channel between two layers so that its largest weight is as many steps as 7 bits hold.
 
     A step is a power of two, so a channel's weights may use only half of their range. ReLU is positively
-    homogeneous: what a channel is stretched by, the layer that reads it divides by. No channel is shrunk:
-    that would double the steps of its activations, of which smooth pictures use few. Copies of the picture
-    stay what they are, and so does the skip branch, which lies in the middle of its range.
+    homogeneous: what a channel is stretched by, the layer that reads it divides by. Copies of the picture
+    stay what they are, and the skip branch, which lies in the middle of its range, is never stretched.
+    At ×2, where rounded weights cost most, a channel that would have to be stretched too far is shrunk.
+    Above, it stays: shrinking doubles the steps of its activations, of which smooth pictures use few.
     """
     layers = network.convolutions()
-    for name, reader in _READERS:
+    copies = dict(zip(("skip", "fuse"), exact_copies(network.colours), strict=True))
+    for name, reader, first in _READERS:
         conv = layers[name]
-        stretch = _stretch(conv)
-        if name == "fuse" and _holds_copies(conv):
-            stretch[: exact_copies(network.colours)[1]] = 1.0
+        stretch = _stretch(conv, 1.0 if name == "skip" else _MOST_STRETCH, shrinks=network.scale == 2)
+        if name in copies and _holds_copies(conv):
+            stretch[: copies[name]] = 1.0
         assert conv.bias is not None
         conv.weight *= stretch.reshape(-1, 1, 1, 1)
         conv.bias *= stretch
-        layers[reader].weight[:, : len(stretch)] /= stretch.reshape(1, -1, 1, 1)
+        layers[reader].weight[:, first : first + len(stretch)] /= stretch.reshape(1, -1, 1, 1)
 
 
-def _stretch(conv: nn.Conv2d) -> Tensor:
-    """The factor of each filter to fill its step, where that is at most ``_MOST_STRETCH``, else 1."""
+def _stretch(conv: nn.Conv2d, most: float, shrinks: bool) -> Tensor:
+    """The factor of each filter to fill its step: at most ``most``, else less than 1, or 1."""
     fill = WEIGHT_MAX * smallest_step(conv.weight) / conv.weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-6)
-    return torch.where(fill <= _MOST_STRETCH, fill, 1.0)
+    return torch.where(fill <= most, fill, fill / 2 if shrinks else 1.0)
 
 
 def _holds_copies(conv: nn.Conv2d) -> bool:

@@ -257,21 +257,21 @@ def test_a_sum_is_divided_by_its_power_of_two_half_to_even() -> None:
     np.testing.assert_array_equal(shift_right(total, shift), np.rint(total / 2.0**shift))
 
 
-@pytest.mark.parametrize(("largest", "filled"), [(0.96, True), (0.6, False)])
-def test_channels_are_stretched_a_little_to_fill_their_step_and_never_shrunk(
-    quantized: QuantizedXLSR, largest: float, filled: bool
+@pytest.mark.parametrize("largest", [0.96, 0.6])
+def test_channels_are_stretched_a_little_to_fill_their_step_and_shrunk_at_2_alone(
+    quantized: QuantizedXLSR, largest: float
 ) -> None:
     network = copy.deepcopy(quantized)
-    layers = network.convolutions()
+    head = network.convolutions()["head"]
     with torch.no_grad():
-        for conv in layers.values():
+        for conv in network.convolutions().values():
             conv.weight *= largest * WEIGHT_MAX / 64 / conv.weight.abs().amax(dim=(1, 2, 3), keepdim=True)
-    before = layers["head"].weight.detach().clone()
+    before = head.weight.detach().clone()
     fill_steps(network)
-    stretch = layers["head"].weight.detach() / before
-    assert float(stretch.min()) >= 0.999
-    share = layers["head"].weight.detach().abs().amax(dim=(1, 2, 3)) / smallest_step(layers["head"].weight)
-    assert bool((share > 0.99 * WEIGHT_MAX).all()) == filled
+    steps = head.weight.detach().abs().amax(dim=(1, 2, 3)) / smallest_step(head.weight)
+    near, shrinks = largest == 0.96, network.scale == 2
+    assert bool((steps > 0.99 * WEIGHT_MAX).all()) == (near or shrinks)
+    assert float((head.weight.detach() / before).min()) > 0.999 or (shrinks and not near)
 
 
 def test_rounding_jointly_beats_rounding_each_weight() -> None:
