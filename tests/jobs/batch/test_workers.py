@@ -84,13 +84,14 @@ class TestFaults:
         fill(folder, "a.png", "hang.png")
         out = folder.with_name("out")
         process = subprocess.Popen(
-            [*COMMAND, str(folder), "--out", str(out), "--jobs", "2"], stderr=subprocess.PIPE, text=True
+            [*COMMAND, str(folder), "--out", str(out), "--jobs", "2", "--verbose"],
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        end = time.monotonic() + 20
-        while not (out / "a.png").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
         assert process.stderr is not None
+        # Not as soon as the file is there: the worker has yet to say so.
+        assert "a.png: done\n" in iter(process.stderr.readline, "")
+        process.send_signal(signal.SIGINT)
         said = process.stderr.read()
         assert process.wait(20) == 130
         assert said.splitlines()[-1] == "error: interrupted"
