@@ -14,19 +14,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xlsr_cli
 from xlsr_cli.errors import OutputError, ResourceError, UsageError
-from xlsr_cli.jobs.batch.effort import Rates
+from xlsr_cli.jobs.batch.compute import do_item
+from xlsr_cli.jobs.batch.effort import Rates, measure
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.processes import LocalExecutor
 from xlsr_cli.jobs.batch.executors.sharing import Sharing
-
-if TYPE_CHECKING:
-    from xlsr_cli.jobs.batch.item import Item, ItemResult
-    from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.jobs.batch.recipe import Recipe
+from xlsr_cli.jobs.batch.executors.worker import load_upscaler
+from xlsr_cli.jobs.batch.item import Item, ItemResult, failed, is_as_written
+from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.recipe import Recipe, fingerprint
+from xlsr_cli.media.atomic import part_name
 
 #: Seconds after which one machine must see what another has written: NFS refreshes what it knows after a
 #: minute at most, and looks up new files at once.
@@ -117,8 +118,6 @@ class ClusterExecutor(Executor):
     @contextlib.contextmanager
     def _terms(self, job: Job, *, films: bool) -> Iterator[Terms]:
         """The terms, while the file that proves the common storage lies in the output folder."""
-        from xlsr_cli.media.atomic import part_name
-
         assert self._recipe is not None
         token = os.urandom(16).hex()
         path = job.out / part_name("cluster")  # which a killed run's sweep removes as well
@@ -187,8 +186,6 @@ class ClusterExecutor(Executor):
                 self._client.cancel(list(futures))
 
     def _result_of(self, item: Item, future: Any) -> ItemResult:
-        from xlsr_cli.jobs.batch.item import failed
-
         error = future.exception()
         if error is None:
             return self._seen(item, future.result())
@@ -199,17 +196,12 @@ class ClusterExecutor(Executor):
 
     def _join(self, item: Item) -> ItemResult:
         """The parts of a film put together, in this process."""
-        from xlsr_cli.jobs.batch.compute import do_item
-        from xlsr_cli.jobs.batch.executors.worker import load_upscaler
-
         assert self._recipe is not None
         with load_upscaler(self._recipe.options) as upscaler:
             return do_item(item, self._recipe, upscaler)
 
     def _seen(self, item: Item, result: ItemResult) -> ItemResult:
         """``result``, or a failure if this machine does not see the output that the worker says it wrote."""
-        from xlsr_cli.jobs.batch.item import failed, is_as_written
-
         if result.outcome not in ("done", "kept"):
             return result
         end = time.monotonic() + self._patience
@@ -273,15 +265,12 @@ def _encoders() -> str:
 
 def objection(terms: Terms) -> str | None:
     """Why the calling process cannot comply with ``terms``; None if it can."""
-    from xlsr_cli.jobs.batch.recipe import fingerprint
-
     if xlsr_cli.__version__ != terms.version:
         return (
             f"has xlsr {xlsr_cli.__version__}, and this machine has {terms.version}; "
             "install the same everywhere"
         )
-    if fingerprint(terms.recipe.options) != terms.recipe.key:
-        ours = fingerprint(terms.recipe.options)
+    if (ours := fingerprint(terms.recipe.options)) != terms.recipe.key:
         return (
             f"has other networks ({ours[:8]}) than this machine ({terms.recipe.key[:8]}); "
             "install the same xlsr everywhere, and the same --model"
@@ -331,8 +320,5 @@ def do_item_anywhere(item: Item, terms: Terms, timeout: float | None) -> ItemRes
 
 def measure_anywhere(recipe: Recipe) -> Rates:
     """Called by a thread of a cluster's worker: measure its speed."""
-    from xlsr_cli.jobs.batch.effort import measure
-    from xlsr_cli.jobs.batch.executors.worker import load_upscaler
-
     with load_upscaler(recipe.options) as upscaler:
         return measure(recipe, upscaler)

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
+from xlsr_cli.engine.upscaler import Upscaler
+from xlsr_cli.jobs.batch.compute import do_item
+from xlsr_cli.jobs.batch.effort import Rates, measure
 from xlsr_cli.jobs.batch.executors.executor import Executor, Hear, ignore
 from xlsr_cli.jobs.batch.executors.sharing import Share, Sharing
-
-if TYPE_CHECKING:
-    from xlsr_cli.engine.upscaler import Upscaler
-    from xlsr_cli.jobs.batch.effort import Rates
-    from xlsr_cli.jobs.batch.item import Item, ItemResult
-    from xlsr_cli.jobs.batch.job import Job
-    from xlsr_cli.jobs.batch.recipe import Recipe
+from xlsr_cli.jobs.batch.executors.worker import load_upscaler
+from xlsr_cli.jobs.batch.item import Item, ItemResult
+from xlsr_cli.jobs.batch.job import Job
+from xlsr_cli.jobs.batch.recipe import Recipe
 
 
 class InProcessExecutor(Executor):
@@ -31,22 +30,16 @@ class InProcessExecutor(Executor):
         self._upscaler: Upscaler | None = None
 
     def prepare(self, recipe: Recipe, jobs: Sequence[Job]) -> None:
-        from xlsr_cli.jobs.batch.executors.worker import load_upscaler
-
         self.stop()
         if jobs:
             self._recipe = recipe.with_threads(self._threads)
             self._upscaler = load_upscaler(self._recipe.options)
 
     def measure(self) -> Rates:
-        from xlsr_cli.jobs.batch.effort import measure
-
         assert self._upscaler is not None
         return measure(self._recipe, self._upscaler)
 
     def run(self, items: Iterable[Item], hear: Hear = ignore) -> Iterator[ItemResult]:
-        from xlsr_cli.jobs.batch.compute import do_item
-
         sharing = Sharing(hear, divides="begun")
         for whole in items:
             steps = deque([sharing.first(whole)])
