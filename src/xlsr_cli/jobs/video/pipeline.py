@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -74,30 +75,26 @@ def run_stages(
     of any stage stops all stages and is raised here. So is Ctrl-C; then ``interrupt`` is called to end the
     work early.
     """
-    _Stages(source, begin, sink, depth=depth, at_once=at_once).run(interrupt)
+    _Stages(source, begin, sink, depth, at_once).run(interrupt)
 
 
+@dataclass
 class _Stages(Generic[Item, Result]):
     """The threads of one call of :func:`run_stages`, with their queues and failures."""
 
-    def __init__(
-        self,
-        source: Iterable[Item],
-        begin: Callable[[Item], Callable[[], Result]],
-        sink: Callable[[Iterator[Result]], None],
-        *,
-        depth: int,
-        at_once: int,
-    ) -> None:
-        self._source = source
-        self._begin = begin
-        self._sink = sink
+    source: Iterable[Item]
+    begin: Callable[[Item], Callable[[], Result]]
+    sink: Callable[[Iterator[Result]], None]
+    depth: int
+    at_once: int
+
+    def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._ahead: _Channel[Item] = _Channel(depth, self._stop)
-        self._behind: _Channel[Future[Result]] = _Channel(depth, self._stop)
-        self._workers = ThreadPoolExecutor(at_once, thread_name_prefix="xlsr-frame")
+        self._ahead: _Channel[Item] = _Channel(self.depth, self._stop)
+        self._behind: _Channel[Future[Result]] = _Channel(self.depth, self._stop)
+        self._workers = ThreadPoolExecutor(self.at_once, thread_name_prefix="xlsr-frame")
 
     def run(self, interrupt: Callable[[], None]) -> None:
         """Run all stages to the end, or raise what the first of them raised."""
@@ -124,17 +121,17 @@ class _Stages(Generic[Item, Result]):
             raise self._failures[0]
 
     def _read(self) -> None:
-        for item in self._source:
+        for item in self.source:
             self._ahead.put(item)
         self._ahead.end()
 
     def _work(self) -> None:
         for item in self._ahead:
-            self._behind.put(self._workers.submit(self._begin(item)))
+            self._behind.put(self._workers.submit(self.begin(item)))
         self._behind.end()
 
     def _write(self) -> None:
-        self._sink(self._results())
+        self.sink(self._results())
         self._ended.put(None)
 
     def _results(self) -> Iterator[Result]:
