@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -161,6 +162,22 @@ class TestCamera:
         result = upscale_camera(0, output, Task(upscaler=upscaler))
         assert result.frames == 2
         assert output.stat().st_size > 0
+
+    def test_ctrl_c_while_a_frame_is_enlarged_keeps_those_before(
+        self, tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        enlarge, calls = Upscaler.__call__, []
+
+        def interrupted(self: Upscaler, *arguments: Any, **options: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return enlarge(self, *arguments, **options)
+
+        monkeypatch.setattr(Upscaler, "__call__", interrupted)
+        result = upscale_camera(0, tmp_path / "seen.avi", Task(upscaler=upscaler))
+        assert result.frames == 2
+        assert (tmp_path / "seen.avi").stat().st_size > 0
 
     def test_no_camera(self, tmp_path: Path, upscaler: Upscaler) -> None:
         with pytest.raises(InputError, match="no camera answers as camera:7"):

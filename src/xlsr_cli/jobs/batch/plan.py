@@ -51,8 +51,8 @@ class BatchPlan:
 def plan_batch(batch: Batch) -> BatchPlan:
     """Look at every file of the folder and decide what to do with it, knowing what earlier runs did.
 
-    A file keeps the output that it had. Raises what :class:`Batch` does, and :class:`OutputError` when
-    another run is working on the folder.
+    A file keeps the output that it had. Raises what :meth:`Batch.check_folders` does, and
+    :class:`OutputError` when another run is working on the folder.
     """
     batch.check_folders()
     options, shard = batch.options, batch.selection.shard

@@ -83,11 +83,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One batch: the files of ``folder`` that ``settings`` select are enlarged into the folder ``out``.
-
-    Raises, on :meth:`check_folders`, :class:`InputError` when ``folder`` is no folder, and
-    :class:`OutputError` when ``out`` is that folder itself or a file.
-    """
+    """One batch: the files of ``folder`` that ``settings`` select are enlarged into the folder ``out``."""
 
     folder: Path
     out: Path
@@ -100,7 +96,8 @@ class Batch:
         return self.settings.selection
 
     def check_folders(self) -> None:
-        """Refuse folders that no batch can use, without looking at any file."""
+        """Raise :class:`InputError` where ``folder`` is none, and :class:`OutputError` where ``out`` is a file or
+        that folder itself."""
         folder, out = self.folder, self.out
         if not folder.exists():
             raise InputError(f"{folder} does not exist")
