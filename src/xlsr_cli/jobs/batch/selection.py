@@ -96,7 +96,7 @@ class Batch:
         return self.settings.selection
 
     def check_folders(self) -> None:
-        """Raise :class:`InputError` where ``folder`` is none, and :class:`OutputError` where ``out`` is a file,
+        """Raise :class:`InputError` where ``folder`` is none, :class:`OutputError` where ``out`` is a file,
         or that folder itself."""
         folder, out = self.folder, self.out
         if not folder.exists():
