@@ -71,9 +71,11 @@ def upscale(
     If one of several inputs fails, the others are still done, and the exit code is 7.
     """
     with loading():
-        from xlsr_cli.cli.request import Request
         from xlsr_cli.engine.upscaler import Upscaler
         from xlsr_cli.jobs.task import Task
+
+        # Behind the libraries: below many modules that import one another, Python loads numpy more slowly.
+        from xlsr_cli.cli.request import Request  # isort: skip
 
     warn_of_clash()
     html = page.html
