@@ -280,3 +280,13 @@ def test_every_recipe_in_the_repository_is_valid() -> None:
         loaded = load_recipe(RECIPES / f"{name}.toml")
         assert loaded.name == name
         assert loaded.start is None or ORDER.index(loaded.start) < ORDER.index(name)
+
+
+def test_every_shipped_network_was_trained_by_its_recipe() -> None:
+    from training.make import RECIPES
+    from training.record import RECORDS
+    from xlsr_cli.engine.models import bundled_models
+
+    for spec in bundled_models():
+        newest = max(RECORDS.glob(f"*-{spec.name}/recipe.toml"))
+        assert load_recipe(newest) == load_recipe(RECIPES / f"{spec.recipe}.toml"), spec.name
