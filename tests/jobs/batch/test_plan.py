@@ -184,7 +184,8 @@ class TestPlan:
         fill(folder, "a.png", "locked/b.png")
         (folder / "dead.png").symlink_to(folder / "gone.png")
         monkeypatch.setattr(
-            "os.scandir", lambda path, scandir=os.scandir: scandir(None if path.name == "locked" else path)
+            "os.scandir",
+            lambda path, scandir=os.scandir: scandir(None if Path(path).name == "locked" else path),
         )
         selection = Selection(recursive=True, exclude=("dead*", "locked"))
         found = planned(folder, folder.with_name("out"), selection, PictureOptions())
