@@ -182,19 +182,27 @@ def joined_unseen(folder: Path) -> Path:
     return out
 
 
+@pytest.mark.parametrize(
+    ("step", "call"), [("_options", 1), ("_film", 1), ("finished_frames", 1), ("_film", 2)]
+)
 def test_a_folder_that_vanishes_while_a_shard_plans(
-    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, step: str, call: int
 ) -> None:
-    out = joined_unseen(folder)
+    """The shard that joined the film removes it; ``_film`` is also the first that a part asks for."""
+    out, calls = joined_unseen(folder), []
     work_folder(out / "c.mp4").mkdir()
-    options = steps._options
+    usual = getattr(steps, step)
 
-    def vanish(order: steps.Order) -> object:
-        shutil.rmtree(work_folder(out / "c.mp4"), ignore_errors=True)
-        return options(order)
+    def vanish(*arguments: Any, **named: Any) -> object:
+        calls.append(step)
+        if len(calls) == call:
+            shutil.rmtree(work_folder(out / "c.mp4"), ignore_errors=True)
+        return usual(*arguments, **named)
 
-    monkeypatch.setattr(steps, "_options", vanish)
-    assert told(folder, capsys, *shard(1, 2)) == {"c.mp4": "shared"}
+    monkeypatch.setattr(steps, step, vanish)
+    assert told(folder, capsys, "--jobs", 0, *shard(1, 2)) == {"c.mp4": "shared"}
+    assert len(calls) >= call
+    assert not work_folder(out / "c.mp4").exists()
 
 
 def test_the_result_of_a_shard_whose_journal_is_not_seen_yet(

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -56,6 +56,27 @@ FILES: dict[str, bytes] = {
     ),
     "pfm": b"PF\n16 16\n-1.0\n" + (pictures.pixels(16, 16, 3) / 255).astype("<f4").tobytes(),
 }
+
+#: Formats with places and lengths of 64 bits.
+WIDE = {
+    "big tiff": pictures.saved(pictures.image(8, 8, 3), "TIFF", big_tiff=True),
+    "avif": FILES["avif"],
+    "jp2": FILES["jp2"],
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+@pytest.mark.parametrize("place", [1 << 63, (1 << 64) - 1], ids=hex)
+def test_places_of_64_bits(kind: str, place: int) -> None:
+    """Python takes no place above 2^63 - 1 for one in a buffer."""
+    data = WIDE[kind]
+    heads = [at for at in range(len(data) - 7) if at < 300 or at > len(data) - 300]
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big") if kind == "big tiff" else ("big",)
+    for order in orders:
+        for at in heads:
+            changed = data[:at] + place.to_bytes(8, order) + data[at + 8 :]
+            with contextlib.suppress(InputError):
+                decode(changed, "picture", max_pixels=1_000_000)
 
 
 def read(data: bytes) -> Any:

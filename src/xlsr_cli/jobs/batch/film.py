@@ -120,6 +120,10 @@ def _divided(order: Order) -> ItemResult:
     ours = [part for place, part in enumerate(found) if job.shard.holds(job.name, place)]
     _remove_half_parts(job.output, [parts.part_file(job.output, key, part).name for part in ours])
     todo = [part for part in ours if part.end > done and not _is_there(order, key, part)]
+    if _is_joined_elsewhere(order):  # meanwhile, and the parts were removed
+        return _shared(order)
+    if todo and job.shard.count > 1:
+        work_folder(job.output).mkdir(mode=0o700, exist_ok=True)
     frames = sum(part.frames for part in ours)
     return _planned(order, Cut(parts=tuple(found), todo=tuple(todo), frames=frames, key=key))
 
@@ -171,6 +175,9 @@ def _patience(order: Order) -> float:
 
 def _part(order: Order) -> ItemResult:
     job, plan = order.item.job, _film(order)
+    if job.shard.count > 1 and job.output.exists() and not work_folder(job.output).is_dir():
+        # Another shard has joined the film meanwhile. A part would bring the folder back for good.
+        return _shared(order)
     try:
         parts.make_part(plan, order.item.step.part, job.output, order.task.progress)
     except NotAsPlannedError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Bytes that one value of each type takes, 4 otherwise, and how those are read that are places or lengths.
 _SIZES = {1: 1, 2: 1, 3: 2, 6: 1, 7: 1, 8: 2, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
@@ -72,29 +72,36 @@ def _directories(data: bytes) -> Iterator[_Directory]:
     big = data[2:4] in (b"+\0", b"\0+")
     number, count_code, entry_size, header = ("Q", "Q", 20, 16) if big else ("I", "H", 12, 8)
     word = struct.calcsize(number)
-    todo, seen = [(*struct.unpack_from(order + number, data, header - word), True)], set[int]()
+    todo, seen = [(*_unpack(order + number, data, header - word), True)], set[int]()
     while todo and len(seen) < _MOST_DIRECTORIES:
         at, is_page = todo.pop()
         if not at or at in seen:
             continue
         seen.add(at)
-        (count,) = struct.unpack_from(order + count_code, data, at)
+        (count,) = _unpack(order + count_code, data, at)
         first = at + struct.calcsize(count_code)
         last = first + entry_size * count
         numbers, ends = dict[int, tuple[int, ...]](), [last + word if count <= _MOST_ENTRIES else len(data)]
         for entry in range(first, last, entry_size)[:_MOST_ENTRIES]:
-            tag, kind, length = struct.unpack_from(order + "HH" + number, data, entry)
+            tag, kind, length = _unpack(order + "HH" + number, data, entry)
             size, place = _SIZES.get(kind, 4) * length, entry + entry_size - word
             if size > word:
-                (place,) = struct.unpack_from(order + number, data, place)
+                (place,) = _unpack(order + number, data, place)
                 ends.append(place + size)
             if tag in _READ:
                 try:
                     code = f"{order}{min(length, _MOST_PLACES)}{_CODES[kind]}"
-                    numbers[tag] = struct.unpack_from(code, data, place)
+                    numbers[tag] = _unpack(code, data, place)
                 except (KeyError, struct.error):
                     ends.append(len(data))
         yield _Directory(numbers, max(ends), is_page)
         todo[:0] = [(place, False) for tag in _LINKS for place in numbers.get(tag, ())]
         if last + word <= len(data):
-            todo.append((*struct.unpack_from(order + number, data, last), is_page))
+            todo.append((*_unpack(order + number, data, last), is_page))
+
+
+def _unpack(code: str, data: bytes, at: int) -> tuple[Any, ...]:
+    """Raises :class:`struct.error` outside of the file, also for places of 64 bits."""
+    if at > len(data):
+        raise struct.error("outside of the file")
+    return struct.unpack_from(code, data, at)
