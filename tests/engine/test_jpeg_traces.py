@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.photographs import Pixels, drawing, photograph
 from xlsr_cli.engine.restore import look
+from xlsr_cli.engine.traces import jpeg as traces
 from xlsr_cli.engine.traces.jpeg import jpeg_traces, quality_for_scale
 
 
@@ -46,6 +47,35 @@ def test_it_is_found_where_the_picture_was_cropped(seed: int, quality: int, left
     assert found is not None
     assert (found.left, found.top) == (-left % 8, -top % 8)
     assert abs(found.quality - quality) <= 3
+
+
+@pytest.mark.parametrize("place", [(0, 0), (5, 3)])
+@pytest.mark.parametrize("quality", [30, 50, 75, 85, 90, 95])
+def test_the_look_is_right_of_small_and_hard_pictures(quality: int, place: tuple[int, int]) -> None:
+    left, top = place
+    for seed in range(4):
+        hard = photograph(seed).astype(np.float64)
+        clipped = np.clip((hard - 128) * 2.5 + 128, 0, 255).astype(np.uint8)  # many blocks hold 0 or 255
+        smooth = cv2.GaussianBlur(photograph(seed), (0, 0), 1.0 if quality <= 90 else 0.5)
+        small = photograph(seed, 80, 88)
+        for picture in (clipped, smooth, small):
+            found = jpeg_traces(through_jpeg(picture, quality)[top:, left:])
+            assert found is not None
+            assert (found.left, found.top) == (-left % 8, -top % 8)
+            assert abs(found.quality - quality) <= 2
+
+
+def test_what_is_summed_is_exact_in_float32() -> None:
+    worst = np.where(traces._BASIS > 0, 255, 0).astype(np.float64)
+    assert (np.abs(traces._BASIS.astype(np.float64)) * np.maximum(worst, 255 - worst)).sum(
+        axis=1
+    ).max() < 1 << 24
+    across = 255 * np.abs(traces._ACROSS).astype(np.float64).sum(axis=1).max()
+    assert across < 1 << 24
+    rounded = across / (1 << traces._ACROSS_BITS - traces._PLACES_BITS)
+    assert max(rounded * np.abs(down).astype(np.float64).sum(axis=1).max() for down in traces._DOWN) < 1 << 24
+    assert (255 * 8 + 20) * float(traces._ODD.sum()) < 1 << 24
+    assert len(set(traces._ODD.tolist())) > 30
 
 
 @settings(max_examples=40, deadline=None)

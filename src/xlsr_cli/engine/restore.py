@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlsr_cli.engine.models import Restore
-from xlsr_cli.engine.traces.drawn import looks_drawn
-from xlsr_cli.engine.traces.jpeg import jpeg_traces
+from xlsr_cli.engine.traces.drawn import is_drawn
+from xlsr_cli.engine.traces.jpeg import traces_in
+from xlsr_cli.engine.traces.samples import Sample
 from xlsr_cli.formats import JPEG
 
 #: What was looked at: the file's own word, or the pixels since it has none.
@@ -144,8 +145,9 @@ def look(pixels: NDArray[Any], note: str = "") -> Compression:
 
     16-bit pixels never were compressed. ``note`` says why nobody else knew.
     """
-    traces = jpeg_traces(pixels) if pixels.dtype == np.uint8 else None
+    sample = Sample(pixels)
+    traces = traces_in(sample) if pixels.dtype == np.uint8 else None
     if traces is None:
-        return Compression(level="drawing" if looks_drawn(pixels) else "off", seen="pixels", note=note)
+        return Compression(level="drawing" if is_drawn(sample) else "off", seen="pixels", note=note)
     found = jpeg(traces.quality, seen="pixels")
     return replace(found, note=note)
