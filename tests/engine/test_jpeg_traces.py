@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from tests.photographs import Pixels, drawing, photograph
 from xlsr_cli.engine.restore import look
 from xlsr_cli.engine.traces import jpeg as traces
 from xlsr_cli.engine.traces.jpeg import jpeg_traces, quality_for_scale
+
+CASES = Path(__file__).parents[1] / "fixtures" / "cases"
 
 
 def through_jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> Pixels:
@@ -33,6 +36,26 @@ def test_the_quality_is_found_in_the_pixels(seed: int, quality: int, subsampling
     assert found is not None
     assert (found.left, found.top) == (0, 0)
     assert abs(found.quality - quality) <= 3
+
+
+@pytest.mark.parametrize("quality", [40, 79, 80, 95, 96])
+def test_the_quality_is_libjpegs_to_the_number(quality: int) -> None:
+    for seed in range(8):
+        found = jpeg_traces(through_jpeg(photograph(seed), quality))
+        assert found is not None
+        assert found.quality == quality
+
+
+@pytest.mark.parametrize("quality", [60, 80, 92])
+def test_tables_that_are_not_libjpegs_are_found(quality: int) -> None:
+    steep = traces.LUMA_STEPS.reshape(-1) ** 1.25 * 0.45 * (2 - quality / 50)
+    table = np.round(steep).clip(1, 255).astype(int).tolist()
+    for seed in range(4):
+        file = io.BytesIO()
+        Image.fromarray(photograph(seed)).save(file, "JPEG", qtables=[table] * 2)
+        found = jpeg_traces(np.asarray(Image.open(file))[..., ::-1])
+        assert found is not None
+        assert abs(found.quality - quality) <= 12
 
 
 @settings(max_examples=20, deadline=None)
@@ -92,6 +115,42 @@ def test_nothing_is_found_in_noise_nor_in_what_was_enlarged(seed: int) -> None:
     small = photograph(seed, 24, 30)
     assert jpeg_traces(cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_NEAREST)) is None
     assert jpeg_traces(cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)) is None
+
+
+def smooth_pictures(seed: int, height: int, width: int) -> list[Pixels]:
+    """Gradients, with and without noise, and patterns that repeat: coefficients of one size everywhere."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    slopes = random.uniform(-0.4, 0.8, (2, 3)) * 200
+    ramp = random.uniform(20, 120, 3) + (slopes[0] * x[..., None] / width + slopes[1] * y[..., None] / height)
+    tile = cv2.GaussianBlur(random.normal(128, 80, (16, 16, 3)), (0, 0), 1)
+    tiles = np.tile(tile, (height // 16 + 1, width // 16 + 1, 1))[:height, :width]
+    noise = random.normal(0, 0.6, ramp.shape)
+    found = [
+        ramp,
+        ramp[..., 0],
+        ramp + noise,
+        tiles + noise,
+        60 + 90 * abs(2 * y / height - 1) + 40 * x / width,
+    ]
+    return [np.clip(np.round(picture), 0, 255).astype(np.uint8) for picture in found]
+
+
+@pytest.mark.parametrize("size", [(50, 66), (96, 128), (160, 192), (33, 47), (256, 256)])
+def test_even_gradients_and_patterns_are_no_coarse_steps(size: tuple[int, int]) -> None:
+    for seed in range(6):
+        for picture in smooth_pictures(seed, *size):
+            assert jpeg_traces(picture) is None
+            for quality in (90, 95, 98):
+                found = jpeg_traces(through_jpeg(picture, quality))
+                assert found is None or abs(found.quality - quality) <= 5
+
+
+@pytest.mark.parametrize("name", ["iptc_split_app13", "motion_photo", "progressive_no_eoi"])
+def test_a_small_gradient_of_quality_95_is_not_taken_for_a_coarse_one(name: str) -> None:
+    pixels = cv2.imread(str(CASES / f"{name}.jpg"))
+    assert pixels is not None
+    assert look(np.asarray(pixels, np.uint8)).level == "off"
 
 
 def test_the_second_compression_is_what_is_found() -> None:

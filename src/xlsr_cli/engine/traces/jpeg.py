@@ -149,16 +149,73 @@ def _traces_of(blocks: Exact, ignored: Flags, evidence: Exact, left: int, top: i
     if not _has_many_shades(blocks, _MANY_SHADES):
         return None
     certain = total >= _CERTAIN * blocks.shape[1] or _brightness_is_rounded(blocks)
-    # Lines alone, all of one contrast, are no evidence: what changes both ways has to agree, or where that
-    # is rounded to nothing, how bright blocks are.
-    if not certain and weights[_MIXED].sum() < total * _MIXED_SHARE:
+    quality, mixed = _quality_of_libjpeg(evidence, total)
+    # Gradients change one way only. What changes both ways has to agree, or where that is rounded to nothing,
+    # how bright blocks are.
+    if quality and not mixed and not _brightness_is_rounded(blocks):
         return None
-    # The median of what each frequency says, by its evidence.
-    scales = (2 + evidence.argmax(axis=0)) / LUMA_STEPS.reshape(-1)[_FREQUENCIES]
-    order = np.argsort(scales, kind="stable")
-    middle = int(np.searchsorted(np.cumsum(weights[order]), total / 2))
-    quality = quality_for_scale(float(scales[order[middle]]))
+    quality = quality or _quality_of_others(blocks, evidence, weights)
+    if not quality:
+        return None
     return JpegTraces(quality=quality, left=left, top=top, evidence=total, certain=certain)
+
+
+def _quality_of_libjpeg(evidence: Exact, total: int) -> tuple[int, bool]:
+    """The quality whose table ``evidence`` (step, frequency) speaks for, or 0 where it is not one's.
+
+    And whether enough of it is of frequencies that change both ways. No frequency alone, astray since colours
+    were clipped, outweighs all the others. Of equals, the highest quality.
+    """
+    speaking = np.empty((_STEPS + 1, evidence.shape[1]), np.float32)
+    np.maximum(evidence, np.float32(-(total // _AGAINST)), out=speaking[:_STEPS])
+    speaking[_STEPS] = 0
+    each = speaking.ravel().take(_tables())
+    agreeing = each @ np.ones(each.shape[1], np.float32)
+    best = int(agreeing.argmax())
+    if agreeing[best] < max(_ENOUGH, _AGREEING * total):
+        return 0, False
+    return 100 - best, bool(each[best, _MIXED].sum() >= _LITTLE_MIXED * agreeing[best])
+
+
+def _quality_of_others(blocks: Exact, evidence: Exact, weights: Exact) -> int:
+    """About the quality, by the median of what each frequency says, of a table that is not libjpeg's.
+
+    ``blocks``: (64, N). ``evidence``: (step, frequency). ``weights``: (frequency,), float32. 0 where it may
+    be no table.
+    """
+    total = weights.sum()
+    # Lines alone, all of one contrast, are no evidence: what changes both ways has to agree.
+    if weights[_MIXED].sum() < total * _MIXED_SHARE:
+        return 0
+    steps = 2 + evidence.argmax(axis=0)
+    scales = steps / LUMA_STEPS.reshape(-1)[_FREQUENCIES]
+    order = np.argsort(scales, kind="stable")
+    middle = float(scales[order[np.searchsorted(np.cumsum(weights[order]), total / 2)]])
+    alike = (scales <= 2 * middle) & (2 * scales >= middle)
+    number = np.count_nonzero(weights)
+    least = _ALIKE if number < _MANY_FREQUENCIES else _ALIKE_OF_MANY
+    # Cameras' finest tables have but a few steps that tell anything, and of those that are 2 or 3, no shape.
+    fine = steps[weights > 0].max() <= _FINEST
+    if not fine and (number < _FEW_FREQUENCIES or weights[alike].sum() < least * total):
+        return 0
+    return quality_for_scale(middle) if _vary(blocks, steps, weights) else 0
+
+
+def _vary(blocks: Exact, steps: Integers, weights: Exact) -> bool:
+    """Whether coefficients of ``blocks`` (64, N) are different multiples of ``steps`` (frequency,).
+
+    In even gradients nearly all of them have one size, and so are close to multiples of that, where a
+    photograph has more that are rounded to nothing. In patterns that repeat, blocks have but a few sizes.
+    """
+    sizes = np.minimum(np.rint(np.abs(_BASIS @ blocks) / (steps[:, None] << _BASIS_BITS)), 63)
+    places = (sizes + 64 * np.arange(len(sizes))[:, None]).astype(np.int64)
+    counts = np.bincount(places.ravel(), minlength=64 * len(sizes)).reshape(-1, 64)
+    alike = counts[:, 1:].max(axis=1) > 2 * counts[:, 0]
+    if weights[alike].sum() > _OF_ONE_SIZE * weights.sum():
+        return False
+    sums = np.sort((_ODD * (weights > 0)) @ sizes)
+    shown = sums[sums > 0]
+    return bool(_SELDOM * np.count_nonzero(is_new(shown)) > len(shown))
 
 
 def _speak(evidence: Exact) -> bool:
@@ -231,6 +288,18 @@ _FREQUENCIES = np.array([8 * v + u for v in range(8) for u in range(8) if 1 <= u
 #: Those of them that change both ways.
 _MIXED = (_FREQUENCIES % 8 > 0) & (_FREQUENCIES >= 8)
 _MIXED_SHARE = 0.2
+#: Of one of libjpeg's tables: that share of the evidence agrees, no frequency has more than one part in so
+#: many against it, and that share of what agrees changes both ways.
+_AGREEING, _AGAINST, _LITTLE_MIXED = 0.6, 8, 0.05
+#: Of other tables: at least so many frequencies say something, and where they are few, and where they are
+#: many, that share of it is for steps of up to twice or half the size that is usual.
+_FEW_FREQUENCIES, _MANY_FREQUENCIES, _ALIKE, _ALIKE_OF_MANY = 3, 10, 0.85, 0.6
+#: Steps that are all as small as that say so by themselves.
+_FINEST = 3
+#: No more of it than that is of frequencies whose coefficients are nearly all of one size.
+_OF_ONE_SIZE = 0.7
+#: One in so many blocks differs from all others, once rounded to the steps.
+_SELDOM = 4
 #: The DCT of 8×8 values, for these frequencies, scaled: (frequency, 64). Times luma it stays below 2**24,
 #: since a row's sizes sum up to 8 at most.
 _BASIS_BITS = 13
@@ -242,6 +311,19 @@ _ODD: Exact = (np.cumprod(np.full(len(_FREQUENCIES), 0x9E3779B1, np.uint64)) % 4
 #: (their places in the first row).
 _SLID = (0, 1, 3, 4)
 _SLID_WITH = ([1, 3], [0, 1], [2], [0])
+
+
+@functools.cache
+def _tables() -> Integers:
+    """Where a flat (step, frequency) holds libjpeg's steps, of qualities from 100 down: (quality, frequency).
+
+    After the last step it has zeros, for steps that are not tried.
+    """
+    quality = np.arange(100, 0, -1)[:, None]
+    scales = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    steps = (LUMA_STEPS.reshape(-1)[_FREQUENCIES] * scales + 50) // 100
+    rows = np.where((steps < 2) | (steps >= 2 + _STEPS), _STEPS, steps - 2)
+    return np.asarray(rows * len(_FREQUENCIES) + np.arange(len(_FREQUENCIES)))
 
 
 def _sliding(bits: int) -> Exact:
