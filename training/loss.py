@@ -15,7 +15,7 @@ from torch.nn import functional
 from training.data import Pair
 from training.network import HALO
 from training.recipe import Recipe
-from xlsr_cli.quality.bicubic import imresize, to_uint8
+from xlsr_cli.engine.resample import keys_cubic
 
 #: The weight of plain colours and ramps, which have nearly no error.
 PLAIN_WEIGHT = 255.0**2 / 5
@@ -26,11 +26,36 @@ _LAGS = 10**-0.015
 LUMA_BGR = (0.114, 0.587, 0.299)
 
 
-def loss_of(error: Tensor, weight: Tensor, recipe: Recipe) -> Tensor:
-    """The loss that ``recipe`` wants of ``error`` (N, C, H, W), in units of 0 … 1; ``weight`` is (N,)."""
+def loss_of(answer: Tensor, low: Tensor, high: Tensor, weight: Tensor, recipe: Recipe) -> Tensor:
+    """The loss that ``recipe`` wants of ``answer`` and its target ``high``, (N, C, H, W), in 0 … 1.
+
+    ``low`` is (N, C, H / s + 2·HALO, W / s + 2·HALO), ``weight`` (N,).
+    """
+    error = answer - high
     if recipe.loss == "charbonnier":
         return _charbonnier(error, recipe)
-    return (weight * _squares(error, recipe)).mean()
+    squares = _squares(error, recipe)
+    if recipe.lagging > 1:
+        weight = weight * torch.where(_lags(squares, low, high, recipe), recipe.lagging, 1.0)
+    return (weight * squares).mean()
+
+
+@torch.no_grad()
+def _lags(squares: Tensor, low: Tensor, high: Tensor, recipe: Recipe) -> Tensor:
+    """Which crops, with mean ``squares`` (N,), gain too little over bicubic."""
+    # An answer is rounded to bytes later, as bicubic's is here.
+    rounding = 1 / 12 / 255**2
+    return squares + rounding > _LAGS * _squares(bicubic(low, recipe.scale) - high, recipe)
+
+
+def bicubic(low: Tensor, scale: int) -> Tensor:
+    """MATLAB's bicubic enlargement of ``low`` (N, C, H, W) without its halo, rounded to bytes: in 0 … 1."""
+    offsets = (np.arange(scale) + 0.5) / scale - 0.5
+    taps = torch.from_numpy(keys_cubic(offsets[:, None] - np.arange(-2, 3))).to(low)
+    kernel = torch.einsum("ik,jl->ijkl", taps, taps).reshape(scale * scale, 1, 5, 5)
+    planes = low[:, :, HALO - 2 : 2 - HALO, HALO - 2 : 2 - HALO].flatten(0, 1)[:, None]
+    large = functional.pixel_shuffle(functional.conv2d(planes, kernel), scale)
+    return large.reshape(*low.shape[:2], *large.shape[2:]).clamp(0, 1).mul(255).round().div(255)
 
 
 @torch.no_grad()
@@ -48,12 +73,7 @@ def weights(network: nn.Module, pairs: list[Pair], recipe: Recipe) -> list[float
     weighed = []
     for pair in pairs:
         squares = mean_square(network(planes(torch.from_numpy(pair.low))), pair)
-        weight = 255.0**2 / (squares + recipe.enough)
-        if recipe.lagging > 1:
-            bicubic = to_uint8(imresize(pair.low.astype(np.float64), *pair.high.shape[:2]))[inner, inner]
-            lags = squares > _LAGS * mean_square(planes(torch.from_numpy(bicubic)), pair)
-            weight *= recipe.lagging if lags else 1
-        weighed.append(weight)
+        weighed.append(255.0**2 / (squares + recipe.enough))
     return weighed
 
 

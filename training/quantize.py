@@ -110,14 +110,17 @@ def _eight_bits(out: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def normalise(folded: FoldedXLSR, pictures: Iterable[Tensor]) -> QuantizedXLSR:
+def normalise(
+    folded: FoldedXLSR, pictures: Iterable[Tensor], tail_range: float = RANGE_QUANTILE
+) -> QuantizedXLSR:
     """The same function with every channel's activations in 0 … 1, ranges taken from ``pictures``.
 
-    ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see.
+    ``pictures`` are float (N, C, H, W) in 0 … 1, typical of what the network will see. ``tail_range`` is the
+    quantile at which the ranges of the tail's input are cut.
     """
     seen = list(pictures)
     folded = _with_exact_copies(folded, seen) if folded.colours == 1 else _with_orthogonal_skip(folded)
-    ranges = _activation_ranges(folded, seen)
+    ranges = _activation_ranges(folded, seen, tail_range)
     network = QuantizedXLSR(folded.scale, folded.colours)
     network.load_state_dict(folded.state_dict(), strict=False)
     before = torch.ones(folded.colours)
@@ -209,7 +212,7 @@ class _Ranges:
     fuse: Tensor
 
 
-def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
+def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor], tail_range: float) -> _Ranges:
     seen: dict[str, list[Tensor]] = {}
 
     def note(name: str, features: Tensor) -> Tensor:
@@ -228,16 +231,16 @@ def _activation_ranges(folded: FoldedXLSR, pictures: list[Tensor]) -> _Ranges:
         values = torch.cat(seen[name], dim=1).sort(dim=1).values
         return values[:, round(share * (values.shape[1] - 1))]
 
-    def largest(name: str) -> Tensor:
+    def largest(name: str, share: float = RANGE_QUANTILE) -> Tensor:
         # A channel that is nearly always zero keeps a range that does not make its weights huge.
-        high = quantile(name, RANGE_QUANTILE)
+        high = quantile(name, share)
         return high.clamp(min=1e-2 * float(high.max()))
 
     ranges = _Ranges(
         layers=[largest(str(index)) for index in range(BLOCKS + 1)],
         skip_low=quantile("skip", 1.0 - RANGE_QUANTILE),
         skip_high=quantile("skip", RANGE_QUANTILE),
-        fuse=largest("fuse"),
+        fuse=largest("fuse", tail_range),
     )
     skip_copies, fuse_copies = exact_copies(folded.colours)
     anchored = is_anchored(folded)

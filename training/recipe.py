@@ -21,21 +21,24 @@ class Recipe:
     counts low-resolution pixels, the halo included. ``luma_weight`` adds that much of the same loss on Y′, on
     which pictures are scored and to which eyes are most sensitive. ``loss`` is Charbonnier's, or squares as
     PSNR counts them (:mod:`training.loss`); ``enough`` is added to the mean squared error of each picture, in
-    squared grey levels, so that pictures that are right already do not decide, and those of which training
-    begins with hardly more than bicubic's PSNR count ``lagging`` times. ``shrunk`` are sizes at which every
-    picture is shown a second time. With ``bfloat16`` products are computed in that format, but for the last
-    ``exact_steps``: it is
-    faster, but rounds the weights to eight bits, so that training ends where the rounded ones are best.
+    squared grey levels, so that pictures that are right already do not decide. Crops of which the answer has
+    hardly more than bicubic's PSNR count ``lagging`` times. ``shrunk`` are sizes at which every picture is
+    shown a second time. With ``bfloat16`` products are computed in that format, but for the last
+    ``exact_steps``: it is faster, but rounds the weights to eight bits, so that training ends where the
+    rounded ones are best.
     ``flat`` crops of each batch are plain colours and ramps. ``restore`` is what the low-resolution side went
     through (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames
-    of films (:mod:`training.films`). ``quality`` makes it JPEG of that quality alone, for comparison.
-    ``clean`` is the share of crops that are not compressed. ``teacher`` is the share of each target that
-    comes from the network that this one starts from.
+    of films (:mod:`training.films`).
+    ``quality`` makes it JPEG of that quality alone, for comparison. ``clean`` is the share of crops that are
+    not compressed; where none is, since ``restore`` is off, ``near_lossless`` is the share that went through
+    files of the highest qualities. ``teacher`` is the share of each target that comes from the network that
+    this one starts from.
     ``overshoot`` adds that much of the mean overshoot to the loss.
     ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
     The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once
     training is over (:mod:`training.refit`); the int8 form is always rounded then (:mod:`training.rounding`),
-    with ``settle`` steps of training for the layers behind after each layer.
+    with ``settle`` steps of training for the layers behind after each layer. ``tail_range`` is the share of
+    what calibration saw that the ranges of the tail's 8-bit input hold: less is finer, and saturates sooner.
     ``groups`` and ``clipped`` exist for the ablation record.
     """
 
@@ -65,12 +68,14 @@ class Recipe:
     films: bool = False
     quality: int | None = None
     clean: float = 0.0
+    near_lossless: float = 0.0
     teacher: float = 0.0
     overshoot: float = 0.0
     score_every: int = 5000
     anchored: bool = False
     refit: bool = False
     settle: int = 0
+    tail_range: float = 0.99999
     start: str | None = None
     groups: int = 4
     clipped: bool = True

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from training.anchor import anchor, exact_copies, hold, is_anchored
-from training.compress import LEVELS, Level, one_quality
+from training.compress import LEVELS, NEAR_LOSSLESS, Level, one_quality
 from training.data import (
     Crops,
     NoPictures,
@@ -233,7 +233,7 @@ def _start_network(recipe: Recipe, runs: Path, crops: Crops) -> nn.Module:
     if recipe.anchored and isinstance(source, FoldedXLSR) and not is_anchored(source):
         source = anchor(source, lows)
     if recipe.form == "int8" and isinstance(source, FoldedXLSR):
-        return normalise(source, lows)
+        return normalise(source, lows, recipe.tail_range)
     network = _empty_network(recipe)
     _take_what_fits(network, source)
     return network
@@ -285,7 +285,7 @@ def _step(
     low, high, weight = (side.to(device) for side in batch)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
         answer = network(low)
-    loss = loss_of(answer.float() - high, weight, recipe)
+    loss = loss_of(answer.float(), low, high, weight, recipe)
     if recipe.overshoot:
         loss = loss + recipe.overshoot * overshoot(answer.float(), low, recipe.scale)
     for optimizer in optimizers:
@@ -327,8 +327,8 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         seed=recipe.seed,
         flat=recipe.flat,
         flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
-        level=_level(recipe),
-        clean=recipe.clean,
+        level=NEAR_LOSSLESS if recipe.near_lossless else _level(recipe),
+        clean=1 - recipe.near_lossless if recipe.near_lossless else recipe.clean,
     )
 
 

@@ -17,12 +17,12 @@ from training import train as loop  # noqa: E402
 from training.ablation import PlainInt8  # noqa: E402
 from training.data import Crops, NoPictures, Pair, load_pairs, shrunk_too  # noqa: E402
 from training.evaluate import torch_upscale  # noqa: E402
-from training.loss import loss_of, weights  # noqa: E402
+from training.loss import bicubic, loss_of, weights  # noqa: E402
 from training.network import HALO, XLSR, FoldedXLSR  # noqa: E402
 from training.quantize import QuantizedXLSR  # noqa: E402
 from training.recipe import BadRecipe, Recipe, load_recipe  # noqa: E402
 from training.refit import refit_tail  # noqa: E402
-from xlsr_cli.quality.bicubic import shrink  # noqa: E402
+from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -93,12 +93,40 @@ def test_a_square_counts_as_much_as_psnr_makes_it_count() -> None:
     ]
     found = weights(network, pairs, recipe())
     np.testing.assert_allclose(found, [255**2 / 105, 255**2 / 1605], rtol=1e-5)
-    # Bicubic answers plain colours exactly: the network lags behind it.
-    lagging = weights(network, pairs, recipe(enough=0.5, lagging=3.0))
-    np.testing.assert_allclose(lagging, [3 * 255**2 / 100.5, 3 * 255**2 / 1600.5], rtol=1e-5)
-    error = torch.stack([torch.full((3, 8, 8), level / 255) for level in (10, 40)])
-    loss = loss_of(error, torch.tensor(found), recipe(loss="psnr"))
+    np.testing.assert_allclose(
+        weights(network, pairs, recipe(enough=0.5)), [255**2 / 100.5, 255**2 / 1600.5], rtol=1e-5
+    )
+    high = torch.stack([torch.full((3, 8, 8), level / 255) for level in (10, 40)])
+    black, low = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 14, 14)
+    loss = loss_of(black, low, high, torch.tensor(found), recipe(loss="psnr"))
     assert float(loss) == pytest.approx((100 / 105 + 1600 / 1605) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_of_a_batch_is_that_of_the_literature(scale: int) -> None:
+    low = np.random.default_rng(scale).integers(0, 256, (30, 26, 3)).astype(np.uint8)
+    halo = HALO * scale
+    expected = to_uint8(imresize(low, 30 * scale, 26 * scale))[halo:-halo, halo:-halo]
+    batch = torch.from_numpy(low).permute(2, 0, 1)[None].float() / 255
+    found = (bicubic(batch, scale)[0] * 255).permute(1, 2, 0).numpy()
+    # Sums that end at a half may be rounded either way.
+    np.testing.assert_allclose(found, expected, atol=1)
+    assert (found != expected).mean() < 0.001
+
+
+def test_what_gains_little_over_bicubic_counts_more() -> None:
+    low = torch.rand(2, 3, 18, 18, generator=torch.Generator().manual_seed(4))
+    large = bicubic(low, 2)
+    high = (large + 0.1).clamp(0, 1)
+    # The first answer is as bad as bicubic's, the second one is three times as close.
+    answer = torch.stack([large[0], high[1] + (large[1] - high[1]) / 3])
+    weight = torch.ones(2)
+    plain = [
+        float(loss_of(answer[i : i + 1], low[i : i + 1], high[i : i + 1], weight[:1], recipe(loss="psnr")))
+        for i in (0, 1)
+    ]
+    found = loss_of(answer, low, high, weight, recipe(loss="psnr", lagging=3.0))
+    assert float(found) == pytest.approx((3 * plain[0] + plain[1]) / 2, rel=1e-5)
 
 
 def test_the_last_layer_is_solved_for_what_counts(pictures: Path) -> None:
