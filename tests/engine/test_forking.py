@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import xlsr_cli
 from xlsr_cli.engine.runtimes import plugins
 from xlsr_cli.errors import ResourceError
 
@@ -88,6 +90,14 @@ def run(program: str) -> None:
 @pytest.mark.parametrize("program", [IN_A_CHILD, IN_A_CHILD_OF_A_CHILD, WHILE_OTHERS_WORK, IN_A_POOL])
 def test_a_forked_process_goes_on(program: str) -> None:
     run(program)
+
+
+def test_nothing_is_cached_behind_a_lock() -> None:
+    """Before Python 3.12, ``cached_property`` holds one for all threads while it computes."""
+    package = Path(xlsr_cli.__file__).parent
+    assert [
+        path for path in package.rglob("*.py") if "functools.cached_property" in path.read_text("utf-8")
+    ] == []
 
 
 def test_a_runtime_that_the_parent_had_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,9 @@ class Sample:
     def __init__(self, pixels: NDArray[Any], most: int = SOME) -> None:
         self.pixels = pixels.reshape(*pixels.shape[:2], -1)
         self.squares = _squares(self.pixels, most)
+        # No cached_property: before Python 3.12 it holds a lock, which a fork beside a thread leaves locked.
+        self._luma: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self._clipped: NDArray[np.bool_] | None = None
 
     def overlapping(self) -> Sample:
         """Squares from every multiple of 8, where a picture is too small for ``SOME`` side by side."""
@@ -44,28 +47,36 @@ class Sample:
     @property
     def luma(self) -> NDArray[Any]:
         """Luma of the squares, scaled, as ``luma`` has it: (side, side, N)."""
-        return self._luma[0]
+        return self._both_lumas()[0]
 
     @property
     def levels(self) -> NDArray[Any]:
         """Luma of the squares in levels, as ``luma`` has it: (side, side, N)."""
-        return self._luma[1]
+        return self._both_lumas()[1]
 
-    @functools.cached_property
+    @property
     def clipped(self) -> NDArray[np.bool_]:
         """Which blocks of the squares hold 0 or the largest value: (down, across, N)."""
-        number, side, _, channels = self.squares.shape
-        each = side // BLOCK
-        extreme = self.squares - 1 >= np.iinfo(self.squares.dtype).max - 1
-        if not extreme.any():
-            return np.zeros((each, each, number), np.bool_)
-        rows = extreme.reshape(number * each, BLOCK * side * channels).astype(np.float32)
-        sums = rows @ _sums(each, channels)
-        return np.asarray(sums.reshape(number, each, each).transpose(1, 2, 0) > 0)
+        if self._clipped is None:
+            self._clipped = _clipped(self.squares)
+        return self._clipped
 
-    @functools.cached_property
-    def _luma(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        return luma(self.squares)
+    def _both_lumas(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        if self._luma is None:
+            self._luma = luma(self.squares)
+        return self._luma
+
+
+def _clipped(squares: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which blocks of ``squares`` (N, side, side, C) hold 0 or the largest value: (down, across, N)."""
+    number, side, _, channels = squares.shape
+    each = side // BLOCK
+    extreme = squares - 1 >= np.iinfo(squares.dtype).max - 1
+    if not extreme.any():
+        return np.zeros((each, each, number), np.bool_)
+    rows = extreme.reshape(number * each, BLOCK * side * channels).astype(np.float32)
+    sums = rows @ _sums(each, channels)
+    return np.asarray(sums.reshape(number, each, each).transpose(1, 2, 0) > 0)
 
 
 @functools.cache
