@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from tests.photographs import Pixels, drawing, photograph
 from xlsr_cli.engine.restore import look
-from xlsr_cli.engine.traces.drawn import looks_drawn
+from xlsr_cli.engine.traces.drawn import is_drawn
+from xlsr_cli.engine.traces.samples import Sample
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.options import Size
+
+
+def looks_drawn(pixels: NDArray[Any]) -> bool:
+    return is_drawn(Sample(pixels))
 
 
 def sprite(seed: int, side: int = 48) -> Pixels:

@@ -15,9 +15,14 @@ from PIL import Image
 from tests.photographs import Pixels, drawing, photograph
 from xlsr_cli.engine.restore import look
 from xlsr_cli.engine.traces import jpeg as traces
-from xlsr_cli.engine.traces.jpeg import jpeg_traces, quality_for_scale
+from xlsr_cli.engine.traces.jpeg import JpegTraces, quality_for_scale, traces_in
+from xlsr_cli.engine.traces.samples import Sample
 
 CASES = Path(__file__).parents[1] / "fixtures" / "cases"
+
+
+def jpeg_traces(pixels: Pixels) -> JpegTraces | None:
+    return traces_in(Sample(pixels))
 
 
 def through_jpeg(pixels: Pixels, quality: int, subsampling: int = 2) -> Pixels:

@@ -14,7 +14,8 @@ from training.drawings import SIDE, drawing_pairs  # noqa: E402
 from training.films import ENCODERS, FRAMES, TRAVEL, WINDOW, moving, through_encoder  # noqa: E402
 from training.levels import case_of, film_cases, film_gains, gains  # noqa: E402
 from training.loss import overshoot  # noqa: E402
-from xlsr_cli.engine.traces.jpeg import LUMA_STEPS, jpeg_traces  # noqa: E402
+from xlsr_cli.engine.traces.jpeg import LUMA_STEPS, traces_in  # noqa: E402
+from xlsr_cli.engine.traces.samples import Sample  # noqa: E402
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8  # noqa: E402
 from xlsr_cli.quality.metrics import psnr  # noqa: E402
 
@@ -51,7 +52,7 @@ def test_one_quality_is_that_jpeg_alone() -> None:
     found = [compress(picture, one_quality(60), np.random.default_rng(seed)) for seed in range(4)]
     expected = through_file(picture, "JPEG", quality=60, subsampling=2)
     assert all(np.array_equal(one, expected) for one in found)
-    traces = jpeg_traces(expected)
+    traces = traces_in(Sample(expected))
     assert traces is not None
     assert abs(traces.quality - 60) <= 2
 

@@ -29,11 +29,6 @@ _EQUAL, _EQUAL_OF_NEAR, _NEARLY = 40, 60, 8
 _EQUAL_OF_FEW, _FEW_COLOURS = 20, 32
 
 
-def looks_drawn(pixels: NDArray[Any]) -> bool:
-    """Whether ``pixels``, uint8 or uint16, (H, W) or (H, W, C), are drawn and never were a photograph."""
-    return is_drawn(Sample(pixels))
-
-
 def is_drawn(sample: Sample) -> bool:
     """Whether a picture is drawn and never was a photograph.
 

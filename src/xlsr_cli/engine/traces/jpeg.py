@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,13 +90,8 @@ class JpegTraces:
     certain: bool
 
 
-def jpeg_traces(pixels: NDArray[Any]) -> JpegTraces | None:
-    """What JPEG left in ``pixels``, uint8, (H, W) or (H, W, C); None where nothing is found."""
-    return traces_in(Sample(pixels))
-
-
 def traces_in(sample: Sample) -> JpegTraces | None:
-    """What JPEG left in a picture: gray, gray and alpha, BGR or BGRA; None where nothing is found.
+    """What JPEG left in a picture, uint8: gray, gray and alpha, BGR or BGRA; None where nothing is found.
 
     Looks at 128 blocks of 8×8, at 256 if they show something, and else at 32 windows for a grid that begins
     elsewhere.
