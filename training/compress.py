@@ -44,7 +44,8 @@ class Level:
     """The compression of one level: ranges of quality, and how often a camera's processing is added.
 
     ``rare`` is a range beyond the level that one JPEG in twelve has instead, so that the network does no harm
-    there. ``alone``: libjpeg's 4:2:0 at ``jpeg`` and nothing else.
+    there. ``webp_share`` and ``avif_share`` of the crops went through these codecs, the others through JPEG.
+    ``alone``: libjpeg's 4:2:0 at ``jpeg`` and nothing else.
     """
 
     jpeg: tuple[int, int]
@@ -52,14 +53,16 @@ class Level:
     webp: tuple[int, int]
     avif: tuple[int, int]
     camera: float = 0.0
+    webp_share: float = 0.16
+    avif_share: float = 0.14
     alone: bool = False
 
 
 LEVELS = {
     "light": Level(jpeg=(80, 98), rare=(70, 100), webp=(82, 99), avif=(72, 96), camera=0.12),
-    "strong": Level(jpeg=(30, 86), rare=(8, 92), webp=(25, 84), avif=(25, 74)),
+    "strong": Level(jpeg=(30, 86), rare=(8, 92), webp=(25, 84), avif=(25, 74), avif_share=0.22),
 }
-#: What the networks for clean pictures meet besides: files of the highest qualities.
+#: Files of the highest qualities, of which every level may be shown a share (``near_lossless`` of a recipe).
 NEAR_LOSSLESS = Level(jpeg=(96, 100), rare=(94, 100), webp=(95, 100), avif=(93, 99))
 
 
@@ -76,9 +79,9 @@ def compress(picture: Pixels, level: Level, random: Random) -> Pixels:
     if random.random() < level.camera:
         picture = _as_a_camera(picture, random)
     kind = random.random()
-    if kind < 0.70:
+    if kind < 1 - level.webp_share - level.avif_share:
         return _jpeg_maybe_twice(picture, level, random)
-    if kind < 0.86:
+    if kind < 1 - level.avif_share:
         return through_file(picture, "WEBP", quality=int(random.integers(*level.webp)), method=2)
     return through_file(picture, "AVIF", quality=int(random.integers(*level.avif)), speed=10, max_threads=1)
 

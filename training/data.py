@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.compress import MARGIN, Level, compress
+from training.compress import MARGIN, NEAR_LOSSLESS, Level, compress
 from training.network import HALO
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 
@@ -159,7 +159,7 @@ class Crops:
     for: (crop - 10)·s pixels a side. ``intensities`` are the paper's random brightness factors. The
     first ``flat`` crops of each batch are plain colours or ramps, pure ones among them: photographs hold few,
     and 8-bit networks tint them unless they are trained not to. Their weight is ``flat_weight``. All
-    crops but the share ``clean`` are compressed at ``level``.
+    crops but the share ``clean`` are compressed at ``level``, or, the share ``near_lossless``, hardly at all.
     """
 
     def __init__(
@@ -175,13 +175,14 @@ class Crops:
         flat_weight: float = 1.0,
         level: Level | None = None,
         clean: float = 0.0,
+        near_lossless: float = 0.0,
     ) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= crop]
         if not self.pairs:
             raise NoPictures(f"no training picture is {crop * scale} pixels a side or more; lower 'crop'")
         self.scale, self.crop, self.batch = scale, crop, batch
         self.flat, self.flat_weight = flat, flat_weight
-        self.level, self.clean = level, clean
+        self.level, self.clean, self.near_lossless = level, clean, near_lossless
         self.intensities = np.asarray(intensities, dtype=np.float32)
         self.random = np.random.default_rng(seed)
 
@@ -213,15 +214,21 @@ class Crops:
         top = int(self.random.integers(whole_low.shape[0] - self.crop + 1))
         left = int(self.random.integers(whole_low.shape[1] - self.crop + 1))
         low = whole_low[top : top + self.crop, left : left + self.crop]
-        if self.level is not None and not pair.compressed and not self._stays_clean():
-            low = self._compressed(whole_low, top, left, self.level)
+        level = None if pair.compressed else self._level()
+        if level is not None:
+            low = self._compressed(whole_low, top, left, level)
         inner, scale = self.crop - 2 * HALO, self.scale
         rows, columns = (slice((at + HALO) * scale, (at + HALO + inner) * scale) for at in (top, left))
         return low, whole_high[rows, columns], pair.weight
 
-    def _stays_clean(self) -> bool:
+    def _level(self) -> Level | None:
+        """The level of the next crop; None leaves it clean."""
         # Recipes without such a share draw no number here, so that they still see the same crops.
-        return self.clean > 0 and self.random.random() < self.clean
+        if self.near_lossless > 0 and self.random.random() >= 1 - self.near_lossless:
+            return NEAR_LOSSLESS
+        if self.level is not None and self.clean > 0 and self.random.random() < self.clean:
+            return None
+        return self.level
 
     def _compressed(self, whole: Pixels, top: int, left: int, level: Level) -> Pixels:
         """The crop of ``whole``, compressed together with a random margin."""

@@ -30,9 +30,8 @@ class Recipe:
     through (:mod:`training.compress`), or that it is drawn (:mod:`training.drawings`); ``films`` adds frames
     of films (:mod:`training.films`).
     ``quality`` makes it JPEG of that quality alone, for comparison. ``clean`` is the share of crops that are
-    not compressed; where none is, since ``restore`` is off, ``near_lossless`` is the share that went through
-    files of the highest qualities. ``teacher`` is the share of each target that comes from the network that
-    this one starts from.
+    not compressed, ``near_lossless`` the share that went through files of the highest qualities, whatever
+    the level. ``teacher`` is the share of each target that comes from the network that this one starts from.
     ``overshoot`` adds that much of the mean overshoot to the loss.
     ``anchored`` keeps the picture among the features (:mod:`training.anchor`).
     The held-out pictures are scored every ``score_every`` steps. ``refit`` solves the last layer once

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from training.anchor import anchor, exact_copies, hold, is_anchored
-from training.compress import LEVELS, NEAR_LOSSLESS, Level, one_quality
+from training.compress import LEVELS, Level, one_quality
 from training.data import (
     Crops,
     NoPictures,
@@ -327,8 +327,9 @@ def _crops(recipe: Recipe, pairs: list[Pair]) -> Crops:
         seed=recipe.seed,
         flat=recipe.flat,
         flat_weight=PLAIN_WEIGHT if recipe.loss == "psnr" else 1.0,
-        level=NEAR_LOSSLESS if recipe.near_lossless else _level(recipe),
-        clean=1 - recipe.near_lossless if recipe.near_lossless else recipe.clean,
+        level=_level(recipe),
+        clean=recipe.clean,
+        near_lossless=recipe.near_lossless,
     )
 
 

@@ -95,6 +95,26 @@ def test_a_share_of_the_crops_stays_clean() -> None:
     assert clean(1) == 40
 
 
+@pytest.mark.parametrize("level", [None, one_quality(5)])
+def test_a_share_of_the_crops_is_nearly_lossless_whatever_the_level(level: Level | None) -> None:
+    high = photograph(3, 128, 128)
+    pairs = [Pair(high=high, low=shrink(high, 2))]
+
+    def errors(share: float) -> list[float]:
+        """The mean error of each of forty crops of the whole picture, in grey levels."""
+        crops = Crops(
+            pairs, scale=2, crop=64, batch=40, intensities=[1.0], seed=5, level=level, near_lossless=share
+        )
+        low, high, _ = crops.next()
+        shrunk = torch.nn.functional.avg_pool2d(high, 2)
+        return ((low[:, :, 5:-5, 5:-5] - shrunk).abs().mean(dim=(1, 2, 3)) * 255).tolist()
+
+    usual, nearly = errors(0), errors(1)
+    assert max(nearly) < (max(usual) + 3 if level is None else min(usual))
+    assert sum(error not in usual for error in nearly) > 30
+    assert 3 < sum(error not in usual for error in errors(0.25)) < 20
+
+
 def test_held_out_pairs_are_compressed_once_and_always_alike() -> None:
     high = photograph(4, 96, 96)
     pairs = [Pair(high=high, low=shrink(high, 2)), Pair(high=high, low=shrink(high, 2), compressed=True)]
