@@ -32,9 +32,23 @@ ORDER = (
     *(
         f"x{scale}_{kind}_float"
         for scale in (2, 3, 4)
-        for kind in ("rgb_near", "rgb_strong", "rgb_light", "rgb_drawing", "luma_strong", "luma_light")
+        for kind in (
+            "rgb_near",
+            "rgb_strong",
+            "rgb_light",
+            "rgb_drawing",
+            "luma_near",
+            "luma_strong",
+            "luma_light",
+        )
     ),
-    *("x2_rgb_strong_late_float", "x2_rgb_light_late_float"),
+    *(
+        "x2_rgb_strong_late_float",
+        "x2_rgb_strong_avif_float",
+        "x2_rgb_strong_end_float",
+        "x2_rgb_light_late_float",
+    ),
+    *(f"x{scale}_rgb_light_{phase}_float" for scale in (3, 4) for phase in ("near", "end")),
     *(
         f"x{scale}_{kind}_int8"
         for scale in (2, 3, 4)
