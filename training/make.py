@@ -47,6 +47,8 @@ ORDER = (
         "x2_rgb_strong_avif_float",
         "x2_rgb_strong_end_float",
         "x2_rgb_light_late_float",
+        "x2_luma_strong_late_float",
+        "x2_luma_light_late_float",
     ),
     *(f"x{scale}_rgb_light_{phase}_float" for scale in (3, 4) for phase in ("near", "end")),
     *(
