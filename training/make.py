@@ -37,7 +37,6 @@ ORDER = (
             "rgb_strong",
             "rgb_light",
             "rgb_drawing",
-            "luma_near",
             "luma_strong",
             "luma_light",
         )
