@@ -43,7 +43,7 @@ class Quantizers:
 #: Fewer or more bits a pixel tell no more about detail.
 _LEAST_BITS, _MOST_BITS = 0.25, 8
 #: JPEG, by what its quality lacks of 100: where the bits a pixel are known, and where they are not.
-_JPEG_FILES = Quantizers(JPEG.shown, -1.25, 17, 99, doubling=2.5)
+_JPEG_FILES = Quantizers(JPEG.shown, -1.5, 16.5, 99, doubling=2.5)
 _JPEG_ALONE = Quantizers(JPEG.shown, 3.5, 20.5, 99)
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).

@@ -12,7 +12,7 @@ from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_input
 
-_LIMITS = Quantizers("AVIF", light_from=8, strong_from=115, largest=255, doubling=10)
+_LIMITS = Quantizers("AVIF", light_from=3, strong_from=117.5, largest=255, doubling=15)
 
 
 def compression_of(data: bytes) -> tuple[Compression | None, str]:

@@ -14,7 +14,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again
 
-_LIMITS = Quantizers("WebP", light_from=-24, strong_from=32, largest=127, doubling=20)
+_LIMITS = Quantizers("WebP", light_from=-26, strong_from=27, largest=127, doubling=18)
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
 #: Where the frame's width and height stand; the two highest bits are scales for a player.
 _SIZE_AT, _SIZE_BITS = (6, 8), 0x3FFF
