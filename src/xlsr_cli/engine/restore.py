@@ -48,15 +48,15 @@ _JPEG_ALONE = Quantizers(JPEG.shown, 3.5, 20.5, 99)
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 15.5, 31, 51, doubling=3),
-    "hevc": Quantizers("HEVC", 24, 38, 51, doubling=2),
-    "vp8": Quantizers("VP8", 7, 60, 127),
-    "vp9": Quantizers("VP9", 65, 149, 255, doubling=15),
-    "av1": Quantizers("AV1", 62, 154, 255, doubling=15),
-    "mpeg1video": Quantizers("MPEG-1", 2, 5, 31),
-    "mpeg2video": Quantizers("MPEG-2", 2, 5, 56),
+    "h264": Quantizers("H.264", 11.5, 31, 51, doubling=4),
+    "hevc": Quantizers("HEVC", 17, 39, 51, doubling=4),
+    "vp8": Quantizers("VP8", 1.5, 47, 127, doubling=5),
+    "vp9": Quantizers("VP9", 31, 153, 255, doubling=20),
+    "av1": Quantizers("AV1", 33, 155, 255, doubling=20),
+    "mpeg1video": Quantizers("MPEG-1", -6, 2.5, 31, doubling=4),
+    "mpeg2video": Quantizers("MPEG-2", -6, 2.5, 56, doubling=4),
     **{
-        codec: Quantizers(name, 2, 5, 31)
+        codec: Quantizers(name, -6, 2.5, 31, doubling=4)
         for codec, name in (
             ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
             ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),
