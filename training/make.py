@@ -32,14 +32,7 @@ ORDER = (
     *(
         f"x{scale}_{kind}_float"
         for scale in (2, 3, 4)
-        for kind in (
-            "rgb_near",
-            "rgb_strong",
-            "rgb_light",
-            "rgb_drawing",
-            "luma_strong",
-            "luma_light",
-        )
+        for kind in ("rgb_near", "rgb_strong", "rgb_light", "rgb_drawing", "luma_strong", "luma_light")
     ),
     *(
         "x2_rgb_strong_late_float",
