@@ -104,14 +104,14 @@ def test_the_public_ci_runs_what_the_classifiers_promise() -> None:
     assert "os: [ubuntu-latest, macos-latest, windows-latest]" in workflow
 
 
-def test_the_source_distribution_has_the_tests_and_no_checkpoints(tmp_path: Path) -> None:
+def test_the_source_distribution_has_the_tests_and_neither_checkpoints_nor_curves(tmp_path: Path) -> None:
     build = pytest.importorskip("hatchling.builders.sdist", reason="hatchling builds it")
     built = Path(
         next(iter(build.SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])))
     )
     with tarfile.open(built) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    assert not {name for name in names if name.endswith((".pt", "_x2.png"))}
+    assert not {name for name in names if name.endswith((".pt", "curve.png", "_x2.png"))}
     assert {
         "README.md",
         "CONTRIBUTING.md",
