@@ -226,7 +226,7 @@ class Crops:
         # Recipes without such a share draw no number here, so that they still see the same crops.
         if self.near_lossless > 0 and self.random.random() >= 1 - self.near_lossless:
             return NEAR_LOSSLESS
-        if self.level is not None and self.clean > 0 and self.random.random() < self.clean:
+        if self.clean > 0 and self.random.random() < self.clean:
             return None
         return self.level
 
