@@ -135,7 +135,7 @@ def main() -> None:
     found = 0
     for name, draw in KINDS.items():
         pictures = [np.ascontiguousarray(draw(seed)[..., ::-1]) for seed in range(_SEEDS)]
-        found += sum(look(picture).level == "drawing" for picture in pictures)
+        found += sum(look(picture, 2).level == "drawing" for picture in pictures)
         cells = []
         for scale in scales:
             clean, auto = Upscaler(scale, restore="off"), Upscaler(scale)

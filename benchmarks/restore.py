@@ -31,6 +31,7 @@ from xlsr_cli.jobs.picture import open_file
 from xlsr_cli.jobs.restore import for_film, for_picture
 from xlsr_cli.media.picture.steps.decoding import decode
 from xlsr_cli.media.video.pyav import usual_scheduling
+from xlsr_cli.options import Size
 from xlsr_cli.quality.bicubic import imresize, shrink, to_uint8
 from xlsr_cli.quality.metrics import luma_psnr
 
@@ -157,7 +158,8 @@ def _store(picture: Pixels, path: Path, encoding: Encoding, quality: int) -> Non
 def _scored(kind: str, number: int, path: Path, reference: Pixels, scale: int, upscaler: Upscaler) -> Scored:
     source = open_file(path)
     decoded = np.asarray(decode(source, max_pixels=1 << 30)[0].pixels, np.uint8)
-    _, found = for_picture(upscaler, source, lambda: decoded)
+    sizes = _size(decoded), _size(reference)
+    _, found = for_picture(upscaler, source, lambda: decoded, sizes)
     assert found is not None
     gains = _gains(decoded, reference, scale, upscaler, {*levels(), found.level})
     return Scored(
@@ -187,7 +189,7 @@ def _films(pictures: list[Pixels], scale: int, upscaler: Upscaler, place: Path) 
             for factor in factors:
                 path = place / f"film{suffix}"
                 _encode(path, lows, encoder, settings, factor)
-                _, found = for_film(upscaler, path)
+                _, found = for_film(upscaler, path, (_size(lows[0]), _size(frames[0])))
                 assert found is not None
                 pairs = list(zip(_frames_of(path), frames, strict=False))[::4]
                 each = [_luma_gains(low, high, scale, upscaler) for low, high in pairs]
@@ -249,6 +251,10 @@ def _whole(picture: Pixels, scale: int) -> Pixels:
     return picture[:height, :width]
 
 
+def _size(picture: Pixels) -> Size:
+    return Size(width=picture.shape[1], height=picture.shape[0])
+
+
 def _list(scored: list[Scored], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream)
@@ -284,11 +290,10 @@ def _print_cost() -> None:
     """Print the time of the look at pixels beside the time of enlarging them, on this machine."""
     from xlsr_cli.bench.pictures import made_picture
     from xlsr_cli.engine.restore import look
-    from xlsr_cli.options import Size
 
     picture = made_picture(Size(width=1200, height=900))
     upscaler = Upscaler(2.0, restore="off")
-    for name, work in (("look", lambda: look(picture)), ("enlarge ×2", lambda: upscaler(picture))):
+    for name, work in (("look", lambda: look(picture, 2)), ("enlarge ×2", lambda: upscaler(picture))):
         work()
         seconds = []
         for _ in range(7):

@@ -59,7 +59,7 @@ def test_drawings_are_told_from_photographs(seed: int) -> None:
         assert looks_drawn(picture)
         assert looks_drawn(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
         assert looks_drawn(picture.astype(np.uint16) * 257)
-        assert look(picture).level == "drawing"
+        assert look(picture, 2).level == "drawing"
     for picture in (photograph(seed), silhouette(seed)):
         assert not looks_drawn(picture)
         assert not looks_drawn(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
@@ -75,7 +75,7 @@ def test_pictures_of_every_shape_are_looked_at(shape: tuple[int, ...], dtype: ty
 
 def test_the_look_is_the_same_in_any_memory_order() -> None:
     pixels = drawing(3)
-    assert look(np.asfortranarray(pixels)) == look(pixels)
+    assert look(np.asfortranarray(pixels), 2) == look(pixels, 2)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 6])

@@ -155,7 +155,7 @@ def test_even_gradients_and_patterns_are_no_coarse_steps(size: tuple[int, int]) 
 def test_a_small_gradient_of_quality_95_is_not_taken_for_a_coarse_one(name: str) -> None:
     pixels = cv2.imread(str(CASES / f"{name}.jpg"))
     assert pixels is not None
-    assert look(np.asarray(pixels, np.uint8)).level == "off"
+    assert look(np.asarray(pixels, np.uint8), 2).level == "off"
 
 
 def test_the_second_compression_is_what_is_found() -> None:
@@ -189,7 +189,7 @@ def test_the_look_is_the_same_in_any_memory_order() -> None:
 
 def test_16_bits_are_taken_for_clean() -> None:
     deep = through_jpeg(photograph(1), 40).astype(np.uint16) * 257
-    assert look(deep).level == "off"
+    assert look(deep, 2).level == "off"
 
 
 @pytest.mark.parametrize(("scale", "quality"), [(1, 50), (0.5, 75), (2, 25), (0.02, 99), (100, 1), (0, 100)])

@@ -91,7 +91,7 @@ def test_new_values_are_those_unlike_the_one_before() -> None:
 def test_looking_loads_no_masked_arrays() -> None:
     code = (
         "import sys, numpy as np; from xlsr_cli.engine.restore import look; eye = np.eye(64, dtype=np.uint8);"
-        "look(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)); look(eye);"
+        "look(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), 2); look(eye, 2);"
         "sys.exit('numpy.ma' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

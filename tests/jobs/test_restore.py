@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from tests.media.compression.test_films import film
+from tests.media.video import clips
 from tests.photographs import photograph
-from xlsr_cli.engine import choice, models
+from xlsr_cli.engine import choice, models, restore
 from xlsr_cli.engine.models import bundled_models
+from xlsr_cli.engine.restore import Limits, Quantizers
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.jobs.animation import upscale_animation
 from xlsr_cli.jobs.batch.compute import compute
@@ -26,9 +28,13 @@ from xlsr_cli.jobs.picture import PictureResult, open_file, upscale_file
 from xlsr_cli.jobs.picture_plan import plan_picture
 from xlsr_cli.jobs.sequence import upscale_sequence
 from xlsr_cli.jobs.task import Task
+from xlsr_cli.jobs.video.forecast import forecast_video
+from xlsr_cli.jobs.video.pictures import film_to_pictures
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.stream import upscale_y4m
-from xlsr_cli.options import PictureOptions, VideoOptions
+from xlsr_cli.media.compression import webp
+from xlsr_cli.options import PictureOptions, Target, VideoOptions
+from xlsr_cli.quality.compare import compare_self
 
 PICTURE = photograph(0, 96, 112)
 
@@ -207,6 +213,133 @@ def test_raw_frames_follow_the_first(tmp_path: Path, upscaler: Upscaler, used: l
     assert result.compression is not None
     assert result.compression.level == "strong"
     assert set(used) == {"strong_xlsr_x2_luma_int8"}
+
+
+LEVELS = {2: "strong", 3: "light", 4: "off"}
+#: At ×2 every quantizer needs the network for strongly compressed sources, at ×3 that for lightly compressed
+#: ones, at ×4 that for clean ones.
+LIMITS = {2: Limits(-1e9, -1e9), 3: Limits(-1e9, 1e9), 4: Limits(1e9, 1e9)}
+
+
+@pytest.fixture
+def a_level_for_each_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Quantizers("a codec", 255, LIMITS)
+    for name in ("_JPEG_FILES", "_JPEG_ALONE"):
+        monkeypatch.setattr(restore, name, known)
+    monkeypatch.setattr(webp, "_LIMITS", known)
+    monkeypatch.setitem(restore.FILM_QUANTIZERS, "h264", known)
+
+
+def picture_level(folder: Path, task: Task) -> Any:
+    path = written(folder / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)
+    planned = plan_picture(open_file(path), folder / "o.png", task).compression
+    result = upscale_file(path, folder / "o.png", task).compression
+    assert planned == result
+    return result and result.level
+
+
+def pixels_level(folder: Path, task: Task) -> Any:
+    decoded = cv2.imread(str(written(folder / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)))
+    assert decoded is not None
+    cv2.imwrite(str(folder / "b.png"), decoded)
+    result = upscale_file(folder / "b.png", folder / "o.png", task).compression
+    return result and result.level
+
+
+def animation_level(folder: Path, task: Task) -> Any:
+    from PIL import Image
+
+    frames = [Image.fromarray(np.roll(PICTURE, 8 * number, axis=1)) for number in range(2)]
+    frames[0].save(folder / "a.webp", save_all=True, append_images=frames[1:], quality=60)
+    result = upscale_animation(open_file(folder / "a.webp"), folder / "b.webp", task).compression
+    return result and result.level
+
+
+def film_level(folder: Path, task: Task) -> Any:
+    source = film(folder / "a.mp4", "libx264", {"crf": "30"}, frames=2)
+    found = [
+        forecast_video(source, folder / "b.mkv", task).compression,
+        upscale_video(source, folder / "b.mkv", task).compression,
+        film_to_pictures(source, folder / "o%d.png", task).compression,
+    ]
+    assert len(set(found)) == 1
+    return found[0] and found[0].level
+
+
+def stream_level(folder: Path, task: Task) -> Any:
+    decoded = cv2.imread(str(written(folder / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)), 0)
+    assert decoded is not None
+    stream = io.BytesIO(b"YUV4MPEG2 W112 H96 F25:1 Ip A1:1 Cmono\nFRAME\n" + decoded.tobytes())
+    result = upscale_y4m(stream, io.BytesIO(), task).compression
+    return result and result.level
+
+
+def self_test_level(folder: Path, task: Task) -> Any:
+    path = written(folder / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)
+    scale = task.options.target.scale
+    assert scale is not None
+    return compare_self(path, int(scale), task.upscaler)[0].compression.level
+
+
+@pytest.mark.usefixtures("a_level_for_each_scale")
+@pytest.mark.parametrize("scale", LEVELS)
+@pytest.mark.parametrize(
+    "level_of", [picture_level, pixels_level, animation_level, film_level, stream_level, self_test_level]
+)
+def test_each_scale_has_limits_of_its_own(
+    tmp_path: Path, upscaler: Upscaler, level_of: Callable[[Path, Task], Any], scale: int
+) -> None:
+    options = PictureOptions(target=Target(scale=scale))
+    assert level_of(tmp_path, Task(options=options, upscaler=upscaler)) == LEVELS[scale]
+
+
+@pytest.mark.usefixtures("a_level_for_each_scale")
+@pytest.mark.parametrize(
+    ("target", "scale"),
+    [
+        (Target(scale=1.5), 2),
+        (Target(scale=6), 2),  # ×2, then ×3
+        (Target(scale=9), 3),
+        (Target(width=300), 3),
+        (Target(height=340), 4),
+        (Target(width=113, height=360), 4),
+    ],
+)
+def test_the_first_network_decides(tmp_path: Path, upscaler: Upscaler, target: Target, scale: int) -> None:
+    path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)
+    result = upscale_file(
+        path, tmp_path / "o.png", Task(options=PictureOptions(target=target), upscaler=upscaler)
+    )
+    assert result.compression is not None
+    assert result.compression.level == LEVELS[scale]
+    first = {"strong": "strong_xlsr_x2", "light": "light_xlsr_x3", "off": "xlsr_x4"}[LEVELS[scale]]
+    assert result.models[0] == f"{first}_rgb_int8"
+
+
+@pytest.mark.usefixtures("a_level_for_each_scale")
+@pytest.mark.parametrize("scale", LEVELS)
+def test_arrays_follow_the_limits_of_their_scale(upscaler: Upscaler, used: list[str], scale: int) -> None:
+    encoded = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    upscaler(decoded, size=(112 * scale, 96 * scale))
+    level = {"off": ""}.get(LEVELS[scale], f"{LEVELS[scale]}_")
+    assert used == [f"{level}xlsr_x{scale}_rgb_int8"]
+
+
+@pytest.mark.usefixtures("a_level_for_each_scale")
+@pytest.mark.parametrize("suffix", [".mkv", ".avi"])
+def test_a_film_that_is_turned_upright_goes_through_the_networks_that_are_named(
+    tmp_path: Path, upscaler: Upscaler, used: list[str], suffix: str
+) -> None:
+    source = clips.make(tmp_path / "a.mp4", frames=2, rotation=90)
+    task = Task(video=VideoOptions(reuse=False), upscaler=upscaler)
+    named = forecast_video(source, tmp_path / f"b{suffix}", task)
+    used.clear()
+    result = upscale_video(source, tmp_path / f"b{suffix}", task)
+    assert named.models == ("strong_xlsr_x2_luma_int8",)
+    assert set(used) == {"strong_xlsr_x2_luma_int8"}
+    assert named.compression == result.compression
 
 
 def test_a_batch_says_it_of_every_file(tmp_path: Path, upscaler: Upscaler) -> None:

@@ -115,7 +115,7 @@ def measure(options: BenchOptions, *, progress: Progress = QUIET) -> BenchReport
             return stack.enter_context(closing(Upscaler.from_options(engine, target)))
 
         asked = opened(options.engine)
-        upscaler, found = for_picture(asked, subject.source, lambda: subject.pixels)
+        upscaler, found = for_picture(asked, subject.source, lambda: subject.pixels, (subject.size, size))
         engine = upscaler.options
         memory = _memory_use(upscaler, subject)
         others = {name: opened(other) for name, other in _others(engine, upscaler, subject)}
@@ -173,12 +173,12 @@ def _subject(options: BenchOptions) -> _Subject:
     return _Subject(source=source, pixels=picture.pixels, format=format)
 
 
-def _whole_way(asked: Upscaler, subject: _Subject) -> Mapping[str, float]:
+def _whole_way(asked: Upscaler, subject: _Subject, size: Size) -> Mapping[str, float]:
     """A contestant: from file to file, with the seconds of every stage, the choice of networks among them."""
     seconds: dict[str, float] = {}
     seconds |= timed("decode", partial(_decoded, subject))()
     started = time.perf_counter()
-    upscaler, _ = for_picture(asked, subject.source, lambda: subject.pixels)
+    upscaler, _ = for_picture(asked, subject.source, lambda: subject.pixels, (subject.size, size))
     if asked.depends_on_source:
         seconds["look"] = time.perf_counter() - started
     result, inside = staged(upscaler, subject.pixels)
@@ -200,7 +200,7 @@ def _contestants(
     fewer: dict[int, Upscaler],
 ) -> Iterator[Contestant]:
     """Everything that is timed in turn: file to file, the engine with fewer threads, and the alternatives."""
-    yield partial(_whole_way, asked, subject)
+    yield partial(_whole_way, asked, subject, size)
     for count, other in fewer.items():
         yield timed(f"threads {count}", partial(other, subject.pixels))
     for name, other in others.items():

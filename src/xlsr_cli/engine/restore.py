@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,15 @@ from xlsr_cli.formats import JPEG
 Seen = Literal["file", "pixels"]
 
 
-@dataclass(frozen=True)
-class Quantizers:
-    """A codec's name, and the quantizers from which on a source counts as lightly or strongly compressed.
+class Limits(NamedTuple):
+    """The quantizers from which on a source counts as lightly or strongly compressed, at one bit a pixel.
 
     A smooth picture shows more of its compression than one full of detail, whose file has more bits a pixel:
     each doubling of these counts as ``doubling`` quantizers less.
     """
 
-    name: str
     light_from: float
     strong_from: float
-    largest: int
     doubling: float = 0
 
     def level(self, quantizer: float, bits: float = 1) -> Restore:
@@ -40,23 +38,47 @@ class Quantizers:
         return "off" if strength < self.light_from else "light" if strength < self.strong_from else "strong"
 
 
+#: By the scale of the network: 2, 3 and 4.
+ByScale = Mapping[int, Limits]
+
+
+@dataclass(frozen=True)
+class Quantizers:
+    """A codec's name, its largest quantizer, and the limits of the levels for each scale."""
+
+    name: str
+    largest: int
+    limits: ByScale
+
+    def level(self, scale: int, quantizer: float, bits: float = 1) -> Restore:
+        """The network of ``scale`` (2 to 4) for a picture of ``quantizer`` and as many ``bits`` a pixel."""
+        return self.limits[scale].level(quantizer, bits)
+
+
 #: Fewer or more bits a pixel tell no more about detail.
 _LEAST_BITS, _MOST_BITS = 0.25, 8
+
+
+def _always(*limits: float) -> ByScale:
+    """The same ``limits`` at every scale."""
+    return dict.fromkeys((2, 3, 4), Limits(*limits))
+
+
 #: JPEG, by what its quality lacks of 100: where the bits a pixel are known, and where they are not.
-_JPEG_FILES = Quantizers(JPEG.shown, -1.5, 16.5, 99, doubling=2.5)
-_JPEG_ALONE = Quantizers(JPEG.shown, 3.5, 20.5, 99)
+_JPEG_FILES = Quantizers(JPEG.shown, 99, _always(-1.5, 16.5, 2.5))
+_JPEG_ALONE = Quantizers(JPEG.shown, 99, _always(3.5, 20.5))
 
 #: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 11.5, 31, 51, doubling=4),
-    "hevc": Quantizers("HEVC", 17, 39, 51, doubling=4),
-    "vp8": Quantizers("VP8", 1.5, 47, 127, doubling=5),
-    "vp9": Quantizers("VP9", 31, 153, 255, doubling=20),
-    "av1": Quantizers("AV1", 33, 155, 255, doubling=20),
-    "mpeg1video": Quantizers("MPEG-1", -6, 2.5, 31, doubling=4),
-    "mpeg2video": Quantizers("MPEG-2", -6, 2.5, 56, doubling=4),
+    "h264": Quantizers("H.264", 51, _always(11.5, 31, 4)),
+    "hevc": Quantizers("HEVC", 51, _always(17, 39, 4)),
+    "vp8": Quantizers("VP8", 127, _always(1.5, 47, 5)),
+    "vp9": Quantizers("VP9", 255, _always(31, 153, 20)),
+    "av1": Quantizers("AV1", 255, _always(33, 155, 20)),
+    "mpeg1video": Quantizers("MPEG-1", 31, _always(-6, 2.5, 4)),
+    "mpeg2video": Quantizers("MPEG-2", 56, _always(-6, 2.5, 4)),
     **{
-        codec: Quantizers(name, -6, 2.5, 31, doubling=4)
+        codec: Quantizers(name, 31, _always(-6, 2.5, 4))
         for codec, name in (
             ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
             ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),
@@ -73,10 +95,10 @@ _BITS, _KEY_FRAME_BITS = (0.6, 0.12), (2.5, 1.0)
 class Compression:
     """How strongly a source was compressed.
 
-    ``level`` is the network that it needs. ``codec`` is a name for people, empty where nothing is known.
-    ``measure`` tells how strong: ``quality`` (JPEG's by libjpeg, 1 to 100, falling), ``quantizer`` (the
-    codec's own) or ``bits`` (a pixel), and ``value`` how much of it. ``note``: why the file's own word did
-    not count, or empty.
+    ``level`` is the network that it needs at the scale that was asked about. ``codec`` is a name for people,
+    empty where nothing is known. ``measure`` tells how strong: ``quality`` (JPEG's by libjpeg, 1 to 100,
+    falling), ``quantizer`` (the codec's own) or ``bits`` (a pixel), and ``value`` how much of it. ``note``:
+    why the file's own word did not count, or empty.
     """
 
     level: Restore
@@ -109,22 +131,26 @@ class Compression:
 
 
 def jpeg(
-    quality: int, bits: float | None = None, *, codec: str = JPEG.shown, seen: Seen = "file"
+    quality: int, scale: int, bits: float | None = None, *, codec: str = JPEG.shown, seen: Seen = "file"
 ) -> Compression:
-    """A JPEG of libjpeg's ``quality`` and ``bits`` a pixel, a film of such, or pixels that were one."""
+    """A JPEG of libjpeg's ``quality`` and ``bits`` a pixel, a film of such, or pixels that were one.
+
+    ``scale``: of the network, 2 to 4.
+    """
     lacks = 100 - quality
-    level = _JPEG_ALONE.level(lacks) if bits is None else _JPEG_FILES.level(lacks, bits)
+    level = _JPEG_ALONE.level(scale, lacks) if bits is None else _JPEG_FILES.level(scale, lacks, bits)
     return Compression(level=level, codec=codec, measure="quality", value=quality, seen=seen)
 
 
-def by_quantizer(known: Quantizers, quantizer: float, bits: float = 1) -> Compression | None:
+def by_quantizer(known: Quantizers, scale: int, quantizer: float, bits: float = 1) -> Compression | None:
     """A picture or film by the mean of its quantizers; None for a value that its codec does not have.
 
-    ``bits``: how many the picture's file, or the film's key frames have a pixel.
+    ``scale``: of the network, 2 to 4. ``bits``: how many the picture's file, or the film's key frames have a
+    pixel.
     """
     if not 0 <= quantizer <= known.largest:
         return None
-    level = known.level(quantizer, bits)
+    level = known.level(scale, quantizer, bits)
     return Compression(level=level, codec=known.name, measure="quantizer", value=round(quantizer))
 
 
@@ -140,14 +166,15 @@ def codec_name(codec: str) -> str:
     return FILM_QUANTIZERS[codec].name if codec in FILM_QUANTIZERS else _NAMES.get(codec, codec)
 
 
-def look(pixels: NDArray[Any], note: str = "") -> Compression:
+def look(pixels: NDArray[Any], scale: int, note: str = "") -> Compression:
     """What pixels tell: uint8 or uint16, (H, W) or (H, W, C) as the upscaler takes them.
 
-    16-bit pixels never were compressed. ``note`` says why nobody else knew.
+    16-bit pixels never were compressed. ``scale``: of the network, 2 to 4. ``note`` says why nobody else
+    knew.
     """
     sample = Sample(pixels)
     traces = traces_in(sample) if pixels.dtype == np.uint8 else None
     if traces is None:
         return Compression(level="drawing" if is_drawn(sample) else "off", seen="pixels", note=note)
-    found = jpeg(traces.quality, seen="pixels")
+    found = jpeg(traces.quality, scale, seen="pixels")
     return replace(found, note=note)

@@ -92,7 +92,7 @@ class Upscaler:
         memory = reuse.begin() if isinstance(reuse, Reuse) else reuse
         try:
             call = _Call(
-                choice=self._choice_for(pixels),
+                choice=self._choice_for(pixels, source, target),
                 tiling=self._tiling,
                 workers=self._workers,
                 source=source,
@@ -116,6 +116,10 @@ class Upscaler:
     def depends_on_source(self) -> bool:
         """Whether the networks depend on how strongly the source was compressed; see :meth:`restoring`."""
         return self.choice.depends_on_source
+
+    def first_scale(self, source: AnySize, size: AnySize | None = None) -> int:
+        """The scale of the first network for a picture of ``source``, which is the one that restores."""
+        return self.choice.scales(*self._sizes(source, size))[0]
 
     def restoring(self, level: Restore) -> Upscaler:
         """This upscaler for a source that needs the networks of ``level``, unless the options name others.
@@ -172,8 +176,10 @@ class Upscaler:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _choice_for(self, pixels: Pixels) -> Choice:
-        return self.choice.restoring(look(pixels).level) if self.depends_on_source else self.choice
+    def _choice_for(self, pixels: Pixels, source: Size, target: Size) -> Choice:
+        if not self.depends_on_source:
+            return self.choice
+        return self.choice.restoring(look(pixels, self.choice.scales(source, target)[0]).level)
 
     def _sizes(self, source: AnySize, size: AnySize | None) -> tuple[Size, Size]:
         """Of a picture and of its result: ``size`` where it is given, else the target of the constructor."""

@@ -58,7 +58,9 @@ def upscale_animation(source: Source, output: Path, task: Task) -> AnimationResu
     check_animation_limits(format, target)
     film, notices = _film(animation, format, target, options)
     enforce(notices, strict=options.strict, name=source.name)
-    upscaler, compression = for_picture(task.upscaler, source, lambda: next(animation.frames()))
+    upscaler, compression = for_picture(
+        task.upscaler, source, lambda: next(animation.frames()), (animation.size, target)
+    )
     reuse = Reuse()
 
     def enlarged() -> Iterator[Pixels]:

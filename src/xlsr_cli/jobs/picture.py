@@ -186,7 +186,7 @@ def upscale_picture(
     )
     began = time.perf_counter()
     picture, notices = decode(source, max_pixels=options.max_pixels)
-    upscaler, compression = for_picture(task.upscaler, source, lambda: picture.pixels)
+    upscaler, compression = for_picture(task.upscaler, source, lambda: picture.pixels, (picture.size, target))
     source.close()  # what a step no longer needs takes no memory in the next one
     if options.strip:
         notices = [notice for notice in notices if notice.code not in STRIPPED]

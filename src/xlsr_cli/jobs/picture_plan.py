@@ -61,7 +61,10 @@ def plan_picture(source: Source, output: Path | None, task: Task) -> PicturePlan
     options = task.options
     format, target, _ = target_of(source, output, options)
     upscaler, compression = for_picture(
-        task.upscaler, source, lambda: decode(source, max_pixels=options.max_pixels)[0].pixels
+        task.upscaler,
+        source,
+        lambda: decode(source, max_pixels=options.max_pixels)[0].pixels,
+        (source.size, target),
     )
     steps = upscaler.plan(source.size, channels=source.channels, depth=source.depth, size=target)
     result = target.pixels * source.channels * (2 if source.depth > 8 else 1)

@@ -169,7 +169,7 @@ def _enlarged(camera: Camera, task: Task) -> Iterator[Pixels]:
     upscaler, size = task.upscaler, task.options.target.size_for(camera.size)
     try:
         for frame in islice(camera.frames(), task.video.frames):
-            upscaler, _ = for_frames(upscaler, frame)
+            upscaler, _ = for_frames(upscaler, frame, (camera.size, size))
             yield upscaler(frame, size=size)
             task.progress.advance(1)
     except KeyboardInterrupt:

@@ -85,15 +85,15 @@ def compare_self(
     """
     source = open_file(path)
     picture, notices = _opaque(source)
-    compression = compression_of(source, lambda: picture)
-    upscaler = upscaler.restoring(compression.level)
     height, width = (side // scale * scale for side in picture.shape[:2])
     if min(height, width) < 3 * scale:
         raise UsageError(f"{path} ({_size(picture)}) is too small to be shrunk by {scale}; take a larger one")
+    size, shrunk = Size(width=width, height=height), Size(width=width // scale, height=height // scale)
+    compression = compression_of(source, lambda: picture, upscaler.first_scale(shrunk, size))
+    upscaler = upscaler.restoring(compression.level)
     reference = _pixels(picture[:height, :width])
     low = _rounded(imresize(reference.astype(np.float64), height // scale, width // scale), reference)
     low = compressed_as(low, compression, source.format)
-    size = Size(width=width, height=height)
     enlarged: dict[str, Pixels] = {
         "xlsr": upscaler(low, size=size),
         "bicubic": _rounded(imresize(low.astype(np.float64), height, width), reference),
@@ -105,7 +105,6 @@ def compare_self(
         Comparison(name=name, scores=compare(reference, pixels, border=cropped))
         for name, pixels in enlarged.items()
     ]
-    shrunk = Size(width=width // scale, height=height // scale)
     test = SelfTest(rows=rows, reference=reference, enlarged=enlarged, shrunk=shrunk, compression=compression)
     return test, notices
 

@@ -14,12 +14,17 @@ from typer.testing import CliRunner
 from tests.jobs.video.films import FIXTURES
 from tests.photographs import photograph
 from xlsr_cli.cli.app import app
-from xlsr_cli.engine.restore import FILM_QUANTIZERS, by_quantizer
+from xlsr_cli.engine.restore import FILM_QUANTIZERS, Compression, by_quantizer
 from xlsr_cli.errors import InputError
-from xlsr_cli.media.compression.film import _Sizes, compression_of
+from xlsr_cli.media.compression import film as films
+from xlsr_cli.media.compression.film import _Sizes
 from xlsr_cli.media.video.pyav import usual_scheduling
 
 SIDE = 96
+
+
+def compression_of(path: Path) -> Compression:
+    return films.compression_of(path, 2)
 
 
 @usual_scheduling()
@@ -134,7 +139,7 @@ def test_a_few_absurd_quantizers_are_damage(
 
 @pytest.mark.parametrize(("codec", "quantizer"), [("h264", 28), ("hevc", 36), ("vp9", 140), ("av1", 145)])
 def test_the_same_quantizer_harms_a_smooth_film_more(codec: str, quantizer: int) -> None:
-    levels = [by_quantizer(FILM_QUANTIZERS[codec], quantizer, bits) for bits in (0.3, 4)]
+    levels = [by_quantizer(FILM_QUANTIZERS[codec], 2, quantizer, bits) for bits in (0.3, 4)]
     assert [found and found.level for found in levels] == ["strong", "light"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.photographs import photograph
-from xlsr_cli.engine.restore import Compression, Quantizers
+from xlsr_cli.engine.restore import Compression, Limits
 from xlsr_cli.media.compression import picture
 from xlsr_cli.media.compression.jpeg_tables import quality_of, quality_of_table
 from xlsr_cli.media.compression.webp import quantizer_of
@@ -34,7 +34,7 @@ ROBIDOUX = np.array(
 
 
 def compression_of(data: bytes, format: str) -> Compression | None:
-    return picture.compression_of(data, format)[0]
+    return picture.compression_of(data, format, 2)[0]
 
 
 def saved(format: str, **options: Any) -> bytes:
@@ -106,7 +106,7 @@ def broken_jpegs() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", broken_jpegs())
 def test_broken_jpegs_say_nothing(kind: str) -> None:
-    found, note = picture.compression_of(broken_jpegs()[kind], "jpeg")
+    found, note = picture.compression_of(broken_jpegs()[kind], "jpeg", 2)
     assert found is None
     assert note
 
@@ -216,7 +216,7 @@ def test_what_a_file_holds_beside_the_picture_has_no_say(format: str) -> None:
 def test_more_bits_a_pixel_never_make_a_stronger_network(
     quantizer: float, bits: float, more: float, doubling: float
 ) -> None:
-    known = Quantizers("a codec", 10, 50, 127, doubling=doubling)
+    known = Limits(10, 50, doubling)
     order = ["off", "light", "strong"]
     assert order.index(known.level(quantizer, bits + more)) <= order.index(known.level(quantizer, bits))
     assert order.index(known.level(quantizer + 1, bits)) >= order.index(known.level(quantizer, bits))

@@ -15,12 +15,13 @@ import av.error
 import pytest
 
 from tests.media.video import clips
+from xlsr_cli.engine.restore import Compression
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import InputError, XlsrError
 from xlsr_cli.jobs.task import Task
 from xlsr_cli.jobs.video.run import upscale_video
 from xlsr_cli.jobs.video.segments import work_folder
-from xlsr_cli.media.compression.film import compression_of
+from xlsr_cli.media.compression import film
 from xlsr_cli.media.video import demux, pyav
 from xlsr_cli.media.video.demux import InputLostError, is_film, main_stream, open_video, packets_of
 from xlsr_cli.media.video.inspect import inspect
@@ -41,6 +42,10 @@ FAULTS: list[Exception] = [
     struct.error("unpack requires a buffer of 8 bytes"),
     *(av.error.FFmpegError(code, "said") for code in (errno.EINVAL, errno.EPERM, errno.ENOMEM, 0x21475542)),
 ]
+
+
+def compression_of(path: Path) -> Compression:
+    return film.compression_of(path, 2)
 
 
 class Disk(io.FileIO):

@@ -72,8 +72,9 @@ def _frames_of(source: Path, task: Task, *, deep: bool) -> FilmFrames:
     refuse_options(("codec", "crf", "preset", "pix_fmt"), why, task.video)
     file = inspect(source, max_pixels=task.options.max_pixels)
     layout = layout_of(file.pix_fmt)
-    upscaler, compression = for_film(task.upscaler, source)
-    size = task.options.target.size_for(shown_size(file))
+    shown = shown_size(file)
+    size = task.options.target.size_for(shown)
+    upscaler, compression = for_film(task.upscaler, source, (shown, size))
     if deep and layout.depth > 8:
         pix_fmt = "bgra64le" if layout.alpha else "bgr48le"
     else:

@@ -132,8 +132,9 @@ class VideoPlan(FilmFrames):
     def models(self) -> tuple[str, ...]:
         """The networks that the frames go through."""
         channels = 3 if self.rgb or self.layout.family == "rgb" else 1
+        frame = turned(self.file.size, self.upright)
         return self.task.upscaler.model_names(
-            self.file.size, channels=channels, depth=self.layout.depth, size=self.size
+            frame, channels=channels, depth=self.layout.depth, size=self.size
         )
 
     def cut_for(self, times: list[tuple[int, int]]) -> Cut:
@@ -178,11 +179,11 @@ def plan_video(source: Path, output: Path, task: Task, *, encoder_threads: int |
     """
     container = container_for(output)
     file = inspect(source, max_pixels=task.options.max_pixels)
-    upscaler, compression = for_film(task.upscaler, source)
     upright = None if container.rotates else file.rotation
-    threads = encoder_threads or upscaler.threads
+    threads = encoder_threads or task.upscaler.threads
     settings, format_notices = _settings(file, output, container, upright, task, threads)
     size = settings.size
+    upscaler, compression = for_film(task.upscaler, source, (turned(file.size, upright), size))
     carried = trial_mux.plan_streams(file, container, copy_only=task.video.copy_only)
     matrix = None
     if file.rotation is not None and upright is None:
@@ -287,8 +288,8 @@ def _size(
 ) -> tuple[Size, list[Notice]]:
     """The output's size as stored; the size that was asked for is that of the frame as shown."""
     size = options.target.size_for(shown_size(file))
-    if file.rotation is not None and file.rotation.swaps and upright is None:
-        size = Size(width=size.height, height=size.width)
+    if upright is None:
+        size = turned(size, file.rotation)
     if not even:
         return size, []
     across, down = (1 << layout.chroma[0]) - 1, (1 << layout.chroma[1]) - 1
@@ -301,9 +302,14 @@ def _size(
 
 def shown_size(file: VideoFile) -> Size:
     """The size of a frame as it is shown, turned upright."""
-    if file.rotation is not None and file.rotation.swaps:
-        return Size(width=file.size.height, height=file.size.width)
-    return file.size
+    return turned(file.size, file.rotation)
+
+
+def turned(size: Size, rotation: Rotation | None) -> Size:
+    """The ``size`` of a frame after ``rotation``."""
+    if rotation is not None and rotation.swaps:
+        return Size(width=size.height, height=size.width)
+    return size
 
 
 def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: PictureOptions) -> Fraction | None:

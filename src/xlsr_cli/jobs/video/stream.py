@@ -58,7 +58,8 @@ def upscale_y4m(
     first = list(itertools.islice(frames, 1))
     upscaler, compression = task.upscaler, None
     if first:
-        upscaler, compression = for_frames(upscaler, planes_of(first[0].picture, header.layout)[0])
+        seen = planes_of(first[0].picture, header.layout)[0]
+        upscaler, compression = for_frames(upscaler, seen, (header.size, enlarged.size))
     upscale = FrameUpscaler(
         upscaler,
         StoredFrames(size=header.size, layout=header.layout, siting=header.siting),

@@ -8,17 +8,17 @@ import av.error
 import cv2
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
+from xlsr_cli.engine.restore import Compression, Limits, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_input
 
-_LIMITS = Quantizers("AVIF", light_from=3, strong_from=117.5, largest=255, doubling=15)
+_LIMITS = Quantizers("AVIF", 255, {2: Limits(3, 117.5, 15), 3: Limits(3, 117.5, 15), 4: Limits(3, 117.5, 15)})
 
 
-def compression_of(data: bytes) -> tuple[Compression | None, str]:
+def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:
     """By AV1's quantizer index and the bits a pixel; a lossless picture may be anything."""
     found = _first_frame(data)
-    return None if found is None or not found[0] else by_quantizer(_LIMITS, *found), ""
+    return None if found is None or not found[0] else by_quantizer(_LIMITS, scale, *found), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:

@@ -55,8 +55,8 @@ _NO_QUALITY = -1
 _PARAMETERS, _DIFFERENCE_AT = struct.Struct("=Ixxxxqqii"), 16
 
 
-def compression_of(path: Path) -> Compression:
-    """How strongly the video in ``path`` was compressed.
+def compression_of(path: Path, scale: int) -> Compression:
+    """How strongly the video in ``path`` was compressed, and which network of ``scale`` (2 to 4) it needs.
 
     By the quantizers in its headers, else by those that the decoder exports, else by the bits per pixel; if
     what it says makes no sense, by the pixels of the first frame. Raises :class:`InputError` for a file that
@@ -73,15 +73,17 @@ def compression_of(path: Path) -> Compression:
         numbers = _numbers(packets, stream, name)
         deque(packets, maxlen=0)  # those that nobody looked into count as well
         key_frames_alone = context.codec.intra_only
-    found = _by_numbers(name, numbers, sizes.of_key_frames(pixels))
+    found = _by_numbers(name, scale, numbers, sizes.of_key_frames(pixels))
     if found is not None:
         return found
     if numbers:
-        return _by_first_frame(path, f"the quantizers of the {codec_name(name)} stream make no sense")
+        note = f"the quantizers of the {codec_name(name)} stream make no sense"
+        return _by_first_frame(path, scale, note)
     if sizes.all and pixels:
         bits = 8 * sum(sizes.all) / len(sizes.all) / pixels
         return by_bits(name, bits, key_frames_alone=key_frames_alone)
-    return _by_first_frame(path, f"the {codec_name(name)} stream does not say how strongly it is compressed")
+    note = f"the {codec_name(name)} stream does not say how strongly it is compressed"
+    return _by_first_frame(path, scale, note)
 
 
 @dataclass
@@ -104,7 +106,7 @@ class _Sizes:
         return 8 * sum(self.key) / len(self.key) / pixels if self.key and pixels else 1
 
 
-def _by_numbers(codec: str, numbers: list[int], bits: float) -> Compression | None:
+def _by_numbers(codec: str, scale: int, numbers: list[int], bits: float) -> Compression | None:
     """By quantizers (for Motion JPEG: qualities) and the key frames' ``bits`` a pixel.
 
     None if there are no quantizers, or if they make no sense: if the codec does not have most of them. (If it
@@ -118,9 +120,9 @@ def _by_numbers(codec: str, numbers: list[int], bits: float) -> Compression | No
         return None
     mean = sum(known) / len(known)
     return (
-        jpeg(round(mean), codec=codec_name(codec))
+        jpeg(round(mean), scale, codec=codec_name(codec))
         if codec == "mjpeg"
-        else by_quantizer(FILM_QUANTIZERS[codec], mean, bits)
+        else by_quantizer(FILM_QUANTIZERS[codec], scale, mean, bits)
     )
 
 
@@ -181,9 +183,10 @@ def _exported(frame: av.VideoFrame) -> int | None:
     return round((base + sum(differences) / count) / _EXPORTED_SCALE)
 
 
-def _by_first_frame(path: Path, note: str) -> Compression:
+def _by_first_frame(path: Path, scale: int, note: str) -> Compression:
     with faults_mapped(path), open_video(path) as container:
         stream = main_stream(container, path)
         packets = packets_of(container)
         frame = next(decoded(packets, stream, lambda: None, max_pixels=_bound(stream)), None)
-        return look(np.zeros((1, 1), np.uint8) if frame is None else frame.to_ndarray(format="bgr24"), note)
+        pixels = np.zeros((1, 1), np.uint8) if frame is None else frame.to_ndarray(format="bgr24")
+        return look(pixels, scale, note)

@@ -9,12 +9,12 @@ from xlsr_cli.engine.restore import Compression, jpeg
 from xlsr_cli.media.compression import again, jpeg_tables
 
 
-def compression_of(data: bytes) -> tuple[Compression | None, str]:
+def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:
     """The libjpeg quality of the JPEG ``data``, and its bits a pixel."""
     quality = jpeg_tables.quality_of(data)
     if quality is None:
         return None, "the quantization tables make no sense"
-    return jpeg(quality, jpeg_tables.bits_of(data)), ""
+    return jpeg(quality, scale, jpeg_tables.bits_of(data)), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:

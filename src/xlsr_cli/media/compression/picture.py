@@ -19,20 +19,22 @@ class Teller(Protocol):
     """The functions of the module of a format. If the strength is always given as a JPEG quality, there is no
     ``compressed_alike``."""
 
-    def compression_of(self, data: bytes) -> Told:
-        """What the file ``data`` says of itself. Never raises for a damaged file."""
+    def compression_of(self, data: bytes, scale: int) -> Told:
+        """What the file ``data`` says of itself, and which network of ``scale`` it needs. Never raises for a
+        damaged file."""
 
     def compressed_alike(self, pixels: Pixels, value: float) -> Pixels:
         """``pixels`` (uint8; gray or BGR) written and read again by the quality or quantizer ``value``."""
 
 
-def compression_of(data: bytes, format: str) -> Told:
+def compression_of(data: bytes, format: str, scale: int) -> Told:
     """What the picture file ``data`` says; None if it says nothing, with a sentence if it makes no sense.
 
-    ``format`` is the name of its row in :data:`~xlsr_cli.formats.FORMATS`. Never raises for a damaged file.
+    ``format`` is the name of its row in :data:`~xlsr_cli.formats.FORMATS`; ``scale`` that of the network, 2
+    to 4. Never raises for a damaged file.
     """
     row = format_named(format)
-    return _teller(row).compression_of(data) if row.compression else (None, "")
+    return _teller(row).compression_of(data, scale) if row.compression else (None, "")
 
 
 def compressed_as(pixels: Pixels, compression: Compression, format: str) -> Pixels:

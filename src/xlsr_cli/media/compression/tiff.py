@@ -11,11 +11,11 @@ from xlsr_cli.media.compression import jpeg_tables
 _JPEG = 7
 
 
-def compression_of(data: bytes) -> tuple[Compression | None, str]:
+def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:
     """The libjpeg quality of the first JPEG in the TIFF ``data``; None of other compression."""
     inside = jpeg_inside(data)
     quality = None if inside is None else jpeg_tables.quality_of(inside)
-    return None if quality is None else jpeg(quality), ""
+    return None if quality is None else jpeg(quality, scale), ""
 
 
 def jpeg_inside(data: bytes) -> bytes | None:

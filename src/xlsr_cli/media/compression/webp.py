@@ -11,24 +11,24 @@ from collections.abc import Iterator
 import cv2
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer
+from xlsr_cli.engine.restore import Compression, Limits, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again
 
-_LIMITS = Quantizers("WebP", light_from=-26, strong_from=27, largest=127, doubling=18)
+_LIMITS = Quantizers("WebP", 127, {2: Limits(-26, 27, 18), 3: Limits(-26, 27, 18), 4: Limits(-26, 27, 18)})
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
 #: Where the frame's width and height stand; the two highest bits are scales for a player.
 _SIZE_AT, _SIZE_BITS = (6, 8), 0x3FFF
 _ANIMATION_HEAD, _MOST_CHUNKS = 16, 100
 
 
-def compression_of(data: bytes) -> tuple[Compression | None, str]:
+def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:
     """By VP8's quantizer and the bits a pixel; None where the picture is lossless."""
     frame = _frame(data)
     quantizer = _quantizer(frame)
     if quantizer is None:
         return None, ""
     width, height = (int.from_bytes(frame[at : at + 2], "little") & _SIZE_BITS for at in _SIZE_AT)
-    return by_quantizer(_LIMITS, quantizer, 8 * len(frame) / max(1, width * height)), ""
+    return by_quantizer(_LIMITS, scale, quantizer, 8 * len(frame) / max(1, width * height)), ""
 
 
 def compressed_alike(pixels: Pixels, value: float) -> Pixels:
