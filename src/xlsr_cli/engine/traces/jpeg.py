@@ -80,7 +80,7 @@ class JpegTraces:
     """A picture was a JPEG: of about this libjpeg ``quality`` (1 to 100), its grid at ``left``, ``top``.
 
     ``evidence`` is how much more likely that is than not, in sixteenths of a nat. ``certain``: the grid is
-    at no other place.
+    at no other place. ``usual``: the steps are those of one of libjpeg's tables.
     """
 
     quality: int
@@ -88,6 +88,7 @@ class JpegTraces:
     top: int
     evidence: int
     certain: bool
+    usual: bool
 
 
 def traces_in(sample: Sample) -> JpegTraces | None:
@@ -107,9 +108,11 @@ def traces_in(sample: Sample) -> JpegTraces | None:
     # Of a picture that was cropped at one side alone, some of the evidence is at the corner.
     left, top = place
     elsewhere = _traces_at(Sample(sample.pixels[top:, left:]), left, top)
-    if found is None or (elsewhere is not None and elsewhere.evidence > _MUCH_MORE * found.evidence):
-        return elsewhere
-    return found
+    if found is None or elsewhere is None:
+        return found or elsewhere
+    # Half a block away, coefficients are means of two, and so multiples of half the steps.
+    is_mean = BLOCK // 2 in place and found.usual and not elsewhere.usual
+    return found if is_mean or elsewhere.evidence <= _MUCH_MORE * found.evidence else elsewhere
 
 
 def quality_for_scale(scale: float) -> int:
@@ -143,15 +146,15 @@ def _traces_of(blocks: Exact, ignored: Flags, evidence: Exact, left: int, top: i
     if not _has_many_shades(blocks, _MANY_SHADES):
         return None
     certain = total >= _CERTAIN * blocks.shape[1] or _brightness_is_rounded(blocks)
-    quality, mixed = _quality_of_libjpeg(evidence, total)
+    usual, mixed = _quality_of_libjpeg(evidence, total)
     # Gradients change one way only. What changes both ways has to agree, or where that is rounded to nothing,
     # how bright blocks are.
-    if quality and not mixed and not _brightness_is_rounded(blocks):
+    if usual and not mixed and not _brightness_is_rounded(blocks):
         return None
-    quality = quality or _quality_of_others(blocks, evidence, weights)
+    quality = usual or _quality_of_others(blocks, evidence, weights)
     if not quality:
         return None
-    return JpegTraces(quality=quality, left=left, top=top, evidence=total, certain=certain)
+    return JpegTraces(quality=quality, left=left, top=top, evidence=total, certain=certain, usual=usual > 0)
 
 
 def _quality_of_libjpeg(evidence: Exact, total: int) -> tuple[int, bool]:
