@@ -18,6 +18,8 @@ from xlsr_cli.engine.restore import Compression, Limits
 from xlsr_cli.media.compression import picture
 from xlsr_cli.media.compression.jpeg_tables import quality_of, quality_of_table
 from xlsr_cli.media.compression.webp import quantizer_of
+from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.pyav import open_input
 
 PICTURE = photograph(0, 64, 80)
 
@@ -144,6 +146,20 @@ def test_avif_tells_a_quantizer_that_falls_as_quality_rises() -> None:
     values = [-1 if compression is None else compression.value for compression in found]
     assert values == sorted(values, reverse=True)
     assert values[0] > values[-1] > 0
+
+
+def test_no_frame_of_an_avif_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the headers must not take as long as reading the picture."""
+    formats = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        container = open_input(*arguments, **options)
+        formats.append(container.streams.video[0].codec_context.pix_fmt)
+        return container
+
+    monkeypatch.setattr(pyav, "open_input", noted)
+    assert compression_of(saved("AVIF", quality=60), "avif") is not None
+    assert formats == [None]  # what only a decoder knows
 
 
 def jpeg_tiff(quality: int) -> bytes:

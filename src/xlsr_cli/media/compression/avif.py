@@ -10,7 +10,7 @@ import cv2
 from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression, Limits, Quantizers, by_quantizer
 from xlsr_cli.media.compression import again, headers
-from xlsr_cli.media.video.pyav import open_input
+from xlsr_cli.media.video.pyav import open_undecoded
 
 _LIMITS = Quantizers("AVIF", 255, {2: Limits(3, 117.5, 15), 3: Limits(3, 117.5, 15), 4: Limits(3, 117.5, 15)})
 
@@ -38,7 +38,7 @@ def quantizer_of(data: bytes) -> int | None:
 def _first_frame(data: bytes) -> tuple[int, float] | None:
     """The quantizer index, and the bits a pixel."""
     try:
-        with open_input(io.BytesIO(data), format="mov") as container:
+        with open_undecoded(io.BytesIO(data), format="mov") as container:
             stream = container.streams.video[0]
             packet = next(packet for packet in container.demux(stream) if packet.size)
             size = packet.size  # reading the header takes it away

@@ -52,6 +52,11 @@ def open_input(file: Any, **options: Any) -> InputContainer:
     return cast(InputContainer, av.open(file, mode="r", **_KEPT, **options))
 
 
+def open_undecoded(file: Any, **options: Any) -> InputContainer:
+    """The same where the headers tell enough: no frame is decoded to learn its pixel format."""
+    return open_input(file, options={"codec_whitelist": "none"}, **options)
+
+
 def open_output(file: Any, **options: Any) -> OutputContainer:
     """``av.open`` for writing; metadata that are not UTF-8 are kept as they are."""
     return cast(OutputContainer, av.open(file, mode="w", **_KEPT, **options))
