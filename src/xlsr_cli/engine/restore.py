@@ -38,8 +38,13 @@ class Limits(NamedTuple):
         return "off" if strength < self.light_from else "light" if strength < self.strong_from else "strong"
 
 
-#: By the scale of the network: 2, 3 and 4.
+#: By the scale of the network.
 ByScale = Mapping[int, Limits]
+
+
+def by_scale(x2: tuple[float, ...], x3: tuple[float, ...], x4: tuple[float, ...]) -> ByScale:
+    """:class:`Limits` of the networks for ×2, ×3 and ×4."""
+    return {2: Limits(*x2), 3: Limits(*x3), 4: Limits(*x4)}
 
 
 @dataclass(frozen=True)
@@ -57,28 +62,24 @@ class Quantizers:
 
 #: Fewer or more bits a pixel tell no more about detail.
 _LEAST_BITS, _MOST_BITS = 0.25, 8
-
-
-def _always(*limits: float) -> ByScale:
-    """The same ``limits`` at every scale."""
-    return dict.fromkeys((2, 3, 4), Limits(*limits))
-
+# All limits are measured (``docs/restore.md``).
 
 #: JPEG, by what its quality lacks of 100: where the bits a pixel are known, and where they are not.
-_JPEG_FILES = Quantizers(JPEG.shown, 99, _always(-1.5, 16.5, 2.5))
-_JPEG_ALONE = Quantizers(JPEG.shown, 99, _always(3.5, 20.5))
+_JPEG_FILES = Quantizers(JPEG.shown, 99, by_scale((-1.25, 17, 2.5), (-2, 16.5, 2.5), (-1.5, 16.5, 2.5)))
+_JPEG_ALONE = Quantizers(JPEG.shown, 99, by_scale((2.5, 19), (1.5, 17.5), (3.5, 20.5)))
 
-#: Of films, by FFmpeg's names of codecs. Measured (``docs/restore.md``).
+_MPEG = by_scale((-3.5, 4.5, 3), (-7.5, 3, 5), (-4.5, 2.5, 3))
+#: Of films, by FFmpeg's names of codecs.
 FILM_QUANTIZERS = {
-    "h264": Quantizers("H.264", 51, _always(11.5, 31, 4)),
-    "hevc": Quantizers("HEVC", 51, _always(17, 39, 4)),
-    "vp8": Quantizers("VP8", 127, _always(1.5, 47, 5)),
-    "vp9": Quantizers("VP9", 255, _always(31, 153, 20)),
-    "av1": Quantizers("AV1", 255, _always(33, 155, 20)),
-    "mpeg1video": Quantizers("MPEG-1", 31, _always(-6, 2.5, 4)),
-    "mpeg2video": Quantizers("MPEG-2", 56, _always(-6, 2.5, 4)),
+    "h264": Quantizers("H.264", 51, by_scale((8, 26.5, 7), (6.5, 23.5, 7), (0, 20, 7))),
+    "hevc": Quantizers("HEVC", 51, by_scale((18.5, 38.5, 5), (21, 38.5, 3), (17.5, 36.5, 3))),
+    "vp8": Quantizers("VP8", 127, by_scale((4.5, 49, 7), (-2, 55, 7), (-5.5, 57, 7))),
+    "vp9": Quantizers("VP9", 255, by_scale((32, 150, 30), (10, 148, 30), (50, 156, 10))),
+    "av1": Quantizers("AV1", 255, by_scale((48, 176, 30), (24, 202, 25), (14, 174, 30))),
+    "mpeg1video": Quantizers("MPEG-1", 31, _MPEG),
+    "mpeg2video": Quantizers("MPEG-2", 56, _MPEG),
     **{
-        codec: Quantizers(name, 31, _always(-6, 2.5, 4))
+        codec: Quantizers(name, 31, _MPEG)
         for codec, name in (
             ("mpeg4", "MPEG-4"), ("h263", "H.263"), ("flv1", "Sorenson H.263"), ("msmpeg4v2", "MS MPEG-4 v2"),
             ("msmpeg4v3", "MS MPEG-4 v3"), ("wmv1", "WMV 7"), ("wmv2", "WMV 8"),

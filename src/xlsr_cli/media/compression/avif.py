@@ -8,11 +8,11 @@ import av.error
 import cv2
 
 from xlsr_cli.engine.pixels import Pixels
-from xlsr_cli.engine.restore import Compression, Limits, Quantizers, by_quantizer
+from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer, by_scale
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_undecoded
 
-_LIMITS = Quantizers("AVIF", 255, {2: Limits(3, 117.5, 15), 3: Limits(3, 117.5, 15), 4: Limits(3, 117.5, 15)})
+_LIMITS = Quantizers("AVIF", 255, by_scale((-2, 127.5, 30), (3, 117.5, 15), (3, 117.5, 15)))
 
 
 def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:
