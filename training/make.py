@@ -42,7 +42,8 @@ ORDER = (
         "x2_luma_strong_late_float",
         "x2_luma_light_late_float",
     ),
-    *("x3_rgb_light_near_float", "x3_rgb_light_end_float", "x4_rgb_light_near_float"),
+    *("x3_rgb_light_near_float", "x3_rgb_light_end_float"),
+    *("x4_rgb_light_near_float", "x4_rgb_light_end_float", "x4_rgb_light_last_float"),
     *(
         f"x{scale}_{kind}_int8"
         for scale in (2, 3, 4)
