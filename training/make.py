@@ -43,7 +43,7 @@ ORDER = (
         "x2_luma_light_late_float",
     ),
     *("x3_rgb_light_near_float", "x3_rgb_light_end_float"),
-    *("x4_rgb_light_near_float", "x4_rgb_light_end_float", "x4_rgb_light_last_float"),
+    *(f"x4_rgb_light_{phase}_float" for phase in ("near", "late", "end", "last")),
     *(
         f"x{scale}_{kind}_int8"
         for scale in (2, 3, 4)
