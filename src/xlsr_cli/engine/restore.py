@@ -65,8 +65,8 @@ _LEAST_BITS, _MOST_BITS = 0.25, 8
 # All limits are measured (``docs/restore.md``).
 
 #: JPEG, by what its quality lacks of 100: where the bits a pixel are known, and where they are not.
-_JPEG_FILES = Quantizers(JPEG.shown, 99, by_scale((-1.25, 17, 2.5), (-2, 16.5, 2.5), (-1.5, 16.5, 2.5)))
-_JPEG_ALONE = Quantizers(JPEG.shown, 99, by_scale((2.5, 19), (1.5, 17.5), (3.5, 20.5)))
+_JPEG_FILES = Quantizers(JPEG.shown, 99, by_scale((-1.25, 17, 2.5), (-2, 16.5, 2.5), (-3.5, 13.5, 3)))
+_JPEG_ALONE = Quantizers(JPEG.shown, 99, by_scale((2.5, 19), (1.5, 17.5), (1.5, 16)))
 
 _MPEG = by_scale((-3.5, 4.5, 3), (-7.5, 3, 5), (-4.5, 2.5, 3))
 #: Of films, by FFmpeg's names of codecs.

@@ -12,7 +12,7 @@ from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer, by_sc
 from xlsr_cli.media.compression import again, headers
 from xlsr_cli.media.video.pyav import open_undecoded
 
-_LIMITS = Quantizers("AVIF", 255, by_scale((-2, 127.5, 30), (3, 117.5, 15), (3, 117.5, 15)))
+_LIMITS = Quantizers("AVIF", 255, by_scale((-2, 127.5, 30), (3, 117.5, 15), (-11, 112.5, 20)))
 
 
 def compression_of(data: bytes, scale: int) -> tuple[Compression | None, str]:

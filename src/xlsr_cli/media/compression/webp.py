@@ -14,7 +14,7 @@ from xlsr_cli.engine.pixels import Pixels
 from xlsr_cli.engine.restore import Compression, Quantizers, by_quantizer, by_scale
 from xlsr_cli.media.compression import again
 
-_LIMITS = Quantizers("WebP", 127, by_scale((-12, 36, 16), (-26, 27, 18), (-26, 27, 18)))
+_LIMITS = Quantizers("WebP", 127, by_scale((-12, 36, 16), (-26, 27, 18), (-21, 26, 14)))
 _FRAME_TAG, _KEY_FRAME_START = 3, b"\x9d\x01\x2a"
 #: Where the frame's width and height stand; the two highest bits are scales for a player.
 _SIZE_AT, _SIZE_BITS = (6, 8), 0x3FFF
