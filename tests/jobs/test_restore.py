@@ -317,6 +317,16 @@ def test_the_first_network_decides(tmp_path: Path, upscaler: Upscaler, target: T
 
 
 @pytest.mark.usefixtures("a_level_for_each_scale")
+@pytest.mark.parametrize(("scale", "level"), [(1, "strong"), (3, "light"), (5, "off"), (8, "off")])
+def test_models_of_other_scales_can_be_compared(
+    tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch, scale: int, level: str
+) -> None:
+    path = written(tmp_path / "a.jpg", cv2.IMWRITE_JPEG_QUALITY, 60)
+    monkeypatch.setattr(Upscaler, "first_scale", lambda *_: scale)  # as of a foreign model
+    assert compare_self(path, 2, upscaler)[0].compression.level == level
+
+
+@pytest.mark.usefixtures("a_level_for_each_scale")
 @pytest.mark.parametrize("scale", LEVELS)
 def test_arrays_follow_the_limits_of_their_scale(upscaler: Upscaler, used: list[str], scale: int) -> None:
     encoded = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]

@@ -56,8 +56,12 @@ class Quantizers:
     limits: ByScale
 
     def level(self, scale: int, quantizer: float, bits: float = 1) -> Restore:
-        """The network of ``scale`` (2 to 4) for a picture of ``quantizer`` and as many ``bits`` a pixel."""
-        return self.limits[scale].level(quantizer, bits)
+        """The network of ``scale`` for a picture of ``quantizer`` and as many ``bits`` a pixel.
+
+        Scales that only foreign models have count as the nearest one.
+        """
+        nearest = min(self.limits, key=lambda known: abs(known - scale))
+        return self.limits[nearest].level(quantizer, bits)
 
 
 #: Fewer or more bits a pixel tell no more about detail.
