@@ -5,21 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from fractions import Fraction
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type as SideDataType
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.jobs.video.films import codes, run
 from tests.media.video import clips
+from xlsr_cli.engine.choice import chain_for
 from xlsr_cli.engine.resample import resize
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.errors import UsageError
 from xlsr_cli.media.video import pyav
+from xlsr_cli.media.video.frame_upscaler import EnlargedFrames, FrameUpscaler, StoredFrames
+from xlsr_cli.media.video.layout import layout_of
 from xlsr_cli.options import EngineOptions, Size, Target, VideoCodec
+
+#: Of the networks, in pixels of the source.
+HALO = 5
 
 
 def test_planes_are_upscaled_and_nothing_is_converted(tmp_path: Path, upscaler: Upscaler) -> None:
@@ -141,6 +150,56 @@ def test_odd_sides(tmp_path: Path, upscaler: Upscaler, width: int, height: int, 
     asked = target.size_for(Size(width=width, height=height))
     assert (result.size.width, result.size.height) == (-(-asked.width // 2) * 2, -(-asked.height // 2) * 2)
     assert codes(result) == (set() if result.size == asked else {"size-rounded"})
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuva420p", "yuv420p10le"])
+@pytest.mark.parametrize("rgb", [False, True])
+def test_sides_are_made_even_by_repeating_the_edge(pix_fmt: str, rgb: bool) -> None:
+    """Nothing is stretched, and what was asked for goes through the networks that were asked for."""
+    upscaler = Upscaler(3.0, threads=1, color="rgb" if rgb else "auto")
+    source = StoredFrames(size=Size(width=47, height=31), layout=layout_of(pix_fmt))
+    asked, even = Size(width=141, height=93), Size(width=142, height=94)
+    frame = av.VideoFrame(47, 31, pix_fmt)
+    random, deep = np.random.default_rng(0), pix_fmt.endswith("10le")
+    for plane in frame.planes:
+        samples = random.integers(64, 900, plane.buffer_size // 2, np.uint16)
+        plane.update((samples if deep else (samples >> 2).repeat(2).astype(np.uint8)).tobytes())
+
+    def enlarged(size: Size, asked: Size | None = None) -> list[Any]:
+        result = EnlargedFrames(size=size, pix_fmt=pix_fmt, asked=asked)
+        assert upscaler.first_scale(*result.way(source.size)) == 3
+        upscale = FrameUpscaler(upscaler, source, result, rgb=rgb)
+        return [clips.plane(upscale.begin(frame)(), index) for index in range(len(frame.planes))]
+
+    exact, evened = enlarged(asked), enlarged(even, asked)
+    inside = np.s_[: 93 - 3 * HALO, : 141 - 3 * HALO]  # at the edge, what is beyond it has a say
+    np.testing.assert_array_equal(evened[0][inside], exact[0][inside])
+    if not rgb:
+        for index in (1, 2):
+            np.testing.assert_array_equal(evened[index], exact[index])
+
+
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    scale=st.fractions(Fraction(21, 20), 15, max_denominator=60),
+    chroma=st.sampled_from([(0, 0), (1, 0), (1, 1), (2, 0)]),
+)
+def test_the_way_of_a_frame_holds_the_result(
+    width: int, height: int, scale: Fraction, chroma: tuple[int, int]
+) -> None:
+    source = Size(width=width, height=height)
+    asked = Target(scale=float(scale)).size_for(source)
+    steps = [1 << shift for shift in chroma]
+    size = Size(width=-(-asked.width // steps[0]) * steps[0], height=-(-asked.height // steps[1]) * steps[1])
+    padded, becomes = EnlargedFrames(size=size, pix_fmt="yuv420p", asked=asked).way(source)
+    assert padded.width - width in range(steps[0])
+    assert padded.height - height in range(steps[1])
+    assert becomes.width >= size.width
+    assert becomes.height >= size.height
+    assert chain_for(padded, becomes) == chain_for(source, asked)
+    if size == asked:
+        assert (padded, becomes) == (source, asked)
 
 
 def test_interlaced_video_is_told_and_can_be_made_whole(tmp_path: Path, upscaler: Upscaler) -> None:

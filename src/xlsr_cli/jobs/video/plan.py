@@ -132,10 +132,8 @@ class VideoPlan(FilmFrames):
     def models(self) -> tuple[str, ...]:
         """The networks that the frames go through."""
         channels = 3 if self.rgb or self.layout.family == "rgb" else 1
-        frame = turned(self.file.size, self.upright)
-        return self.task.upscaler.model_names(
-            frame, channels=channels, depth=self.layout.depth, size=self.size
-        )
+        frame, size = self.result.way(turned(self.file.size, self.upright))
+        return self.task.upscaler.model_names(frame, channels=channels, depth=self.layout.depth, size=size)
 
     def cut_for(self, times: list[tuple[int, int]]) -> Cut:
         """The part of the other streams that belongs to frames with these (pts, duration)."""
@@ -183,7 +181,14 @@ def plan_video(source: Path, output: Path, task: Task, *, encoder_threads: int |
     threads = encoder_threads or task.upscaler.threads
     settings, format_notices = _settings(file, output, container, upright, task, threads)
     size = settings.size
-    upscaler, compression = for_film(task.upscaler, source, (turned(file.size, upright), size))
+    result = EnlargedFrames(
+        size=size,
+        pix_fmt=settings.pix_fmt,
+        tags=settings.tags,
+        siting=settings.siting,
+        asked=_asked(file, upright, task.options),
+    )
+    upscaler, compression = for_film(task.upscaler, source, result.way(turned(file.size, upright)))
     carried = trial_mux.plan_streams(file, container, copy_only=task.video.copy_only)
     matrix = None
     if file.rotation is not None and upright is None:
@@ -205,9 +210,7 @@ def plan_video(source: Path, output: Path, task: Task, *, encoder_threads: int |
         task=replace(task, upscaler=upscaler),
         compression=compression,
         upright=upright,
-        result=EnlargedFrames(
-            size=size, pix_fmt=settings.pix_fmt, tags=settings.tags, siting=settings.siting
-        ),
+        result=result,
         mux=mux,
         notices=(),
         key="",
@@ -286,10 +289,8 @@ def _start_of_avi(file: VideoFile, carried: trial_mux.Carried) -> Fraction:
 def _size(
     file: VideoFile, upright: Rotation | None, options: PictureOptions, layout: Layout, *, even: bool
 ) -> tuple[Size, list[Notice]]:
-    """The output's size as stored; the size that was asked for is that of the frame as shown."""
-    size = options.target.size_for(shown_size(file))
-    if upright is None:
-        size = turned(size, file.rotation)
+    """The output's size as stored, even where its chroma needs that."""
+    size = _asked(file, upright, options)
     if not even:
         return size, []
     across, down = (1 << layout.chroma[0]) - 1, (1 << layout.chroma[1]) - 1
@@ -298,6 +299,12 @@ def _size(
         return size, []
     message = f"the output is {whole} instead of {size}: its chroma needs even sides"
     return whole, [Notice(code="size-rounded", message=message, loss=False)]
+
+
+def _asked(file: VideoFile, upright: Rotation | None, options: PictureOptions) -> Size:
+    """The size that was asked for, as stored; it is asked for of the frame as shown."""
+    size = options.target.size_for(shown_size(file))
+    return turned(size, file.rotation) if upright is None else size
 
 
 def shown_size(file: VideoFile) -> Size:
@@ -371,6 +378,7 @@ def _key(plan: VideoPlan) -> str:
         encoders.deciding(plan.mux.settings),
         plan.layout,
         plan.upright,
+        plan.result.asked,
         plan.rgb,
         plan.file.siting,
         plan.file.crop,

@@ -7,6 +7,7 @@ applied.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -55,12 +56,28 @@ class StoredFrames:
 
 @dataclass(frozen=True, kw_only=True)
 class EnlargedFrames:
-    """The frames of a result, ``pix_fmt`` being what the encoder takes."""
+    """The frames of a result, ``pix_fmt`` being what the encoder takes.
+
+    ``asked``: their size before chroma made the sides even; None where it did not.
+    """
 
     size: Size
     pix_fmt: str
     tags: ColorTags = SILENT
     siting: Siting = "left"
+    asked: Size | None = None
+
+    def way(self, source: Size) -> tuple[Size, Size]:
+        """What goes through the networks of frames of ``source``, and what it becomes; ``size`` is cut out.
+
+        Where sides were made even, some of the pixels at the right and lower edge are repeated beyond it:
+        enlarged by more than was asked for, frames would be stretched, and might need larger networks.
+        """
+        asked = self.asked or self.size
+        across, down = Fraction(asked.width, source.width), Fraction(asked.height, source.height)
+        width, height = math.ceil(self.size.width / across), math.ceil(self.size.height / down)
+        becomes = Size(width=math.floor(width * across), height=math.floor(height * down))
+        return Size(width=width, height=height), becomes
 
 
 class FrameUpscaler:
@@ -98,7 +115,11 @@ class FrameUpscaler:
         upright = self._stored.turned() if swaps else self._stored
         self._result = replace(upright, alpha=upright.alpha and layout_of(result.pix_fmt).alpha)
         shown = Size(width=source.size.height, height=source.size.width) if swaps else source.size
-        self._factors = (Fraction(result.size.width, shown.width), Fraction(result.size.height, shown.height))
+        self._padded, self._through = result.way(shown)
+        self._factors = (
+            Fraction(self._through.width, self._padded.width),
+            Fraction(self._through.height, self._padded.height),
+        )
         before = _offsets(source.siting, self._stored)
         self._siting = before if rotation is None else _turned_offsets(before, rotation)
         self._becomes = _offsets(result.siting, self._result)
@@ -179,23 +200,35 @@ class FrameUpscaler:
     def _upscale_planes(self, planes: list[Pixels], targets: list[Pixels], memory: FrameReuse | None) -> None:
         """Y′, Cb, Cr and alpha, or gray alone."""
         depth = self._result.depth
-        luma = self._upscaler(expand(planes[0], depth), size=self._size, reuse=memory)
-        targets[0][...] = reduce(luma, depth)
+        luma = self._upscaler(self._pad(expand(planes[0], depth)), size=self._through, reuse=memory)
+        targets[0][...] = reduce(self._cut(luma), depth)
         if self._result.family == "yuv":
             for index in (1, 2):
                 targets[index][...] = self._chroma(index, planes[index], memory)
         if self._result.alpha:
-            alpha = resize(np.ascontiguousarray(planes[-1]), self._size)
-            np.minimum(alpha, self._result.top, out=targets[-1])
+            alpha = resize(self._pad(np.ascontiguousarray(planes[-1])), self._through)
+            np.minimum(self._cut(alpha), self._result.top, out=targets[-1])
 
     def _upscale_rgb(self, planes: list[Pixels], targets: list[Pixels], memory: FrameReuse | None) -> None:
         """G, B, R and alpha."""
         depth = self._result.depth
         order = (1, 0, 2, 3) if self._result.alpha else (1, 0, 2)
         pixels = np.dstack([expand(planes[index], depth) for index in order])
-        answer = reduce(self._upscaler(pixels, size=self._size, reuse=memory), depth)
+        upscaled = self._upscaler(self._pad(pixels), size=self._through, reuse=memory)
+        answer = reduce(self._cut(upscaled), depth)
         for channel, index in enumerate(order):
             targets[index][...] = answer[..., channel]
+
+    def _pad(self, pixels: Pixels) -> Pixels:
+        """``pixels`` with those at the right and lower edge repeated, as far as :meth:`way` wants."""
+        height, width = pixels.shape[:2]
+        if (width, height) == (self._padded.width, self._padded.height):
+            return pixels
+        beyond = ((0, self._padded.height - height), (0, self._padded.width - width))
+        return np.pad(pixels, (*beyond, *((0, 0),) * (pixels.ndim - 2)), mode="edge")
+
+    def _cut(self, pixels: Pixels) -> Pixels:
+        return pixels[: self._size.height, : self._size.width]
 
     # Chroma
 
