@@ -179,7 +179,7 @@ class Upscaler:
     def _choice_for(self, pixels: Pixels, source: Size, target: Size) -> Choice:
         if not self.depends_on_source:
             return self.choice
-        return self.choice.restoring(look(pixels, self.choice.scales(source, target)[0]).level)
+        return self.choice.restoring(look(pixels, self.first_scale(source, target)).level)
 
     def _sizes(self, source: AnySize, size: AnySize | None) -> tuple[Size, Size]:
         """Of a picture and of its result: ``size`` where it is given, else the target of the constructor."""

@@ -25,7 +25,7 @@ from xlsr_cli.media.video.output.cut import Cut
 from xlsr_cli.media.video.output.encoder import Settings
 from xlsr_cli.media.video.output.mux import MuxPlan
 from xlsr_cli.media.video.reader import FrameReader
-from xlsr_cli.media.video.tags import Rotation
+from xlsr_cli.media.video.tags import Rotation, turned_size
 from xlsr_cli.notices import Notice, enforce
 from xlsr_cli.options import PictureOptions, Size
 
@@ -132,7 +132,7 @@ class VideoPlan(FilmFrames):
     def models(self) -> tuple[str, ...]:
         """The networks that the frames go through."""
         channels = 3 if self.rgb or self.layout.family == "rgb" else 1
-        frame, size = self.result.way(turned(self.file.size, self.upright))
+        frame, size = self.result.way(turned_size(self.file.size, self.upright))
         return self.task.upscaler.model_names(frame, channels=channels, depth=self.layout.depth, size=size)
 
     def cut_for(self, times: list[tuple[int, int]]) -> Cut:
@@ -188,7 +188,7 @@ def plan_video(source: Path, output: Path, task: Task, *, encoder_threads: int |
         siting=settings.siting,
         asked=_asked(file, upright, task.options),
     )
-    upscaler, compression = for_film(task.upscaler, source, result.way(turned(file.size, upright)))
+    upscaler, compression = for_film(task.upscaler, source, result.way(turned_size(file.size, upright)))
     carried = trial_mux.plan_streams(file, container, copy_only=task.video.copy_only)
     matrix = None
     if file.rotation is not None and upright is None:
@@ -304,19 +304,12 @@ def _size(
 def _asked(file: VideoFile, upright: Rotation | None, options: PictureOptions) -> Size:
     """The size that was asked for, as stored; it is asked for of the frame as shown."""
     size = options.target.size_for(shown_size(file))
-    return turned(size, file.rotation) if upright is None else size
+    return turned_size(size, file.rotation) if upright is None else size
 
 
 def shown_size(file: VideoFile) -> Size:
     """The size of a frame as it is shown, turned upright."""
-    return turned(file.size, file.rotation)
-
-
-def turned(size: Size, rotation: Rotation | None) -> Size:
-    """The ``size`` of a frame after ``rotation``."""
-    if rotation is not None and rotation.swaps:
-        return Size(width=size.height, height=size.width)
-    return size
+    return turned_size(file.size, file.rotation)
 
 
 def _aspect(aspect: Fraction | None, file: VideoFile, size: Size, options: PictureOptions) -> Fraction | None:

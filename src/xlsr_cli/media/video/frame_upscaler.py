@@ -24,7 +24,15 @@ from xlsr_cli.engine.tiles.reuse import FrameReuse, Reuse
 from xlsr_cli.engine.upscaler import Upscaler
 from xlsr_cli.media.video.facts import NOTHING, Crop
 from xlsr_cli.media.video.layout import Layout, Siting, expand, layout_of, planes_of, reduce
-from xlsr_cli.media.video.tags import RANGE_FULL, RANGE_LIMITED, SILENT, ColorTags, Rotation, carries_captions
+from xlsr_cli.media.video.tags import (
+    RANGE_FULL,
+    RANGE_LIMITED,
+    SILENT,
+    ColorTags,
+    Rotation,
+    carries_captions,
+    turned_size,
+)
 from xlsr_cli.options import Size
 
 #: Flags of swscale for conversions that lose as little as possible.
@@ -58,7 +66,7 @@ class StoredFrames:
 class EnlargedFrames:
     """The frames of a result, ``pix_fmt`` being what the encoder takes.
 
-    ``asked``: their size before chroma made the sides even; None where it did not.
+    ``asked``: their size before chroma made the sides even; None is ``size`` itself.
     """
 
     size: Size
@@ -114,8 +122,7 @@ class FrameUpscaler:
         swaps = rotation is not None and rotation.swaps
         upright = self._stored.turned() if swaps else self._stored
         self._result = replace(upright, alpha=upright.alpha and layout_of(result.pix_fmt).alpha)
-        shown = Size(width=source.size.height, height=source.size.width) if swaps else source.size
-        self._padded, self._through = result.way(shown)
+        self._padded, self._through = result.way(turned_size(source.size, rotation))
         self._factors = (
             Fraction(self._through.width, self._padded.width),
             Fraction(self._through.height, self._padded.height),

@@ -212,6 +212,13 @@ class Rotation:
         return tuple(matrix)
 
 
+def turned_size(size: Size, rotation: Rotation | None) -> Size:
+    """The ``size`` of a frame after ``rotation``."""
+    if rotation is not None and rotation.swaps:
+        return Size(width=size.height, height=size.width)
+    return size
+
+
 def _int32(number: Fraction) -> int:
     return max(-1 << 31, min(round(number), (1 << 31) - 1))
 
